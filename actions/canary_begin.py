@@ -1,0 +1,23 @@
+from delivery.release import Superseded
+from delivery_action import DeliveryAction, progress
+
+
+class CanaryBegin(DeliveryAction):
+    def deliver(self, app, version, by, wait_for_lock_s, by_hand):
+        application = self.application(app)
+        version = version or application.newest_version()
+        release = application.release(version)
+        canary = release["settings"]["stages"][0]
+        if application.is_live(canary, version):
+            return self.nothing_to_do(version, f"{canary} of {app} runs {version} already")
+        try:
+            stage = self.rollout(application).deploy(
+                canary, version, by or release["by"], wait_for_lock_s=0 if by_hand else
+                wait_for_lock_s, even_older=by_hand)
+        except Superseded as newer:
+            return self.nothing_to_do(version, str(newer))
+        return dict(progress(stage), app=app, begun=True)
+
+    @staticmethod
+    def nothing_to_do(version, reason):
+        return {"begun": False, "version": version, "reason": reason}

@@ -1,0 +1,24 @@
+from delivery import ci
+from delivery.ci import builds
+from delivery.errors import DeliveryError
+from delivery_action import DeliveryAction
+
+
+class CiBuild(DeliveryAction):
+    def deliver(self, app, commit):
+        application = self.application(app)
+        job = builds.job_of(self.configuration, application, application.build(commit))
+        verdict = builds.begin(self.server(application, commit), application, job)
+        if verdict.status == "failed":
+            self.logger.info(verdict.log)
+            raise DeliveryError(f"{app} {commit[:7]} did not pass CI: {verdict.reason}")
+        return {"status": verdict.status, "seconds": dict(verdict.seconds), "log": verdict.log,
+                "reason": verdict.reason, "url": verdict.record.get("url")}
+
+    def server(self, application, commit):
+        """Returns what builds; a configuration it cannot be made of fails the build."""
+        try:
+            return ci.create(self.configuration)
+        except DeliveryError as error:
+            application.finish_build(commit, passed=False, reason=str(error))
+            raise

@@ -1,0 +1,13 @@
+import random
+
+from delivery_action import DeliveryAction
+
+
+class ConsulQuery(DeliveryAction):
+    def deliver(self, service, tag):
+        hosts = self.configuration.discovery().service_hosts(
+            service or self.configuration.build_service(), tag or self.configuration.build_tag())
+        return {
+            "hosts": [{"node": host.node, "address": host.address} for host in hosts],
+            "chosen": random.choice(hosts).node,
+        }

@@ -1,0 +1,20 @@
+from delivery.errors import DeliveryError
+from delivery.github import HOW_TO_AUTHENTICATE, GitHub, is_configured
+from delivery.github_report import Report
+from delivery_action import DeliveryAction
+
+
+class GithubReport(DeliveryAction):
+    def deliver(self, app, event):
+        settings = self.configuration.section("github")
+        if not is_configured(settings):
+            return {"reported": False, "reason": f"GitHub is told nothing: {HOW_TO_AUTHENTICATE}"}
+        application = self.application(app)
+        recorded = application.event(event)
+        if not recorded:
+            raise DeliveryError(f"{app} has no event {event}: the last 200 are kept")
+        report = Report(application, recorded, settings.get("web_ui_url", ""))
+        changed = report.bring_to(GitHub(settings).repository(report.repository),
+                                  settings.get("tags", "none"))
+        return {"reported": True, "repository": report.repository, "commit": report.commit,
+                "changed": changed}

@@ -1,0 +1,1 @@
+"""The delivery itself, in plain Python: what the actions and sensors of this pack are made of."""

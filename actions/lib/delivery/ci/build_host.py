@@ -1,0 +1,72 @@
+"""CI without a CI server: a build host runs the scripts of the exact commit over SSH."""
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Callable, Dict
+
+from delivery.ci import CiServer, Job, Verdict, timeout_s
+from delivery.remote import Host, Ssh
+from delivery.workspace import RefusedSource, Workspace
+
+if TYPE_CHECKING:
+    from delivery.configuration import Configuration
+
+STEPS = ("script/cisetup", "script/cibuild")
+# Not run here, and yet no package can be made without it: better told now than after CI.
+NEEDED_LATER = ("script/post-inst",)
+CHECK_OUT = "check out"
+
+
+class BuildHost(CiServer):
+    """
+    :param find_host: returns a build host to build on.
+    :param timeout_s: seconds that all scripts together may take.
+    """
+
+    def __init__(self, ssh: Ssh, find_host: Callable[[], Host], timeout_s: float) -> None:
+        self.ssh = ssh
+        self.find_host = find_host
+        self.timeout_s = timeout_s
+
+    @classmethod
+    def configured(cls, configuration: Configuration) -> BuildHost:
+        """Makes one that takes any of the build hosts that Consul knows."""
+        def find_host() -> Host:
+            return random.choice(configuration.discovery().service_hosts(
+                configuration.build_service(), configuration.build_tag()))
+        return cls(configuration.build_ssh(), find_host, timeout_s(configuration))
+
+    def run(self, job: Job) -> Verdict:
+        """Builds in a workspace of its own, which is removed whatever happens."""
+        workspace = Workspace.create(self.ssh, self.find_host())
+        try:
+            return self._run_in(workspace, job)
+        finally:
+            workspace.remove()
+
+    def _run_in(self, workspace: Workspace, job: Job) -> Verdict:
+        started = time.monotonic()
+        workspace.check_out(job.url, job.commit, job.branch)
+        seconds = {CHECK_OUT: round(time.monotonic() - started, 3)}
+        try:
+            workspace.require_scripts([*STEPS, *NEEDED_LATER])
+        except RefusedSource as refused:
+            return _failed(str(refused).split()[0], str(refused), seconds)
+        environment = {"CICD_COMMIT": job.commit, "CICD_BRANCH": job.branch}
+        left_s = self.timeout_s
+        log = ""
+        for step in STEPS:
+            run = workspace.run_script(step, environment, left_s)
+            seconds[step], log = run.seconds, run.log
+            left_s = max(1, left_s - run.seconds)
+            if run.timed_out:
+                return _failed(step, f"{step} was not done within {self.timeout_s:g} s", seconds,
+                               log)
+            if run.exit_status != 0:
+                return _failed(step, f"{step} exited with {run.exit_status}", seconds, log)
+        return Verdict("passed", None, "", seconds, log)
+
+
+def _failed(step: str, reason: str, seconds: Dict[str, float], log: str = "") -> Verdict:
+    return Verdict("failed", step, reason, seconds, log)

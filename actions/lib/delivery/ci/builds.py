@@ -1,0 +1,132 @@
+"""A build from its start to its verdict, as Consul keeps it.
+
+    server, job = ci.create(configuration), builds.job_of(configuration, application, build)
+    verdict = builds.begin(server, application, job)
+    verdict = builds.finish(server, application, job, timeout_s)   # of a server that is done
+
+A server builds by itself and may restart, lose its queue or not answer at all. Whoever hears of a
+build (its callback, or the sensor that asks) calls `finish`, which reads the result from the
+server; it may be called at any time and as often as one likes.
+"""
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Dict, Mapping
+
+from delivery.ci import CiServer, Job, NoAnswer, Verdict, callback_id
+from delivery.errors import DeliveryError
+from delivery.release import Application, seconds_since
+from delivery.store import LostRace
+
+if TYPE_CHECKING:
+    from delivery.configuration import Configuration
+
+STARTS = 3          # of a build that the server keeps losing before it ran
+STARTING_S = 60     # a build without a trace on the server may only just be handed over
+LOOK_AGAIN_S = 1
+
+
+def job_of(configuration: Configuration, application: Application, build: Mapping[str, Any]) -> Job:
+    """Returns what is to be built of a build's record."""
+    return Job(application.name, build["repository"],
+               configuration.clone_url(build["repository"]), build["branch"], build["commit"],
+               callback_id(application.name, build["commit"], build["started_at"]))
+
+
+def begin(server: CiServer, application: Application, job: Job, starts: int = 1) -> Verdict:
+    """Has a commit built, and records the verdict, or where it is being built.
+
+    A server that is away is asked again by the sensor, so the build goes on as running.
+
+    :param starts: how often the build has been handed to the server, with this time.
+    :raises DeliveryError: when there can be no verdict; the build is recorded as failed.
+    """
+    try:
+        verdict = server.run(job)
+    except NoAnswer as error:
+        return Verdict("running", reason=f"{error}; tried again until the build's time is up")
+    except DeliveryError as error:
+        application.finish_build(job.commit, passed=False, reason=str(error))
+        raise
+    if verdict.status == "running":
+        application.record_ci(job.commit, dict(verdict.record, starts=starts))
+    else:
+        _record(application, job, verdict)
+    return verdict
+
+
+def finish(server: CiServer, application: Application, job: Job, timeout_s: float,
+           number: int = 0, patience_s: float = 0) -> Verdict:
+    """Records what has become of a build on a server, if anything has.
+
+    :param timeout_s: seconds after which the build has failed, counted from its start.
+    :param number: of the build on the server, as the callback said; 0 if it did not.
+    :param patience_s: seconds to wait for a build that is said to be done and is not quite yet.
+    :returns: the verdict; running when the build goes on.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        build = application.build(job.commit)
+        if build["status"] != "running":
+            return Verdict(build["status"], None, build.get("reason", ""),
+                           record=build.get("ci", {}))
+        verdict = _judge(server, job, build, timeout_s, number)
+        if verdict.status != "running" or time.monotonic() >= deadline:
+            break
+        time.sleep(LOOK_AGAIN_S)
+    if verdict.status == "lost":
+        return _start_again(server, application, job, build.get("ci", {}))
+    if verdict.status == "running":
+        return verdict
+    try:
+        _record(application, job, verdict)
+    except LostRace:
+        if application.build(job.commit)["status"] == "running":
+            raise
+    return verdict
+
+
+def has_news(server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: float) -> bool:
+    """Returns whether `finish` has something to do for a build that runs."""
+    age_s = seconds_since(build["started_at"])
+    if age_s > timeout_s:
+        return True
+    if "ci" not in build and age_s < STARTING_S:
+        return False
+    return server.look(job, build.get("ci", {})).status != "running"
+
+
+def _judge(server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: float,
+           number: int) -> Verdict:
+    """Returns what the server says of a build, or that its time is up."""
+    overdue = seconds_since(build["started_at"]) > timeout_s
+    record: Dict[str, Any] = build.get("ci", {})
+    late = f"no verdict within {timeout_s:g} s"
+    try:
+        verdict = server.look(job, record, number)
+        if verdict.status in ("passed", "failed") or not overdue:
+            return verdict
+        server.stop(job, dict(record, **verdict.record))
+    except DeliveryError as error:
+        if not overdue:
+            raise
+        return Verdict("failed", reason=f"{late}: {error}", record=record)
+    return Verdict("failed", reason=late, record=dict(record, **verdict.record))
+
+
+def _start_again(server: CiServer, application: Application, job: Job,
+                 record: Mapping[str, Any]) -> Verdict:
+    starts = record.get("starts", 0)
+    if starts < STARTS:
+        return begin(server, application, job, starts + 1)
+    verdict = Verdict("failed", record=record, reason=(
+        f"the CI server has lost the build {starts} times before it ran"))
+    _record(application, job, verdict)
+    return verdict
+
+
+def _record(application: Application, job: Job, verdict: Verdict) -> None:
+    details: Dict[str, Any] = {"seconds": dict(verdict.seconds)}
+    if verdict.record:
+        details["ci"] = dict(verdict.record)
+    application.finish_build(job.commit, verdict.passed, verdict.reason, details)

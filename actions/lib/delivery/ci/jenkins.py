@@ -1,0 +1,371 @@
+"""CI by Jenkins: it builds by itself, and is asked for the result.
+
+The remote access API is described at https://www.jenkins.io/doc/book/using/remote-access-api/; what
+its answers mean was read from hudson.model.Queue, Run and Result. python-jenkins brings crumbs,
+folders and the base path. Its own look-ups are not used: they say "does not exist" both for what
+is not there and for a Jenkins that is just restarting, and here that makes all the difference.
+"""
+from __future__ import annotations
+
+import json
+import re
+import time
+from contextlib import contextmanager
+from typing import (TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple,
+                    Optional, Tuple)
+from urllib.parse import quote
+
+from delivery.ci import CiServer, Job, NoAnswer, Verdict
+from delivery.errors import DeliveryError
+from delivery.names import plain, shown
+
+if TYPE_CHECKING:
+    from delivery.configuration import Configuration
+
+URL = r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?"
+JOB_SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]{1,100}"
+JOB = rf"({JOB_SEGMENT}/)*{JOB_SEGMENT}"
+
+REQUEST_TIMEOUT_S = 15
+QUEUE_WAIT_S = 5            # for a free executor to take the build, so that its number is known
+QUEUE_LOOK_S = 0.5
+BUILDS_SEARCHED = 100       # of a job, newest first; as many as Jenkins tells without being asked
+
+BUILD_FIELDS = "number,building,result,duration,actions[parameters[name,value]]"
+ITEM_FIELDS = "id,cancelled,executable[number],actions[parameters[name,value]]"
+
+# Jenkins' results (hudson.model.Result) other than SUCCESS, and what they mean here.
+RESULTS = {
+    "FAILURE": "failed",
+    "UNSTABLE": "is unstable: tests failed or a report was too bad",
+    "NOT_BUILT": "was not built: a step before prevented it",
+    "ABORTED": "was aborted in Jenkins",
+}
+PERMITTED = ("the user needs Overall/Read, Job/Read, Job/Build and Job/Cancel, and to make jobs "
+             "Job/Create, Job/Configure and Job/ExtendedRead")
+DELETED = "is not in Jenkins any more: deleted before its result was read, or hidden from us"
+
+
+class Settings(NamedTuple):
+    """Section `ci.jenkins` of the pack's configuration; config.schema.yaml describes each."""
+
+    url: str
+    user: str
+    api_token: str
+    job: str = "{app}"
+    callback_url: str = ""
+    callback_secret: str = ""
+    callback_credential: str = "cicd-canary-callback"
+    git_credential: str = ""
+    agent_label: str = ""
+    ca_file: Optional[str] = None
+
+    @classmethod
+    def read(cls, section: Mapping[str, Any]) -> Settings:
+        """
+        :raises DeliveryError: for what is missing or malformed, by name. An address is not shown,
+            for it may hold a password.
+        """
+        given = {key: value for key, value in section.items() if value not in (None, "")}
+        for key in ("url", "user", "api_token"):
+            if key not in given:
+                raise DeliveryError(f"ci.jenkins.{key} is not set in the pack's configuration: "
+                                    "set it, or ci.tool to build_host")
+        for key in ("url", "callback_url"):
+            if key in given and not re.fullmatch(URL, given[key]):
+                raise DeliveryError(f"ci.jenkins.{key}: expected http(s)://host[:port][/path] "
+                                    "without user and password")
+        if not re.fullmatch(JOB, given.get("job", "").replace("{app}", "app") or "app"):
+            raise DeliveryError(f"ci.jenkins.job: expected a job's path such as team/{{app}}, "
+                                f"got {shown(given['job'])}")
+        return cls(**given)
+
+
+class Jenkins(CiServer):
+    """
+    :param settings: how to reach it, and which job builds an application.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = settings.url.rstrip("/")
+        self._connected: Any = None
+
+    @classmethod
+    def configured(cls, configuration: Configuration) -> Jenkins:
+        return cls(Settings.read(configuration.section("ci").get("jenkins") or {}))
+
+    def job_name(self, app: str) -> str:
+        """Returns the full name of the job that builds an application."""
+        return self.settings.job.replace("{app}", app)
+
+    def job_url(self, name: str) -> str:
+        """Returns where people look at a job; its builds are below."""
+        return f"{self.url}/{_path(name)}/"
+
+    # --- CiServer -------------------------------------------------------------------------------
+
+    def run(self, job: Job) -> Verdict:
+        """Puts the job into Jenkins' queue, and waits a little for it to leave it.
+
+        :raises NoAnswer: when Jenkins is away; it may have taken the job all the same, which
+            `look` finds out.
+        """
+        queue_id = self.trigger(job)
+        deadline = time.monotonic() + QUEUE_WAIT_S
+        try:
+            verdict = self.look(job, {"queue_id": queue_id})
+            if verdict.status == "lost":
+                self._refuse_job_without_callback(job, queue_id)
+            while verdict.status == "running" and "number" not in verdict.record \
+                    and time.monotonic() < deadline:
+                time.sleep(QUEUE_LOOK_S)
+                verdict = self.look(job, {"queue_id": queue_id})
+        except NoAnswer:
+            verdict = Verdict("lost")
+        return self._verdict(job, "running", queue_id) if verdict.status == "lost" else verdict
+
+    def look(self, job: Job, record: Mapping[str, Any], number: int = 0) -> Verdict:
+        """Reads the result of a build from Jenkins.
+
+        Numbers of builds and of queue items are only believed if what they lead to carries this
+        job's callback id: after a crash Jenkins counts its queue anew, and a number may come from
+        a callback.
+        """
+        name = self.job_name(job.app)
+        for each in (record.get("number"), number):
+            build = self._build(name, each) if each else None
+            if build and _is_of(job, build):
+                return self._of_build(job, build, record.get("queue_id"))
+        if record.get("number"):
+            return self._verdict(job, "failed", record.get("queue_id"), record["number"], DELETED)
+        item = self._queue_item(job, record.get("queue_id"))
+        if item is None:
+            return self._search(job, record.get("queue_id"))
+        if item.get("cancelled"):
+            return self._verdict(job, "failed", item["id"], None, "was cancelled while it waited "
+                                 "in Jenkins' queue")
+        number = (item.get("executable") or {}).get("number", 0)
+        if not number:
+            return self._verdict(job, "running", item["id"])
+        build = self._build(name, number)
+        return self._of_build(job, build, item["id"]) if build \
+            else self._verdict(job, "failed", item["id"], number, DELETED)
+
+    def stop(self, job: Job, record: Mapping[str, Any]) -> None:
+        """Aborts the build, or takes it from the queue; fine if it is not there any more."""
+        from jenkins import NotFoundException
+        with self._reaching_jenkins() as client:
+            try:
+                if record.get("number"):
+                    client.stop_build(self.job_name(job.app), record["number"])
+                elif record.get("queue_id"):
+                    client.cancel_queue(record["queue_id"])
+            except NotFoundException:
+                pass
+
+    # --- the API --------------------------------------------------------------------------------
+
+    def trigger(self, job: Job) -> int:
+        """Puts the job into the queue at once; returns the number of the queue item."""
+        name = self.job_name(job.app)
+        parameters = {
+            "REPOSITORY": job.repository, "BRANCH": job.branch, "COMMIT": job.commit,
+            "CALLBACK": job.callback, "CALLBACK_URL": self.settings.callback_url,
+            "delay": "0sec"}
+        from jenkins import NotFoundException
+        with self._reaching_jenkins(f"start {name}") as client:
+            try:
+                return client.build_job(name, parameters)
+            except NotFoundException:
+                raise DeliveryError(self._no_job(name))
+
+    def ensure_job(self, name: str, wanted: str, same: Callable[[str, str], bool]) -> str:
+        """Makes a job as wanted; one that says the same already is left alone.
+
+        :param name: its full name; the folders it is in must be there.
+        :param wanted: its config.xml.
+        :param same: says of two config.xml, the job's and the wanted one, whether nothing is to do.
+        :returns: created, updated or unchanged.
+        """
+        from jenkins import NotFoundException
+        folder = name.rpartition("/")[0]
+        with self._reaching_jenkins(f"make the job {name}") as client:
+            try:
+                present = client.get_job_config(name)
+            except NotFoundException:
+                if folder and self._get(_path(folder), "name") is None:
+                    raise DeliveryError(f"there is no folder {folder} in Jenkins at {self.url}, or "
+                                        f"{self.settings.user} may not see it: make it there")
+                client.create_job(name, wanted)
+                return "created"
+            if same(present, wanted):
+                return "unchanged"
+            client.reconfig_job(name, wanted)
+            return "updated"
+
+    def waiting(self) -> int:
+        """Returns how many builds wait in the queue; whether Jenkins answers at all, too."""
+        return len((self._get("queue", "items[id]") or {}).get("items", []))
+
+    def require_job(self, app: str) -> None:
+        """:raises DeliveryError: when there is no job that builds the application."""
+        name = self.job_name(app)
+        if self._get(_path(name), "name") is None:
+            raise DeliveryError(self._no_job(name))
+
+    def _refuse_job_without_callback(self, job: Job, queue_id: int) -> None:
+        """
+        :raises DeliveryError: when the item that was just made does not have what it was given.
+        """
+        if self._get(f"queue/item/{queue_id}", "id"):
+            raise DeliveryError(
+                f"the job {self.job_name(job.app)} in Jenkins has no parameter CALLBACK, so its "
+                "builds could not be told apart: add it, or run cicd_canary.jenkins_job_ensure")
+
+    def _build(self, name: str, number: int) -> Optional[Dict[str, Any]]:
+        return self._get(f"{_path(name)}/{number}", BUILD_FIELDS)
+
+    def _queue_item(self, job: Job, queue_id: Optional[int]) -> Optional[Dict[str, Any]]:
+        """Returns the job's item, waiting or up to five minutes after it has left the queue."""
+        item = self._get(f"queue/item/{queue_id}", ITEM_FIELDS) if queue_id else None
+        if item and _is_of(job, item):
+            return item
+        waiting = self._get("queue", f"items[{ITEM_FIELDS}]") or {}
+        return next((each for each in waiting.get("items", []) if _is_of(job, each)), None)
+
+    def _search(self, job: Job, queue_id: Optional[int]) -> Verdict:
+        """Looks for the job among the builds, when Jenkins has forgotten its queue item."""
+        name = self.job_name(job.app)
+        found = self._get(_path(name), f"builds[{BUILD_FIELDS}]{{0,{BUILDS_SEARCHED}}}")
+        if found is None:
+            return Verdict("failed", None, self._no_job(name), record={"job": name})
+        for build in found.get("builds", []):
+            if _is_of(job, build):
+                return self._of_build(job, build, queue_id)
+        return self._verdict(job, "lost", queue_id)
+
+    def _of_build(self, job: Job, build: Dict[str, Any],
+                  queue_id: Optional[int] = None) -> Verdict:
+        number, result = build["number"], build.get("result")
+        if build.get("building") or not result:
+            return self._verdict(job, "running", queue_id, number)
+        if result == "SUCCESS":
+            verdict = self._verdict(job, "passed", queue_id, number)
+        else:
+            verdict = self._verdict(job, "failed", queue_id, number, RESULTS.get(
+                result, f"ended with {shown(result)}, which is not known here"))
+        return verdict._replace(seconds={"jenkins": round((build.get("duration") or 0) / 1000, 3)})
+
+    def _verdict(self, job: Job, status: str, queue_id: Optional[int], number: Optional[int] = None,
+                 what: str = "") -> Verdict:
+        name = self.job_name(job.app)
+        record: Dict[str, Any] = {"job": name}
+        if queue_id:
+            record["queue_id"] = queue_id
+        if number:
+            record.update(number=number, url=f"{self.job_url(name)}{number}/")
+        where = f"build {number} of {name}" if number else name
+        link = f": {record['url']}" if number else ""
+        return Verdict(status, None, f"{where} {what}{link}" if what else "", record=record)
+
+    def _no_job(self, name: str) -> str:
+        return (f"there is no job {name} in Jenkins at {self.url}, or {self.settings.user} may not "
+                "see it: make it with cicd_canary.jenkins_job_ensure")
+
+    def _get(self, path: str, fields: str) -> Optional[Dict[str, Any]]:
+        """Returns what Jenkins says of a thing, or None when it has no such thing."""
+        from jenkins import NotFoundException
+        from requests import Request
+        with self._reaching_jenkins() as client:
+            try:
+                answer = client.jenkins_open(Request(
+                    "GET", f"{self.url}/{path}/api/json", params={"tree": fields}))
+            except NotFoundException:
+                return None
+            return json.loads(answer)
+
+    def _client(self) -> Any:
+        if self._connected is None:
+            self._connected = _connect(self.settings)
+        return self._connected
+
+    @contextmanager
+    def _reaching_jenkins(self, what: str = "") -> Iterator[Any]:
+        """Turns what goes wrong between us and Jenkins into an error that says what to do."""
+        import jenkins
+        import requests
+        try:
+            yield self._client()
+        except requests.exceptions.SSLError:
+            raise DeliveryError(
+                f"the certificate of Jenkins at {self.url} is not trusted: set ci.jenkins.ca_file "
+                "to the authority that issued it") from None
+        except requests.exceptions.HTTPError as error:
+            raise self._refusal(error.response.status_code, what) from None
+        except (requests.exceptions.RequestException, jenkins.TimeoutException) as error:
+            raise NoAnswer(f"Jenkins at {self.url} did not answer ({type(error).__name__})"
+                           ) from None
+        except ValueError:
+            raise DeliveryError(
+                f"{self.url} does not answer as Jenkins' API does: check ci.jenkins.url") from None
+        except jenkins.NotFoundException:
+            raise
+        except jenkins.JenkinsException as error:
+            raise self._refusal(_status_of(error), what, str(error)) from None
+
+    def _refusal(self, status: int, what: str, said: str = "") -> DeliveryError:
+        """Returns the error for an HTTP status; 0 when python-jenkins only `said` something."""
+        user = self.settings.user
+        doing = f" to {what}" if what else ""
+        if status == 401:
+            return DeliveryError(f"Jenkins at {self.url} does not know {user} with this API token: "
+                                 "check ci.jenkins.user and ci.jenkins.api_token")
+        if status == 403:
+            return DeliveryError(f"Jenkins at {self.url} does not allow {user}{doing}: {PERMITTED}")
+        if status == 400:
+            return DeliveryError(f"Jenkins at {self.url} does not take the request{doing}: the job "
+                                 "has other parameters; run cicd_canary.jenkins_job_ensure")
+        if status == 409:
+            return DeliveryError(f"Jenkins at {self.url} cannot build now{doing}: the job is "
+                                 "disabled; enable it there")
+        if status >= 500:
+            return NoAnswer(f"Jenkins at {self.url} could not serve{doing} ({status}): its log "
+                            "says why, unless it is only restarting")
+        return DeliveryError(f"Jenkins at {self.url} refused{doing} "
+                             f"({status or plain(said)[:200]})")
+
+
+def _connect(settings: Settings) -> Any:
+    import jenkins
+
+    class Client(jenkins.Jenkins):
+        """Verifies certificates whatever the environment says."""
+
+        def __init__(self) -> None:
+            super().__init__(settings.url, settings.user, settings.api_token,
+                             timeout=REQUEST_TIMEOUT_S)
+            self._session.verify = settings.ca_file or True
+
+    return Client()
+
+
+def _path(job: str) -> str:
+    """Returns where a job or folder is below Jenkins' base path."""
+    return "/".join(f"job/{quote(part)}" for part in job.split("/"))
+
+
+def _is_of(job: Job, thing: Mapping[str, Any]) -> bool:
+    """Returns whether a build or a queue item was started for this job."""
+    return ("CALLBACK", job.callback) in _parameters(thing.get("actions") or [])
+
+
+def _parameters(actions: List[Dict[str, Any]]) -> List[Tuple[str, Any]]:
+    return [(each.get("name"), each.get("value"))
+            for action in actions for each in (action or {}).get("parameters") or []]
+
+
+def _status_of(error: Exception) -> int:
+    """Returns the HTTP status that python-jenkins made an exception of its own, or 0."""
+    response = getattr(error.__context__, "response", None)
+    return response.status_code if response is not None else 0

@@ -1,0 +1,74 @@
+"""The pack's configuration, and what is made from it."""
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional
+
+from delivery import schema
+from delivery.discovery import Discovery
+from delivery.remote import Ssh
+from delivery.store import Store
+from delivery.workspace import clone_url
+
+
+class Configuration:
+    """
+    :param values: as StackStorm hands them to an action or a sensor (config.schema.yaml).
+    :raises DeliveryError: for a key or a value that config.schema.yaml does not have, by name.
+    """
+
+    def __init__(self, values: Optional[Mapping[str, Any]]) -> None:
+        self.values = dict(values or {})
+        self._ssh: Optional[Ssh] = None
+        schema.check(self.values)
+
+    def section(self, name: str) -> Dict[str, Any]:
+        """Returns a section's values that are set."""
+        section = self.values.get(name) or {}
+        return {key: value for key, value in section.items() if value is not None}
+
+    def store(self) -> Store:
+        consul = self.section("consul")
+        return Store(consul.get("url", "http://127.0.0.1:8500"), consul.get("token"),
+                     consul.get("kv_prefix", "cicd"))
+
+    def discovery(self) -> Discovery:
+        return Discovery(self.store())
+
+    def build_service(self) -> str:
+        """Returns the name of the build hosts' service in Consul."""
+        return self.section("build").get("service", "build")
+
+    def build_tag(self) -> str:
+        """Returns the tag that the service carries on build hosts that may be used."""
+        return self.section("build").get("tag", "build::host")
+
+    def build_ssh(self) -> Ssh:
+        """Returns the way to build hosts."""
+        return self.ssh(keep_connection_s=30)
+
+    def git_url(self) -> str:
+        """Returns what owner/name.git is appended to for cloning."""
+        return self.section("github").get("git_url", "https://github.com")
+
+    def clone_url(self, repository: str) -> str:
+        """Returns where to clone owner/name from."""
+        return clone_url(self.git_url(), repository)
+
+    def ssh(self, keep_connection_s: int = 0) -> Ssh:
+        """Returns the way to other hosts, always the same one.
+
+        :param keep_connection_s: seconds for which a connection stays open for the next command;
+            a build host is asked many small things in a row, others are asked one.
+        """
+        if self._ssh is None:
+            ssh = self.section("ssh")
+            self._ssh = Ssh(ssh.get("user", "root"), ssh.get("key_file"),
+                            ssh.get("known_hosts_file"),
+                            connect_timeout_s=ssh.get("connect_timeout_s", 10),
+                            keep_connection_s=keep_connection_s)
+        return self._ssh
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds spent waiting for commands on other hosts."""
+        return round(self._ssh.waited_s, 3) if self._ssh else 0.0

@@ -1,0 +1,103 @@
+"""What makes a Debian package of a workspace's checkout: one interface, one file per tool.
+
+    recipe = Recipe("shop", "1.2.0-7.0123abc", commit, branch, committed_at, metadata, settings)
+    recipe.leave_in(workspace)                          # by the step that read the metadata
+    package = create(configuration.section("packaging"), ssh).build(
+        workspace, Recipe.found_in(workspace))
+    Package.found_in(workspace)                         # by the steps after that
+
+Whatever the tool: the tree below the settings' `root` without `exclude` goes to `prefix`, owned by
+root, with its modes but setuid and write access for all; `script/post-inst` is what dpkg runs after
+installing (`script/pre-inst`, `script/pre-rm` and `script/post-rm` where they exist); a systemd
+unit the settings name is installed, started and restarted; every time in it is the commit's, so
+that the same commit packaged twice is the same file. All tools make the same of it, because they
+only pack what `layout.py` lays out.
+"""
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import Any, Dict, Mapping, NamedTuple
+
+from delivery.errors import DeliveryError
+from delivery.names import shown
+from delivery.remote import Ssh
+from delivery.workspace import Workspace
+
+RECIPE_FILE = "metadata.json"
+PACKAGE_FILE = "package.json"
+
+
+class Recipe(NamedTuple):
+    """All a package is made from besides the checkout.
+
+    `metadata` is what `metadata.read` found, `settings` the application's as plain data,
+    `committed_at` in seconds since 1970.
+    """
+
+    name: str
+    version: str
+    commit: str
+    branch: str
+    committed_at: int
+    metadata: Dict[str, Dict[str, Any]]
+    settings: Dict[str, Any]
+
+    @property
+    def architecture(self) -> str:
+        return self.settings["package"]["architecture"]
+
+    @property
+    def file(self) -> str:
+        """The package's file name."""
+        return f"{self.name}_{self.version}_{self.architecture}.deb"
+
+    def leave_in(self, workspace: Workspace) -> None:
+        workspace.write(RECIPE_FILE, json.dumps(
+            self._asdict()).encode())  # pylint: disable=no-member
+
+    @classmethod
+    def found_in(cls, workspace: Workspace) -> Recipe:
+        return cls(**json.loads(workspace.read(RECIPE_FILE)))
+
+
+class Package(NamedTuple):
+    """A package in the workspace; `file` is its name there, below `package/`."""
+
+    file: str
+    name: str
+    version: str
+    architecture: str
+    sha256: str
+    size_bytes: int
+
+    def as_dict(self) -> Dict[str, Any]:
+        return dict(self._asdict())  # pylint: disable=no-member
+
+    @classmethod
+    def found_in(cls, workspace: Workspace) -> Package:
+        return cls(**json.loads(workspace.read(PACKAGE_FILE)))
+
+
+class Packager(ABC):
+    """Makes packages on the build host that the workspace is on."""
+
+    @abstractmethod
+    def build(self, workspace: Workspace, recipe: Recipe) -> Package:
+        """Makes the package and leaves it, and what `Package.found_in` reads, in the workspace.
+
+        :raises RefusedSource: when something in the repository has to change.
+        :raises RemoteError: when the tool is missing or fails.
+        """
+
+
+def create(config: Mapping[str, Any], ssh: Ssh) -> Packager:
+    """Makes what `packaging.tool` names; fpm unless said otherwise."""
+    tool = config.get("tool", "fpm")
+    if tool == "fpm":
+        from delivery.packaging.fpm import Fpm
+        return Fpm()
+    if tool == "nfpm":
+        from delivery.packaging.nfpm import Nfpm
+        return Nfpm()
+    raise DeliveryError(f"packaging.tool: there is no tool {shown(tool)}, expected fpm or nfpm")

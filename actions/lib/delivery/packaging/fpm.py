@@ -1,0 +1,59 @@
+"""Packages made by FPM (https://fpm.readthedocs.io), a Ruby gem."""
+from __future__ import annotations
+
+from typing import List, Sequence
+
+from delivery.packaging import Package, Packager, Recipe
+from delivery.packaging.layout import config_paths, lay_out, pack
+from delivery.workspace import Workspace
+
+INSTALLED_BY = "apt-get install ruby binutils && gem install fpm"
+
+# The arguments are FPM's.
+PACKAGE = r"""
+mkdir package/work
+env -u FPMOPTS SOURCE_DATE_EPOCH="$epoch" fpm "$@" >package/fpm.log 2>&1 ||
+    fail "fpm: $(grep -m 1 -i error package/fpm.log || tail -n 1 package/fpm.log)"
+"""
+
+SCRIPT_OPTIONS = {"preinst": "before-install", "postinst": "after-install",
+                  "prerm": "before-remove", "postrm": "after-remove"}
+
+
+class Fpm(Packager):
+    """The packager production is expected to use."""
+
+    def build(self, workspace: Workspace, recipe: Recipe) -> Package:
+        scripts = lay_out(workspace, recipe, "fpm", INSTALLED_BY)
+        return pack(workspace, recipe, PACKAGE, *arguments(recipe, scripts, workspace.path))
+
+
+def arguments(recipe: Recipe, scripts: Sequence[str], directory: str) -> List[str]:
+    """FPM's arguments; each value is in one argument with its option, so it is never one itself.
+
+    :param scripts: names of those in `package/scripts` that there are.
+    :param directory: absolute path of the workspace.
+    """
+    settings = recipe.settings["package"]
+    upstream, _, iteration = recipe.version.rpartition("-")
+    texts = {key: found["value"] or "" for key, found in recipe.metadata.items()}
+    options = [
+        ("input-type", "dir"), ("output-type", "deb"), ("log", "error"),
+        ("workdir", f"{directory}/package/work"), ("chdir", f"{directory}/package/tree"),
+        ("package", f"{directory}/package/{recipe.file}"),
+        ("name", recipe.name), ("version", upstream), ("iteration", iteration),
+        ("architecture", recipe.architecture), ("maintainer", texts["maintainer"]),
+        ("vendor", ""), ("category", "misc"), ("deb-priority", "optional"),
+        ("description", texts["description"]), ("license", texts["licence"]),
+        ("url", texts["homepage"]),
+        *(("depends", relation) for relation in settings["depends"]),
+        *(("conflicts", relation) for relation in settings["conflicts"]),
+        *(("replaces", relation) for relation in settings["replaces"]),
+        *(("config-files", path) for path in config_paths(recipe)),
+        *((SCRIPT_OPTIONS[name], f"{directory}/package/scripts/{name}") for name in scripts),
+        ("deb-changelog", f"{directory}/package/changelog"),
+        ("source-date-epoch-default", str(recipe.committed_at)),
+    ]
+    # Without the flag everything below /etc would be a configuration file.
+    return [*(f"--{option}={value}" for option, value in options),
+            "--deb-no-default-config-files", "--", "."]

@@ -1,0 +1,193 @@
+"""What every packager packages: the files at their places, and what dpkg runs, in `package/`.
+
+    scripts = lay_out(workspace, recipe, "fpm", "gem install fpm")
+    # package/tree        the files below their prefix, without what is excluded
+    # package/scripts/    what dpkg runs, by its name there: preinst, postinst, prerm, postrm
+    # package/changelog   which commit it is
+    package = pack(workspace, recipe, PACKAGE, *arguments)      # a tool makes package/$file of it
+"""
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from typing import List
+
+from delivery.packaging import PACKAGE_FILE, Package, Recipe
+from delivery.workspace import RefusedSource, Workspace
+
+BUILD_TIMEOUT_S = 1200
+LAY_OUT_TIMEOUT_S = 300
+PACK_TIMEOUT_S = 600
+
+# $1 command of the packager, $2 what installs it, $3 root, $4 name, $5 prefix, $6 configuration
+# files, $7 systemd unit or nothing, then options for tar that exclude. On stdin the changelog.
+# Prints the names of the scripts that dpkg runs.
+LAY_OUT = r"""
+tool=$1 installed_by=$2 root=$3 name=$4 prefix=${5%/} config_files=$6 unit=$7
+shift 7
+command -v "$tool" >/dev/null || fail "$tool is not installed: $installed_by"
+directory=$(realpath -e "source/$root" 2>/dev/null) && [ -d "$directory" ] ||
+    refuse "package.root: the checkout has no directory $root"
+case $directory/ in
+    "$(pwd -P)/source/"*) ;;
+    *) refuse "package.root: $root leads out of the repository" ;;
+esac
+
+rm -rf package
+mkdir -p package/scripts "package/tree$prefix" "package/tree/usr/share/doc/$name"
+cat > package/changelog
+if [ -n "$unit" ]; then
+    [ "$(realpath -e "source/$unit" 2>/dev/null)" = "$(pwd -P)/source/$unit" ] &&
+        [ -f "source/$unit" ] ||
+        refuse "package.systemd_unit: $unit is not a file of the checkout"
+    install -D --mode=644 "source/$unit" "package/tree/usr/lib/systemd/system/${unit##*/}"
+fi
+
+# A copy, so that what is excluded is gone, and nothing is run as or written by just anybody.
+tar -C "$directory" --create --mode=a-s,o-w --hard-dereference "$@" --file=package/tree.tar .
+tar -C "package/tree$prefix" --extract --preserve-permissions --file=package/tree.tar 2>tar.log ||
+    refuse "package.root: $(head -n 1 tar.log)"
+packaged=package/tree$prefix
+strange=$(find "$packaged" ! -type f ! -type d ! -type l -print -quit)
+[ -z "$strange" ] || refuse "${strange#$packaged/} is neither a file nor a link: exclude it"
+[ "$(tar --list --file=package/tree.tar | wc -l)" -gt 1 ] ||
+    refuse "package.root: there is nothing to package in $root"
+newline='
+'
+strange=$(find "$packaged" -type l \( -name "*$newline*" -o -lname "*$newline*" \) -print -quit)
+[ -z "$strange" ] || refuse "a link has a line break in its name or target: exclude it"
+for path in $config_files; do
+    [ "$(realpath -e "$packaged/$path" 2>/dev/null)" = "$(pwd -P)/$packaged/$path" ] &&
+        [ -f "$packaged/$path" ] ||
+        refuse "package.config_files: $path is not a file that is packaged"
+done
+
+for script in pre-inst:preinst post-inst:postinst pre-rm:prerm post-rm:postrm; do
+    path=script/${script%:*}
+    [ -e "source/$path" ] || [ "$path" = script/post-inst ] || continue
+    require_script "$path"
+    cp "source/$path" "package/scripts/${script#*:}"
+done
+
+# Has a script end with a command for the unit, after the application's own in a subshell.
+also() {    # the script, which word of dpkg's the command is for, the command
+    script=package/scripts/$1
+    [ -e "$script" ] || echo '#!/bin/sh' > "$script"
+    first_line=$(head -n 1 "$script")
+    case $first_line in
+        '#!/bin/sh'* | '#!/bin/bash'* | '#!/usr/bin/env bash') ;;
+        *) refuse "script for $1: expected #!/bin/sh or #!/bin/bash in its first line, because of \
+package.systemd_unit" ;;
+    esac
+    {
+        printf '%s\n(\n:\n' "$first_line"
+        tail -n +2 "$script"
+        printf '\n)\nstatus=$?\n[ $status = 0 ] || exit $status\n'
+        printf 'if [ "$1" = %s ] && [ -d /run/systemd/system ]; then\n    %s\nfi\n' "$2" "$3"
+    } > package/script.new
+    mv package/script.new "$script"
+}
+if [ -n "$unit" ]; then
+    unit=${unit##*/}
+    also postinst configure "systemctl daemon-reload && systemctl --quiet enable $unit &&
+        systemctl restart $unit"
+    also prerm remove "systemctl --quiet disable --now $unit"
+    also postrm remove "systemctl daemon-reload"
+fi
+chmod 755 package/scripts/*
+ls package/scripts
+"""
+
+# What makes the package goes between these two. It finds its own arguments in "$@".
+BEGIN = r"""
+file=$1 name=$2 version=$3 architecture=$4 epoch=$5
+shift 5
+"""
+
+# Prints Package as JSON.
+DESCRIBE = r"""
+is=$(dpkg-deb --show --showformat='${Package} ${Version} ${Architecture}' "package/$file")
+[ "$is" = "$name $version $architecture" ] || fail "$file has become $is"
+
+sha256=$(sha256sum "package/$file")
+printf '{"file": "%s", "name": "%s", "version": "%s", "architecture": "%s", "sha256": "%s"' \
+    "$file" "$name" "$version" "$architecture" "${sha256%% *}" > package.json
+printf ', "size_bytes": %s}\n' "$(stat --format=%s "package/$file")" >> package.json
+cat package.json
+"""
+assert PACKAGE_FILE in DESCRIBE
+
+
+def lay_out(workspace: Workspace, recipe: Recipe, tool: str, installed_by: str) -> List[str]:
+    """Runs the script the settings name in `package.build`, and lays out what is packaged.
+
+    :param tool: the packager's command, which has to be there.
+    :param installed_by: the command that installs it.
+    :returns: the names of the scripts that dpkg runs.
+    :raises RefusedSource: when something in the repository has to change.
+    """
+    settings = recipe.settings["package"]
+    if settings["build"]:
+        run_build_script(workspace, recipe)
+    made = workspace.shell(
+        LAY_OUT, tool, installed_by, settings["root"], recipe.name, settings["prefix"],
+        "\n".join(settings["config_files"]), settings["systemd_unit"] or "",
+        *tar_excludes(settings["exclude"]), stdin=changelog(recipe).encode(),
+        timeout_s=LAY_OUT_TIMEOUT_S, what=f"package {recipe.name} {recipe.version}")
+    return made.text.split()
+
+
+def pack(workspace: Workspace, recipe: Recipe, script: str, *arguments: str,
+         stdin: bytes = b"") -> Package:
+    """Has a tool make the package of what is laid out, and leaves what it is in the workspace.
+
+    :param script: what makes package/$file of $name, $version and $architecture, with every time
+        in it $epoch.
+    :param arguments: of the script.
+    :raises RemoteError: when the tool fails.
+    """
+    made = workspace.shell(
+        BEGIN + script + DESCRIBE, recipe.file, recipe.name, recipe.version, recipe.architecture,
+        str(recipe.committed_at), *arguments, stdin=stdin, timeout_s=PACK_TIMEOUT_S,
+        what=f"package {recipe.name} {recipe.version}")
+    return Package(**json.loads(made.text))
+
+
+def run_build_script(workspace: Workspace, recipe: Recipe) -> None:
+    """Runs the script the settings name in `package.build`, before anything is packaged."""
+    path = recipe.settings["package"]["build"]
+    workspace.require_scripts([path])
+    run = workspace.run_script(path, {
+        "CICD_COMMIT": recipe.commit, "CICD_BRANCH": recipe.branch,
+        "CICD_VERSION": recipe.version, "SOURCE_DATE_EPOCH": str(recipe.committed_at),
+    }, BUILD_TIMEOUT_S)
+    if run.timed_out:
+        raise RefusedSource(f"{path} was not done within {BUILD_TIMEOUT_S} s")
+    if run.exit_status != 0:
+        last_line = (run.log.strip().splitlines() or ["and printed nothing"])[-1][:200]
+        raise RefusedSource(f"{path} exited with {run.exit_status}: {last_line}")
+
+
+def tar_excludes(patterns: List[str]) -> List[str]:
+    """Options of GNU tar: a pattern with a slash is a path below root, one without is a name
+    anywhere. `.git` always goes."""
+    options = ["--no-wildcards-match-slash", "--no-anchored", "--exclude=.git"]
+    for pattern in (pattern.rstrip("/") for pattern in patterns):
+        options += (["--anchored", f"--exclude=./{pattern}"] if "/" in pattern
+                    else ["--no-anchored", f"--exclude={pattern}"])
+    return options
+
+
+def changelog(recipe: Recipe) -> str:
+    """A Debian changelog whose one entry names the commit."""
+    committed = datetime.fromtimestamp(recipe.committed_at, timezone.utc)
+    return (f"{recipe.name} ({recipe.version}) unstable; urgency=medium\n\n"
+            f"  * Commit {recipe.commit} of branch {recipe.branch}.\n\n"
+            f" -- {recipe.metadata['maintainer']['value']}  {format_datetime(committed)}\n")
+
+
+def config_paths(recipe: Recipe) -> List[str]:
+    """Where the configuration files will be on a host."""
+    settings = recipe.settings["package"]
+    return [f"{settings['prefix'].rstrip('/')}/{path}" for path in settings["config_files"]]

@@ -1,0 +1,35 @@
+"""Who may promote, roll back, freeze and abort, where the configuration has a list of them."""
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional
+
+from delivery.errors import DeliveryError
+from delivery.names import plain
+
+KINDS = {"chat_users": "in chat", "stackstorm_users": "as StackStorm users"}
+
+
+class NotAllowed(DeliveryError):
+    """This user may not do that; the message says who may."""
+
+
+def require(permissions: Mapping[str, Any], to_do: str, chat_user: Optional[str],
+            stackstorm_user: str) -> None:
+    """Refuses who is not on the list. A list that is missing or empty is for everybody.
+
+    The name of a chat user is the bot's word. That is why a list of StackStorm users, if there is
+    one, holds for the bot too: both have to pass.
+
+    :param permissions: {chat_users: [...], stackstorm_users: [...]}.
+    :param to_do: what is asked for, such as `promote`.
+    :param chat_user: who asks in chat; None or empty when it was not asked in chat.
+    :param stackstorm_user: on whose account StackStorm runs this.
+    :raises NotAllowed: naming those who may.
+    """
+    askers: Dict[str, Optional[str]] = {
+        "chat_users": chat_user, "stackstorm_users": stackstorm_user}
+    for kind, asker in askers.items():
+        allowed: List[str] = permissions.get(kind) or []
+        if asker and allowed and asker not in allowed:
+            raise NotAllowed(f"sorry, {plain(asker)[:80]} may not {to_do}: those who may "
+                             f"{KINDS[kind]} are {', '.join(allowed)}")

@@ -1,0 +1,52 @@
+"""An APT repository kept by Freight (https://github.com/freight-team/freight), a few shell scripts.
+
+Freight's own configuration says where the repository is; which architectures it has and which key
+signs it says the pack's. Each time it goes through all packages of the distribution, which takes
+about 0.06 s for each: remove old ones from VARLIB now and then.
+"""
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from delivery.repository import Repository, matching
+
+CONFIGURATION = "/etc/freight.conf"
+PATH = r"(/[A-Za-z0-9_.-]+)+"
+
+# Freight reads the file given with -c after all others, so what is here is what it works with.
+FUNCTIONS = r"""
+locate() {      # Freight's configuration
+    [ -r "$1" ] || fail "Freight's configuration $1 is not here: write VARLIB and VARCACHE into it"
+    {
+        echo VARLIB=/var/lib/freight VARCACHE=/var/cache/freight
+        echo ". $1"
+        echo "ARCHS='$architectures' GPG='$key'"
+    } > freight.conf
+    root=$(set +eu; . ./freight.conf >/dev/null; printf %s "$VARLIB")
+    public=$(set +eu; . ./freight.conf >/dev/null; printf %s "$VARCACHE")
+    kept=$root/apt/$distribution/$component/$file
+}
+taken_by() {
+    if [ -e "$kept" ]; then sha256sum "$kept" | cut -d ' ' -f 1; fi
+}
+store() {
+    attempt add -c "$workspace/freight.conf" "package/$file" "apt/$distribution/$component"
+}
+publish() {
+    attempt cache -c "$workspace/freight.conf" "apt/$distribution"
+}
+"""
+
+
+class Freight(Repository):
+    """The repository production is expected to use."""
+
+    tool = "freight"
+    installed_by = ("apt-get install freight gnupg gpgv util-linux (not in Debian itself: see "
+                    "https://github.com/freight-team/freight#installation)")
+    functions = FUNCTIONS
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__(config)
+        self.tool_values = [matching("freight_conf", PATH,
+                                     config.get("freight_conf", CONFIGURATION))]

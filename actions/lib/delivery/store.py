@@ -1,0 +1,268 @@
+"""Consul's key-value store as this pack uses it: reads, transactions, sessions.
+
+    store = Store("http://127.0.0.1:8500")
+    entry = store.get("shop/stages/canary/version")       # Entry or None
+    store.commit([store.set("shop/freeze", "{}", entry)])  # all of it or nothing
+
+Keys are given without the prefix (`cicd/` unless configured otherwise). Consul's HTTP API is
+described at https://developer.hashicorp.com/consul/api-docs.
+"""
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from urllib.parse import urlsplit
+
+from delivery.errors import DeliveryError
+
+ATTEMPTS = 3                    # of a request that did not reach Consul
+CONNECT_TIMEOUT_S = 3
+READ_TIMEOUT_S = 15
+OPERATIONS_PER_TRANSACTION = 64  # Consul's own limit
+
+Operation = Dict[str, Any]
+
+
+class ConsulUnreachable(DeliveryError):
+    """Consul did not answer, or answered that it cannot serve."""
+
+
+class LostRace(DeliveryError):
+    """Somebody else changed what this transaction relied on; nothing was written."""
+
+
+class Entry(NamedTuple):
+    """A key's value and the index by which a transaction recognises a change."""
+
+    value: str
+    index: int
+
+    def json(self) -> Dict[str, Any]:
+        return json.loads(self.value)
+
+
+class Store:
+    """
+    :param url: of a Consul agent, `http://host:port` or `https://host:port`.
+    :param token: Consul ACL token.
+    :param prefix: what every key starts with, without slashes at its ends.
+    """
+
+    def __init__(self, url: str, token: Optional[str] = None, prefix: str = "cicd") -> None:
+        self.url = url
+        self.prefix = prefix.strip("/")
+        self.client = _connect(url, token)
+
+    def get(self, key: str) -> Optional[Entry]:
+        """Returns the entry at `key`, or None."""
+        with self._reaching_consul():
+            _, found = self.client.kv.get(self._path(key), consistency="consistent")
+        return _entry(found) if found else None
+
+    def get_below(self, folder: str) -> Dict[str, Entry]:
+        """Returns every entry below `folder`, by its key relative to that folder."""
+        path = self._path(folder.rstrip("/") + "/")
+        with self._reaching_consul():
+            _, found = self.client.kv.get(path, recurse=True, consistency="consistent")
+        return {item["Key"][len(path):]: _entry(item) for item in found or []}
+
+    def keys(self, folder: str = "") -> List[str]:
+        """Returns the keys below `folder`, relative to the prefix, sorted."""
+        return self._keys_and_index(folder, {})[0]
+
+    def wait_for_keys(self, index: int, wait_s: int) -> "tuple[List[str], int]":
+        """Blocks until a key changes after `index`, or `wait_s` seconds have passed.
+
+        :returns: all keys, and the index to wait from next.
+        """
+        return self._keys_and_index("", {"index": index, "wait": f"{wait_s}s"})
+
+    def folders(self) -> List[str]:
+        """Returns the names directly below the prefix: the applications."""
+        path = self.prefix + "/"
+        with self._reaching_consul():
+            _, found = self.client.kv.get(path, keys=True, separator="/")
+        return [name[len(path):-1] for name in found or [] if name.endswith("/")]
+
+    def set(self, key: str, value: str, expected: Optional[Entry]) -> Operation:
+        """An operation: write `key`, unless it changed since `expected` (None: must not exist)."""
+        return self._operation(
+            "cas", key, Value=_encode(value), Index=expected.index if expected else 0)
+
+    def overwrite(self, key: str, value: str) -> Operation:
+        """An operation: write `key` whatever it held."""
+        return self._operation("set", key, Value=_encode(value))
+
+    def delete(self, key: str) -> Operation:
+        """An operation: delete `key` if it is there."""
+        return self._operation("delete", key)
+
+    def delete_below(self, folder: str) -> Operation:
+        """An operation: delete everything below `folder`."""
+        return self._operation("delete-tree", folder.rstrip("/") + "/")
+
+    def unchanged(self, key: str, expected: Entry) -> Operation:
+        """An operation: fail the transaction if `key` changed since `expected`."""
+        return self._operation("check-index", key, Index=expected.index)
+
+    def absent(self, key: str) -> Operation:
+        """An operation: fail the transaction if `key` is there."""
+        return self._operation("check-not-exists", key)
+
+    def lock(self, key: str, value: str, session: str) -> Operation:
+        """An operation: take the lock `key` for `session`, or fail."""
+        return self._operation("lock", key, Value=_encode(value), Session=session)
+
+    def holds(self, key: str, session: str) -> Operation:
+        """An operation: fail the transaction unless `session` holds the lock `key`."""
+        return self._operation("check-session", key, Session=session)
+
+    def commit(self, operations: List[Operation]) -> None:
+        """Applies all operations or none.
+
+        :raises LostRace: when a check, a check-and-set or a lock failed.
+        """
+        if len(operations) > OPERATIONS_PER_TRANSACTION:
+            raise DeliveryError(
+                f"{len(operations)} changes in one step, and Consul takes "
+                f"{OPERATIONS_PER_TRANSACTION}: use smaller batches")
+        from consul.exceptions import ClientError
+        with self._reaching_consul():
+            try:
+                self.client.txn.put(operations)
+            except ClientError as error:
+                if str(error).startswith("409"):
+                    raise LostRace(
+                        f"changed by somebody else meanwhile ({_rollback_reason(error)})")
+                raise
+
+    def open_session(self, name: str, ttl_s: int) -> str:
+        """Returns the id of a session that ends, and lets go of its locks, unless it is renewed."""
+        with self._reaching_consul():
+            return self.client.session.create(
+                name=name, checks=[], behavior="release", ttl=ttl_s, lock_delay=0)
+
+    def renew_session(self, session: str) -> bool:
+        """Returns whether the session was still alive."""
+        from consul.exceptions import NotFound
+        with self._reaching_consul():
+            try:
+                self.client.session.renew(session)
+            except NotFound:
+                return False
+        return True
+
+    def close_session(self, session: str) -> None:
+        with self._reaching_consul():
+            self.client.session.destroy(session)
+
+    def lock_holder(self, key: str) -> Optional[str]:
+        """Returns what the holder of the lock wrote into it, or None when nobody holds it."""
+        with self._reaching_consul():
+            _, found = self.client.kv.get(self._path(key), consistency="consistent")
+        return _entry(found).value if found and found.get("Session") else None
+
+    def _keys_and_index(self, folder: str, options: Dict[str, Any]) -> "tuple[List[str], int]":
+        path = self._path(folder.rstrip("/") + "/" if folder else "")
+        with self._reaching_consul():
+            index, found = self.client.kv.get(path, keys=True, **options)
+        strip = len(self.prefix) + 1
+        return sorted(key[strip:] for key in found or []), int(index)
+
+    def _path(self, key: str) -> str:
+        return f"{self.prefix}/{key}"
+
+    def _operation(self, verb: str, key: str, **fields: Any) -> Operation:
+        return {"KV": dict(Verb=verb, Key=self._path(key), **fields)}
+
+    @contextmanager
+    def _reaching_consul(self) -> Iterator[None]:
+        with reaching_consul(self.url):
+            yield
+
+
+@contextmanager
+def reaching_consul(url: str) -> Iterator[None]:
+    """Turns what goes wrong between us and Consul into an error that says where and what to do."""
+    import requests
+    from consul.exceptions import ACLPermissionDenied, ConsulException
+    try:
+        yield
+    except requests.exceptions.RequestException as error:
+        raise ConsulUnreachable(
+            f"Consul at {url} did not answer after {ATTEMPTS} attempts "
+            f"({type(error).__name__}): check that the agent runs, and consul.url in the pack's "
+            "configuration") from error
+    except ACLPermissionDenied as error:
+        raise ConsulUnreachable(
+            f"Consul at {url} refused the token: check consul.token in the pack's configuration "
+            "and the policies of that token") from error
+    except ConsulException as error:
+        raise ConsulUnreachable(f"Consul at {url} could not serve: {_one_line(error)}") from error
+
+
+def _connect(url: str, token: Optional[str]) -> Any:
+    """Returns a py-consul client with time-outs and bounded retries.
+
+    The token is set on the HTTP session because py-consul's transactions do not send one.
+    """
+    import consul
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise DeliveryError(
+            f"consul.url is {url!r}: expected http://host:port or https://host:port")
+    default_port = 443 if parts.scheme == "https" else 8500
+    client = consul.Consul(
+        host=parts.hostname, port=parts.port or default_port, scheme=parts.scheme)
+    client.http.session.mount(f"{parts.scheme}://", _patient_adapter())
+    if token:
+        client.http.session.headers["X-Consul-Token"] = token
+    return client
+
+
+def _patient_adapter() -> Any:
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+
+    class Patient(HTTPAdapter):
+        """Gives every request a time-out; a blocking query gets its own wait on top."""
+
+        def send(self, request: Any, **options: Any) -> Any:
+            options["timeout"] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S + _wait_of(request.url))
+            return super().send(request, **options)
+
+    # Only reads are repeated after an answer; a write is repeated only if it never arrived.
+    return Patient(max_retries=Retry(
+        total=ATTEMPTS - 1, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504),
+        allowed_methods=["GET"], raise_on_status=False))
+
+
+def _wait_of(url: str) -> int:
+    """Returns the seconds a blocking query may take; Consul adds up to a sixteenth of jitter."""
+    from urllib.parse import parse_qs
+    wait = parse_qs(urlsplit(url).query).get("wait", ["0s"])[0]
+    seconds = int(wait.rstrip("s"))
+    return seconds + seconds // 16 + 1
+
+
+def _entry(item: Dict[str, Any]) -> Entry:
+    return Entry((item["Value"] or b"").decode("utf-8"), item["ModifyIndex"])
+
+
+def _encode(value: str) -> str:
+    return base64.b64encode(value.encode("utf-8")).decode("ascii")
+
+
+def _rollback_reason(error: Exception) -> str:
+    """Returns Consul's own words for why a transaction was rolled back."""
+    try:
+        answer = json.loads(str(error).split(" ", 1)[1])
+        return "; ".join(item["What"] for item in answer["Errors"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

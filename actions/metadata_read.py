@@ -1,0 +1,18 @@
+from build_host_action import BuildHostAction
+from delivery import metadata, settings
+from delivery.packaging import Recipe
+from delivery.release import package_version
+
+
+class MetadataRead(BuildHostAction):
+    def deliver(self, app, commit, node, workspace):
+        build = self.application(app).build(commit)
+        workspace = self.workspace(node, workspace)
+        sources = workspace.read_sources([settings.FILE, *metadata.FILES])
+        chosen = settings.load(sources.files.get(settings.FILE), app)
+        found = metadata.read(sources.files, sources.describe, chosen,
+                              self.configuration.section("packaging").get("maintainer"))
+        version = package_version(found["version"]["value"], build["number"], commit)
+        Recipe(app, version, commit, build["branch"], sources.committed_at, found,
+               chosen.as_dict()).leave_in(workspace)
+        return {"version": version, "metadata": found, "settings": chosen.as_dict()}

@@ -1,0 +1,11 @@
+from build_host_action import BuildHostAction
+from delivery import packaging
+from delivery.packaging import Recipe
+
+
+class PackageBuild(BuildHostAction):
+    def deliver(self, node, workspace):
+        workspace = self.workspace(node, workspace)
+        packager = packaging.create(
+            self.configuration.section("packaging"), self.configuration.build_ssh())
+        return packager.build(workspace, Recipe.found_in(workspace)).as_dict()

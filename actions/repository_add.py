@@ -1,0 +1,13 @@
+from build_host_action import BuildHostAction
+from delivery import repository
+from delivery.packaging import Package
+
+
+class RepositoryAdd(BuildHostAction):
+    def deliver(self, node, workspace):
+        workspace = self.workspace(node, workspace)
+        package = Package.found_in(workspace)
+        repository.create(
+            self.configuration.section("repository"), self.configuration.build_ssh()
+        ).add(workspace, package)
+        return {"file": package.file, "sha256": package.sha256}

@@ -1,0 +1,6 @@
+from delivery_action import DeliveryAction, progress
+
+
+class RolloutFinish(DeliveryAction):
+    def deliver(self, app, stage, deployment):
+        return progress(self.rollout(self.application(app)).finish(stage, deployment))

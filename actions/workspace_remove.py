@@ -1,0 +1,7 @@
+from build_host_action import BuildHostAction
+
+
+class WorkspaceRemove(BuildHostAction):
+    def deliver(self, node, workspace):
+        self.workspace(node, workspace).remove()
+        return {"removed": workspace}

@@ -1,0 +1,77 @@
+"""Turns the events that the delivery records in Consul into triggers, each at least once."""
+import os
+import sys
+import time
+
+from st2reactor.sensor.base import Sensor
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "actions", "lib"))
+
+from delivery.configuration import Configuration  # noqa: E402
+from delivery.errors import DeliveryError  # noqa: E402
+from delivery.github import HOW_TO_AUTHENTICATE, is_configured  # noqa: E402
+from delivery.release import unseen_events  # noqa: E402
+
+TRIGGER = "cicd_canary.event"
+WAIT_S = 60
+PAUSE_AFTER_ERROR_S = 5
+
+
+class Events(Sensor):
+    """Waits for Consul with blocking queries, so that an event is a trigger within milliseconds.
+
+    How far an application's events were handed over is kept in Consul too. What happened while
+    this sensor, StackStorm or Consul was away is handed over later, in order.
+    """
+
+    def __init__(self, sensor_service, config=None):
+        super(Events, self).__init__(sensor_service=sensor_service, config=config)
+        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
+        self._index = 0
+
+    def setup(self):
+        configuration = Configuration(self.config)
+        self.store = configuration.store()
+        self.channel = configuration.section("chat").get("channel", "deployments")
+        if not is_configured(configuration.section("github")):
+            self._logger.info("GitHub is told nothing: %s", HOW_TO_AUTHENTICATE)
+
+    def run(self):
+        while True:
+            self.step()
+
+    def step(self):
+        """Waits for a change, at most a minute, and hands over what is new."""
+        try:
+            keys, self._index = self.store.wait_for_keys(self._index, WAIT_S)
+            for application, event in unseen_events(self.store, keys):
+                self._dispatch(event)
+                application.mark_seen(event)
+        except DeliveryError as error:
+            self._rest(error)
+        except Exception as error:
+            # The message bus may be away; StackStorm does not start a sensor a third time.
+            self._logger.exception("An event could not be handed over")
+            self._rest(error)
+
+    def cleanup(self):
+        pass
+
+    def add_trigger(self, trigger):
+        pass
+
+    def update_trigger(self, trigger):
+        pass
+
+    def remove_trigger(self, trigger):
+        pass
+
+    def _dispatch(self, event):
+        self.sensor_service.dispatch(
+            trigger=TRIGGER, payload=dict(event, channel=self.channel),
+            trace_tag=event.get("trace_tag"))
+
+    def _rest(self, error):
+        self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)
+        self._index = 0
+        time.sleep(PAUSE_AFTER_ERROR_S)
