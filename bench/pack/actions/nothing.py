@@ -1,0 +1,6 @@
+from st2common.runners.base_action import Action
+
+
+class Nothing(Action):
+    def run(self):
+        return True

@@ -1,0 +1,1 @@
+"""The main job, told and shown: what `script/demo` runs inside the sandbox."""

@@ -1,0 +1,94 @@
+"""Follows what the embedded engine does and what the delivery records, as it happens."""
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any, Callable, Dict, List, Optional, Set
+
+from demo import screen
+from delivery.release import Application
+from embedded.engine import Engine
+
+POLL_S = 0.05
+# Steps of the engine, not of the story.
+UNTOLD_ACTIONS = ("core.noop", "chatops.post_message", "cicd_canary.github_report")
+
+
+class PipelineFailed(Exception):
+    """What was waited for will not come."""
+
+
+class Follower:
+    """Tells of every step that ends, and of every event, until something has happened.
+
+    :param engine: shares its database with the engine that serves.
+    :param application: whose events are told.
+    """
+
+    def __init__(self, engine: Engine, application: Application) -> None:
+        self.engine = engine
+        self.application = application
+        self.told: Set[str] = {each.id for each in self._completed()}
+        self.steps: List[Any] = []
+        self.began = time.monotonic()
+        self.began_at = time.time()
+        self._last_event = self._newest_event()
+
+    def follow(self, until: Callable[[], bool], timeout_s: float,
+               failures: tuple = ("build_failed", "packaging_failed", "rollout_failed")) -> float:
+        """Tells what happens until `until()` is true and all has ended.
+
+        :returns: the seconds until it was true.
+
+        :raises PipelineFailed: when one of these events happens instead, or time is up.
+        """
+        took_s = 0.0
+        while True:
+            took_s = took_s or (time.monotonic() - self.began if until() else 0.0)
+            at_rest = self._at_rest()
+            self._tell_steps()
+            failed = [each for each in self._tell_events() if each["type"] in failures]
+            if failed:
+                raise PipelineFailed(failed[0]["message"])
+            if took_s and at_rest:
+                return took_s
+            if time.monotonic() - self.began > timeout_s:
+                raise PipelineFailed(f"not done within {timeout_s:g} s")
+            time.sleep(POLL_S)
+
+    def _tell_steps(self) -> None:
+        for execution in sorted(self._completed(), key=lambda each: each.end_timestamp):
+            if execution.id in self.told:
+                continue
+            self.told.add(execution.id)
+            if execution.runner == "orquesta" or execution.action in UNTOLD_ACTIONS:
+                continue
+            self.steps.append(execution)
+            screen.step(self._seconds_in(execution.end_timestamp), self._workflow(execution),
+                        execution.task_name or execution.action.split(".")[1],
+                        execution.elapsed_seconds, execution.status == "succeeded")
+
+    def _tell_events(self) -> List[Dict[str, Any]]:
+        new = [each for each in self.application.events() if each["id"] > self._last_event]
+        for each in new:
+            self._last_event = each["id"]
+            screen.event(time.monotonic() - self.began, each["message"])
+        return new
+
+    def _completed(self) -> List[Any]:
+        return [each for each in self.engine.executions(top_level=False) if each.is_completed]
+
+    def _at_rest(self) -> bool:
+        return all(each.is_completed for each in self.engine.executions(top_level=False))
+
+    def _workflow(self, execution: Any) -> str:
+        parent: Optional[str] = execution.parent
+        return self.engine.execution(parent).action.split(".")[1] if parent else ""
+
+    def _newest_event(self) -> str:
+        events = self.application.events()
+        return events[-1]["id"] if events else ""
+
+    def _seconds_in(self, timestamp: str) -> float:
+        ended = datetime.strptime(timestamp + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
+        return ended.timestamp() - self.began_at

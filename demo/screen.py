@@ -1,0 +1,64 @@
+"""What the demo looks like: 80 columns, colours only on a terminal, no line ever redrawn."""
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from typing import Any, Sequence
+
+WIDTH = 80
+GREEN, RED, YELLOW, CYAN, GREY, BOLD = "32", "31", "33", "36", "90", "1"
+
+
+def coloured(text: str, colour: str) -> str:
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        return f"\033[{colour}m{text}\033[0m"
+    return text
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def heading(number: int, text: str) -> None:
+    """A chapter of the story."""
+    title = f" {number}  {text} "
+    say()
+    say(coloured(f"──{title}{'─' * max(0, WIDTH - len(title) - 2)}", BOLD))
+
+
+def explain(text: str) -> None:
+    """A sentence between the lines of what happens."""
+    for line in textwrap.wrap(text, WIDTH - 3):
+        say(coloured(f"   {line}", GREY))
+
+
+def step(at_s: float, what: str, detail: str, seconds: float, succeeded: bool = True) -> None:
+    """One step of the pipeline: when, in which workflow, which task, how long it took."""
+    mark = coloured("✓", GREEN) if succeeded else coloured("✗", RED)
+    say(f"   {at_s:6.1f} s  {what:<16}{detail:<34}{seconds:7.2f} s  {mark}")
+
+
+def event(at_s: float, text: str) -> None:
+    """Something that happened, as the delivery itself says it."""
+    first, *rest = textwrap.wrap(text, WIDTH - 14)
+    say(f"   {at_s:6.1f} s  {coloured(first, CYAN)}")
+    for line in rest:
+        say(f"             {coloured(line, CYAN)}")
+
+
+def chat(user: str, line: str) -> None:
+    """What somebody types in chat."""
+    say(f"   {coloured(user, YELLOW)}: {coloured(line, BOLD)}")
+
+
+def check(text: str, true: bool) -> None:
+    """One of the things the demo promises."""
+    say(f"   {coloured('✓', GREEN) if true else coloured('✗ NOT TRUE:', RED)} {text}")
+
+
+def table(rows: Sequence[Sequence[Any]], widths: Sequence[int]) -> None:
+    """Rows of cells, the first one being the headings."""
+    for number, row in enumerate(rows):
+        line = "   " + "".join(f"{str(cell):<{width}}" for cell, width in zip(row, widths)).rstrip()
+        say(coloured(line, GREY) if number == 0 else line)

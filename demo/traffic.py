@@ -1,0 +1,86 @@
+"""A client that never stops asking: steady requests through the load balancer."""
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from typing import Dict, List, NamedTuple, Optional
+from urllib.parse import urlsplit
+
+TIMEOUT_S = 10
+
+
+class Reply(NamedTuple):
+    """What one request came to; `problem` is empty when it was answered with 200."""
+
+    at: float
+    version: str
+    host: str
+    problem: str
+
+
+def ask(balancer_url: str, application: str, canary: bool = False) -> Reply:
+    """Sends one request through the load balancer, as a client of the application would."""
+    at = time.monotonic()
+    address = urlsplit(balancer_url)
+    connection = http.client.HTTPConnection(
+        address.hostname or "", address.port or 80, timeout=TIMEOUT_S)
+    headers = {"Host": application}
+    if canary:
+        headers["X-Canary"] = "true"
+    try:
+        connection.request("GET", "/", headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            return Reply(at, "", "", f"status {answer.status}")
+        said = json.loads(body)
+        return Reply(at, said["version"], said["host"], "")
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        return Reply(at, "", "", f"{type(error).__name__}: {error}")
+    finally:
+        connection.close()
+
+
+class Traffic:
+    """Requests at a steady rate from a few threads, until the block ends.
+
+    :param per_second: requests a second, all clients together.
+    """
+
+    def __init__(self, balancer_url: str, application: str, per_second: int = 50,
+                 clients: int = 5) -> None:
+        self.balancer_url = balancer_url
+        self.application = application
+        self.pause_s = clients / per_second
+        self.replies: List[Reply] = []
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        due = time.monotonic()
+        while not self._ended.wait(max(0.0, due - time.monotonic())):
+            due += self.pause_s
+            self.replies.append(ask(self.balancer_url, self.application))
+
+    @property
+    def failed(self) -> List[Reply]:
+        return [reply for reply in self.replies if reply.problem]
+
+    def versions_since(self, at: float, host_prefix: Optional[str] = None) -> Dict[str, int]:
+        """Returns how many answers each version gave, from hosts with that prefix."""
+        return dict(Counter(
+            reply.version for reply in self.replies
+            if reply.at >= at and not reply.problem and reply.host.startswith(host_prefix or "")))

@@ -1,0 +1,1 @@
+"""The embedded engine: runs StackStorm packs on one machine, without StackStorm."""

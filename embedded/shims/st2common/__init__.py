@@ -1,0 +1,1 @@
+"""The names of StackStorm's st2common that packs import, for where StackStorm is not installed."""

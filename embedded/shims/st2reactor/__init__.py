@@ -1,0 +1,1 @@
+"""The names of StackStorm's st2reactor that packs import, for where StackStorm is not installed."""

@@ -1,0 +1,38 @@
+"""The pack's configuration for a world, as it would be in StackStorm's configs directory."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from sandbox import fleet
+
+
+def configuration(directory: Path, webhook_secret: str, receiver_address: str) -> str:
+    """What configs/cicd_canary.yaml says; directory holds the world's SSH key."""
+    return f"""\
+---
+consul:
+  url: {fleet.CONSUL_URL}
+github:
+  git_url: {fleet.GITHUB_URL}
+  webhook_secret: {webhook_secret}
+receiver:
+  host: {receiver_address}
+  port: {fleet.WEBHOOK_PORT}
+ssh:
+  user: root
+  key_file: {directory}/ssh/id_ed25519
+  known_hosts_file: {directory}/ssh/known_hosts
+build:
+  service: build
+  tag: build::host
+ci:
+  tool: build_host
+packaging:
+  tool: nfpm
+  maintainer: Acme Developers <developers@acme.example>
+repository:
+  tool: aptly
+  distribution: cicd
+  component: main
+  gpg_key: {fleet.REPOSITORY_KEY}
+"""

