@@ -1,0 +1,76 @@
+"""Pushes, promotes and asks, as developers and operators do, and sees what becomes of it."""
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from pathlib import Path
+from typing import List
+
+import pytest
+from delivery.release import Application
+from delivery.store import Store
+from stackstorm import Json, StackStorm, eventually, skip_module_without_stackstorm
+
+from sandbox.repositories import Checkout
+from sandbox.world import World
+
+HOSTS = ["canary-1", "production-1", "production-2", "production-3"]
+OLGA = "olga"
+
+
+def skip_module_without_sandbox() -> None:
+    """Skips the module that is being imported, as one, outside a world StackStorm reaches."""
+    skip_module_without_stackstorm()
+    if not os.environ.get("CICD_SANDBOX"):
+        pytest.skip("no sandbox is in StackStorm's reach: start this with script/acceptance",
+                    allow_module_level=True)
+
+
+class Delivery:
+    """One application, from its work tree to what its hosts answer."""
+
+    def __init__(self, world: World, stackstorm: StackStorm, app: str, directory: Path) -> None:
+        self.world, self.stackstorm, self.app = world, stackstorm, app
+        self.application = Application(Store(world.consul_url), app)
+        self.checkout = Checkout.of_sample(directory / app, app, world.github_url)
+        self.number = 0
+        self.commit = ""
+
+    def push(self) -> None:
+        """Commits what was changed as the next version and pushes it."""
+        self.number += 1
+        self.checkout.set_version(f"{self.number}.0.0")
+        self.commit = self.checkout.commit(f"Version {self.number}")
+        self.checkout.push("--force", "HEAD:refs/heads/main")
+
+    def push_and_wait(self, *kinds: str) -> Json:
+        """Pushes, and returns the first event of one of these types about that commit."""
+        self.push()
+        return eventually(lambda: next(
+            (event for event in self.application.events()
+             if event["type"] in kinds and self._is_of_commit(event)), None), f"one of {kinds}")
+
+    def _is_of_commit(self, event: Json) -> bool:
+        return event.get("commit") == self.commit or \
+            event.get("version", "").endswith("." + self.commit[:7])
+
+    def deploy(self) -> str:
+        """Brings the next version to the canary; returns it."""
+        event = self.push_and_wait("rollout_succeeded", "build_failed", "packaging_failed",
+                                   "rollout_failed")
+        assert event["type"] == "rollout_succeeded", event
+        return event["version"]
+
+    def executions(self, action: str, since: str) -> List[Json]:
+        return self.stackstorm.executions(f"cicd_canary.{action}", since)
+
+    def answers(self, host: str) -> str:
+        url = f"http://{self.world.addresses[host]}:{self.world.applications[self.app]}/"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)["version"]
+
+    def say(self, command: str) -> str:
+        """Types a command in chat; returns what is said in the end."""
+        started = self.stackstorm.hear(command, user=OLGA)["execution"]
+        return self.stackstorm.said(self.stackstorm.wait(started["id"]))

@@ -1,0 +1,155 @@
+"""Nothing secret is shown, and no name makes StackStorm's templates tell a secret.
+
+The file comes last: what is looked through at its end is all that the other tests have caused.
+"""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+from driver import Delivery, skip_module_without_sandbox
+from stackstorm import ApiError, StackStorm, eventually
+
+from sandbox.world import World
+
+skip_module_without_sandbox()
+
+TEMPLATE = "{{config_context.github.webhook_secret}}"
+LONG_ENOUGH_TO_BE_NO_WORD = 20
+
+
+@pytest.fixture(scope="module")
+def secrets(world: World, configured: Dict[str, Any]) -> List[str]:
+    private_key = (world.directory / "ssh" / "id_ed25519").read_text().splitlines()[2]
+    found = [configured["github"]["webhook_secret"], configured["consul"]["token"], private_key]
+    assert all(len(secret) > LONG_ENOUGH_TO_BE_NO_WORD for secret in found)
+    return found
+
+
+def newest_delivery(world: World) -> Dict[str, Any]:
+    hook = world.github.hooks("acme/shop")[0]["id"]
+    number = world.github.deliveries("acme/shop", hook)[0]["id"]
+    return world.github.delivery("acme/shop", hook, number)
+
+
+def wait_for_delivery(world: World, ref: str) -> Dict[str, Any]:
+    def delivered() -> Any:
+        newest = newest_delivery(world)
+        return newest if newest["request"]["payload"].get("ref") == ref else None
+    return eventually(delivered, f"the delivery of {ref}", 20)
+
+
+# --- names that are templates ---------------------------------------------------------------------
+
+@pytest.mark.parametrize("ref, status", [
+    (f"refs/heads/{TEMPLATE}", 422),
+    ("refs/heads/<%ctx().config_context%>", 422),
+    ("refs/heads/feature/{%set_config_context%}", 422),
+    (f"refs/tags/{TEMPLATE}", 202),
+])
+def test_a_branch_or_tag_starts_nothing(shop: Delivery, world: World, began: str, ref: str,
+                                        status: int):
+    shop.checkout.push("--force", f"HEAD:{ref}")
+    delivery = wait_for_delivery(world, ref)
+    assert delivery["status_code"] == status, delivery["response"]
+    pushed = shop.stackstorm.everything(
+        "triggerinstances", trigger="cicd_canary.push", timestamp_gt=began)
+    assert all("config_context" not in each["payload"]["branch"] for each in pushed)
+
+
+def test_a_committer_a_message_and_a_description_are_text(shop: Delivery, secrets: List[str]):
+    git = shop.checkout.git
+    settings = shop.checkout.directory / ".cicd.yaml"
+    before = settings.read_text()
+    settings.write_text(f'package: {{description: "{TEMPLATE}"}}\n')
+    git("add", "--all")
+    git("-c", f"user.name={TEMPLATE}", "-c", f"user.email={TEMPLATE}@acme.example",
+        "commit", "--quiet", "--message", f"{TEMPLATE} {{{{ st2kv.system.x }}}} <% ctx().st2 %>")
+    version = shop.deploy()
+    settings.write_text(before)
+    shown = shop.world.host("canary-1").run(
+        ["dpkg-query", "--show", "--showformat", "${Description}", "shop"]).stdout
+    assert "config_context.github.webhook_secret" in shown and shop.answers("canary-1") == version
+
+
+def test_a_version_is_refused_and_told_without_its_template(shop: Delivery):
+    project = shop.checkout.directory / "pyproject.toml"
+    before = project.read_text()
+    project.write_text(before.replace(f'version = "{shop.number}.0.0"',
+                                      f'version = "{TEMPLATE}"'))
+    commit = shop.checkout.commit("A version that is a template")
+    known = len(shop.application.events())
+    shop.checkout.push("--force", "HEAD:refs/heads/main")
+    event = eventually(lambda: next(
+        (each for each in shop.application.events()[known:]
+         if each["type"] in ("packaging_failed", "release_published")), None), "packaging")
+    project.write_text(before)
+    assert (event["type"], event["commit"]) == ("packaging_failed", commit)
+    assert "{{" not in event["message"]
+
+
+@pytest.mark.parametrize("command", [
+    f"deploy status {TEMPLATE}",
+    f"deploy promote app={TEMPLATE}",
+    f"deploy rollback shop stage={TEMPLATE}",
+])
+def test_chat_renders_nothing(shop: Delivery, secrets: List[str], command: str):
+    try:
+        answer = shop.say(command)
+    except ApiError as refused:
+        answer = refused.reason
+    assert answer and not [secret for secret in secrets if secret in answer]
+
+
+# --- what StackStorm shows ------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", [
+    "executions", "triggerinstances", "traces", "ruleenforcements", "rules", "actions",
+    "sensortypes", "keys"])
+def test_nothing_secret_is_in_what_the_api_lists(
+        stackstorm: StackStorm, secrets: List[str], began: str, path: str):
+    query = {"timestamp_gt": began} if path in ("executions", "triggerinstances") else {}
+    listed = list(stackstorm.everything(path, **query))
+    assert listed or path == "keys"
+    for each in listed:
+        text = json.dumps(each)
+        assert not [secret for secret in secrets if secret in text], each.get("id")
+
+
+def test_nothing_secret_is_in_a_single_execution_and_its_output(
+        stackstorm: StackStorm, secrets: List[str], began: str):
+    seen = 0
+    for execution in stackstorm.everything("executions", timestamp_gt=began):
+        if not execution["action"]["ref"].startswith("cicd_canary."):
+            continue
+        for child in stackstorm.get(f"executions/{execution['id']}/children"):
+            shown = json.dumps(stackstorm.execution(child["id"])) + stackstorm.text(
+                f"executions/{child['id']}/output")
+            assert not [secret for secret in secrets if secret in shown], child["id"]
+            seen += 1
+    assert seen
+
+
+def test_the_configuration_is_shown_without_its_secrets(
+        stackstorm: StackStorm, secrets: List[str]):
+    shown = json.dumps(stackstorm.get("configs/cicd_canary"))
+    assert not [secret for secret in secrets if secret in shown]
+    assert "********" in shown
+
+
+def log_files() -> Iterator[Path]:
+    for path in Path(os.environ.get("ST2_LOG_DIR", "/var/log/st2")).glob("*.log"):
+        if os.access(path, os.R_OK):
+            yield path
+
+
+def test_nothing_secret_is_in_the_logs(secrets: List[str]):
+    files = list(log_files())
+    if not files:
+        pytest.skip("no log file can be read: set ST2_LOG_DIR to where StackStorm's services log")
+    for path in files:
+        text = path.read_text(errors="replace")
+        assert not [secret for secret in secrets if secret in text], path

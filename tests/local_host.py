@@ -1,0 +1,94 @@
+"""This machine as a host for tests: over a real sshd of its own, or without one."""
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import List, Sequence
+
+import pytest
+
+from delivery.remote import Host, Ssh
+
+SSHD = "/usr/sbin/sshd"
+PRIVILEGE_SEPARATION = Path("/run/sshd")
+
+
+class LocalSshd:
+    """Use as a context manager; `ssh()` gives a client that is let in, `host` the host."""
+
+    host = Host("here", "127.0.0.1")
+
+    def __init__(self, directory: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("not root: the local sshd could not let the tests in as root")
+        if not os.path.exists(SSHD) or not shutil.which("ssh-keygen"):
+            pytest.skip("openssh-server is not installed: apt-get install openssh-server")
+        self.directory = directory
+        self.key_file = str(directory / "id_ed25519")
+        self.known_hosts_file = str(directory / "known_hosts")
+        self.port = _free_port()
+
+    def __enter__(self) -> LocalSshd:
+        PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+        for name in ("host_key", "id_ed25519"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
+                            str(self.directory / name)], check=True)
+        host_key = (self.directory / "host_key.pub").read_text()
+        Path(self.known_hosts_file).write_text(f"[127.0.0.1]:{self.port} {host_key}")
+        (self.directory / "sshd_config").write_text("\n".join([
+            f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.directory}/host_key",
+            f"AuthorizedKeysFile {self.directory}/id_ed25519.pub", "StrictModes no", "UsePAM no",
+            "PermitRootLogin yes", "PasswordAuthentication no", "PidFile none",
+            "MaxStartups 100", "LogLevel QUIET", "KexAlgorithms curve25519-sha256", ""]))
+        self.process = subprocess.Popen([SSHD, "-D", "-f", str(self.directory / "sshd_config")])
+        _wait_for_port(self.port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+    def ssh(self, **changes: object) -> Ssh:
+        settings = {"user": getpass.getuser(), "key_file": self.key_file, "port": self.port,
+                    "known_hosts_file": self.known_hosts_file, "connect_timeout_s": 5, **changes}
+        return Ssh(**settings)
+
+
+class LocalShell(Ssh):
+    """Runs commands on this machine itself: everything of Ssh but OpenSSH, which is slower.
+
+    :param environment: what commands find in their environment besides the usual.
+    """
+
+    host = Host("here", "127.0.0.1")
+
+    def __init__(self, **environment: str) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("not root: build hosts are worked on as root")
+        super().__init__("root")
+        self.environment = [f"{key}={value}" for key, value in environment.items()]
+
+    def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> List[str]:
+        remote = super()._command(host, argv, timeout_s)[-1]
+        return ["env", *self.environment, "sh", "-c", remote]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"sshd does not listen on port {port}")

@@ -1,0 +1,71 @@
+from action_test_case import ConsulActionTestCase
+from canary_begin import CanaryBegin
+from consul_server import register
+from releases import published, settled
+
+
+class TestCanaryBegin(ConsulActionTestCase):
+    action_cls = CanaryBegin
+
+    def setUp(self):
+        super().setUp()
+        register(self.url, "canary-1", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"])
+
+    def begin(self, target, by=None):
+        return dict(app="shop", version=target.version, by=by, wait_for_lock_s=0, by_hand=False)
+
+    def test_plans_a_rollout_to_the_canarys_hosts(self):
+        target = published(self.shop)
+        succeeded, result = self.act(**self.begin(target))
+        self.assertTrue(succeeded, result)
+        self.assertEqual((result["stage"], result["hosts"], result["remaining"]),
+                         ("canary", ["canary-1"], 1))
+        self.assertEqual(self.shop.stage("canary").state["by"], "alice")
+
+    def test_does_nothing_when_the_canary_runs_it_already(self):
+        target = published(self.shop)
+        settled(self.shop, "canary", target)
+        succeeded, result = self.act(**self.begin(target))
+        self.assertTrue(succeeded)
+        self.assertEqual((result["begun"], result["reason"]),
+                         (False, "canary of shop runs " + target.version + " already"))
+
+    def test_does_nothing_when_the_canary_has_had_a_newer_one(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        settled(self.shop, "canary", new)
+        succeeded, result = self.act(**self.begin(old))
+        self.assertTrue(succeeded)
+        self.assertFalse(result["begun"])
+        self.assertIn("is older than " + new.version, result["reason"])
+
+    def test_names_who_holds_the_lock(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        self.shop.begin_rollout("production", old, [["p"]], "olga", "promote")
+        self.assert_fails("shop is locked: promoting .* on production, by olga", **self.begin(new))
+
+    def test_refuses_a_release_nobody_published(self):
+        published(self.shop)
+        self.assert_fails(r"shop has no release 9.9 \(nearest: 1.0-1.aaaaaaa\)", app="shop",
+                          version="9.9", by=None, wait_for_lock_s=0, by_hand=False)
+
+    def by_hand(self, version):
+        return dict(app="shop", version=version, by="olga", wait_for_lock_s=60, by_hand=True)
+
+    def test_by_hand_takes_the_newest_release(self):
+        published(self.shop, 1)
+        newest = published(self.shop, 2)
+        succeeded, result = self.act(**self.by_hand(None))
+        self.assertTrue(succeeded, result)
+        self.assertEqual(result["version"], newest.version)
+
+    def test_by_hand_an_older_release_comes_back(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        settled(self.shop, "canary", new)
+        succeeded, result = self.act(**self.by_hand(old.version))
+        self.assertTrue(succeeded, result)
+        self.assertEqual((result["begun"], result["version"]), (True, old.version))
+
+    def test_by_hand_another_rollout_is_not_waited_for(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        self.shop.begin_rollout("production", old, [["p"]], "olga", "promote")
+        self.assert_fails("shop is locked: promoting", **self.by_hand(new.version))

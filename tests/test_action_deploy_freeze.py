@@ -1,0 +1,43 @@
+from action_test_case import ConsulActionTestCase
+from deploy_freeze import DeployFreeze
+from releases import published
+
+
+class TestDeployFreeze(ConsulActionTestCase):
+    action_cls = DeployFreeze
+
+    def freeze(self, reason=None, duration=None, **others):
+        parameters = {"app": "shop", "by": "olga", "chat_user": "olga", "stackstorm_user": "bot"}
+        return dict(parameters, reason=reason, duration=duration, **others)
+
+    def setUp(self):
+        super().setUp()
+        published(self.shop)
+
+    def test_says_who_why_and_how_to_end_it(self):
+        succeeded, result = self.act(**self.freeze("the sale is on"))
+        self.assertTrue(succeeded, result)
+        self.assertIsNone(result["until"])
+        self.assertIn("shop is frozen by olga: the sale is on.", result["text"])
+        self.assertIn("!deploy unfreeze shop", result["text"])
+        self.assertEqual(self.shop.events()[-1]["message"],
+                         "shop: frozen by olga: the sale is on")
+
+    def test_a_template_in_the_reason_is_none_any_more(self):
+        self.act(**self.freeze("{{ config_context.consul.token }}\n<% x %>"))
+        self.assertEqual(self.shop.frozen()["reason"], "? config_context.consul.token ? ? x ?")
+
+    def test_for_two_hours(self):
+        _, result = self.act(**self.freeze(duration="2h"))
+        self.assertRegex(result["text"], r"by olga until \d{4}-\d\d-\d\d \d\d:\d\d UTC\.")
+        self.assertRegex(result["until"], r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+    def test_an_unknown_application_is_answered_with_the_nearest(self):
+        self.assert_fails("no application shpo is known .nearest: shop",
+                          **dict(self.freeze(), app="shpo"))
+
+    def test_who_is_not_on_the_list_may_not(self):
+        self.config["permissions"] = {"chat_users": ["alice"]}
+        self.assert_fails("sorry, olga may not freeze: those who may in chat are alice",
+                          **self.freeze())
+        self.assertIsNone(self.shop.frozen())

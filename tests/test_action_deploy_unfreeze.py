@@ -1,0 +1,31 @@
+from action_test_case import ConsulActionTestCase
+from deploy_unfreeze import DeployUnfreeze
+from releases import published
+
+
+class TestDeployUnfreeze(ConsulActionTestCase):
+    action_cls = DeployUnfreeze
+
+    def setUp(self):
+        super().setUp()
+        published(self.shop)
+        self.unfreeze = {"app": "shop", "by": "olga", "chat_user": "", "stackstorm_user": "olga"}
+
+    def test_ends_a_freeze(self):
+        self.shop.freeze("alice", "the sale is on")
+        _, result = self.act(**self.unfreeze)
+        self.assertEqual((result["ended"], result["text"]),
+                         (True, "shop may be promoted again: !deploy promote shop"))
+        self.assertIsNone(self.shop.frozen())
+        self.assertEqual(self.shop.events()[-1]["type"], "unfrozen")
+
+    def test_says_so_when_there_is_none(self):
+        _, result = self.act(**self.unfreeze)
+        self.assertEqual((result["ended"], result["text"]), (False, "shop was not frozen"))
+
+    def test_who_is_not_on_the_list_may_not(self):
+        self.shop.freeze("alice")
+        self.config["permissions"] = {"stackstorm_users": ["alice"]}
+        self.assert_fails("sorry, olga may not unfreeze: those who may as StackStorm users are "
+                          "alice", **self.unfreeze)
+        self.assertEqual(self.shop.frozen()["by"], "alice")

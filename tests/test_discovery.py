@@ -1,0 +1,86 @@
+"""Finding hosts, against a real Consul."""
+import uuid
+
+import pytest
+from consul_server import register, take_down
+
+from delivery.discovery import Discovery, NoHosts
+from delivery.errors import DeliveryError
+
+STAGES = ["canary", "production"]
+
+
+@pytest.fixture
+def discovery(store):
+    return Discovery(store)
+
+
+@pytest.fixture
+def app(consul_url):
+    """An application with a canary host and two production hosts; a name for each test."""
+    name = "app-" + uuid.uuid4().hex[:8]
+    register(consul_url, f"{name}-c1", "10.0.0.1", name,
+             [f"{name}::app", f"{name}::app_canary", "canary"])
+    for number in (1, 2):
+        register(consul_url, f"{name}-p{number}", f"10.0.1.{number}", name,
+                 [f"{name}::app", "production"])
+    return name
+
+
+def nodes(hosts):
+    return [host.node for host in hosts]
+
+
+def test_canary_hosts_are_those_with_the_canary_tag(discovery, app):
+    hosts = discovery.stage_hosts(app, "app", "canary", STAGES)
+    assert nodes(hosts.up) == [f"{app}-c1"]
+    assert hosts.up[0].address == "10.0.0.1"
+
+
+def test_production_hosts_are_those_without_another_stages_tag(discovery, app):
+    assert nodes(discovery.stage_hosts(app, "app", "production", STAGES).up) == [
+        f"{app}-p1", f"{app}-p2"]
+
+
+def test_a_host_that_is_down_is_set_apart(discovery, app, consul_url):
+    take_down(consul_url, f"{app}-p2")
+    hosts = discovery.stage_hosts(app, "app", "production", STAGES)
+    assert (nodes(hosts.up), nodes(hosts.down)) == ([f"{app}-p1"], [f"{app}-p2"])
+
+
+def test_a_stage_whose_hosts_are_all_down_is_an_error(discovery, app, consul_url):
+    take_down(consul_url, f"{app}-c1")
+    with pytest.raises(NoHosts, match=f"every canary host of {app} is down: {app}-c1"):
+        discovery.stage_hosts(app, "app", "canary", STAGES)
+
+
+def test_no_host_with_the_tag_names_the_tag_and_those_that_exist(discovery, app):
+    with pytest.raises(NoHosts, match=f"carries the tag {app}::web_canary; the tags that exist "
+                                      f"are {app}::app, {app}::app_canary, canary, production"):
+        discovery.stage_hosts(app, "web", "canary", STAGES)
+
+
+def test_an_unknown_service_is_answered_with_the_nearest(discovery, app):
+    with pytest.raises(NoHosts, match=f"Consul knows no service {app}x; nearest: .*{app}"):
+        discovery.stage_hosts(app + "x", "app", "canary", STAGES)
+
+
+def test_an_unknown_stage_is_answered_with_those_there_are(discovery, app):
+    with pytest.raises(DeliveryError, match="has no stage qa: its stages are canary, production"):
+        discovery.stage_hosts(app, "app", "qa", STAGES)
+
+
+def test_a_build_host_has_to_be_healthy(discovery, consul_url):
+    service = "build-" + uuid.uuid4().hex[:8]
+    register(consul_url, f"{service}-1", "10.0.2.1", service, ["build::host"], passing=False)
+    with pytest.raises(NoHosts, match=f"{service}-1 fails {service} answers"):
+        discovery.service_hosts(service, "build::host")
+    register(consul_url, f"{service}-2", "10.0.2.2", service, ["build::host"])
+    assert nodes(discovery.service_hosts(service, "build::host")) == [f"{service}-2"]
+
+
+def test_no_build_host_names_the_tag_and_those_that_exist(discovery, consul_url):
+    service = "build-" + uuid.uuid4().hex[:8]
+    register(consul_url, f"{service}-1", "10.0.2.1", service, ["old"])
+    with pytest.raises(NoHosts, match="carries the tag build::host; the tags that exist are old"):
+        discovery.service_hosts(service, "build::host")

@@ -1,0 +1,176 @@
+"""The doctor, against a real Consul; hosts are this machine, without SSH."""
+import shutil
+import uuid
+
+import pytest
+from consul_server import put, register, running_consul
+from jenkins_double import API_TOKEN, USER, running_jenkins
+from local_host import LocalShell
+from releases import published
+
+from delivery.configuration import Configuration
+from delivery.doctor import as_text, examine
+from delivery.release import Application
+from delivery.remote import Ssh
+
+BASICS = ("sh", "timeout", "sed", "tail", "env", "curl", "flock", "jq", "git", "gpg", "grep",
+          "gpgv", "dpkg-deb", "apt-get")
+
+
+class Patient:
+    """What is registered in Consul, and what the doctor says of it."""
+
+    def __init__(self, url, directory, monkeypatch):
+        self.url = url
+        self.values = {"consul": {"url": url, "kv_prefix": "test-" + uuid.uuid4().hex},
+                       "ci": {"tool": "build_host"},
+                       "packaging": {"tool": "nfpm"}, "repository": {"tool": "aptly"},
+                       "github": {"webhook_secret": "s3cret"}}
+        self.programs = directory / "bin"
+        self.programs.mkdir()
+        for name in BASICS:
+            self.has(name)
+        monkeypatch.setattr(
+            Configuration, "ssh", lambda _: LocalShell(PATH=str(self.programs)))
+
+    @property
+    def store(self):
+        return Configuration(self.values).store()
+
+    def has(self, name):
+        path = shutil.which(name)
+        if not path:
+            pytest.skip(f"{name} is not installed")
+        (self.programs / name).symlink_to(path)
+
+    def pretends_to_have(self, name):
+        (self.programs / name).write_text("#!/bin/sh\n")
+        (self.programs / name).chmod(0o755)
+
+    def lacks(self, name):
+        (self.programs / name).unlink()
+
+    def finding(self, about):
+        """Returns whether it is fine, and what is said."""
+        found = [each for each in examine(Configuration(self.values))
+                 if each.about.startswith(about)]
+        assert len(found) == 1, found
+        return found[0].fine, found[0].says
+
+
+@pytest.fixture(scope="module")
+def own_consul():
+    """A Consul that knows no other test's services."""
+    with running_consul() as url:
+        yield url
+
+
+@pytest.fixture
+def patient(own_consul, tmp_path, monkeypatch):
+    yield Patient(own_consul, tmp_path, monkeypatch)
+    for node in ("builder", "web-1"):
+        put(own_consul, "catalog/deregister", {"Node": node})
+
+
+@pytest.fixture
+def build_host(patient):
+    register(patient.url, "builder", "127.0.0.1", "build", ["build::host"])
+    for name in ("nfpm", "aptly"):
+        patient.pretends_to_have(name)
+
+
+@pytest.fixture
+def web_host(patient):
+    register(patient.url, "web-1", "127.0.0.1", "shop", ["shop::app"])
+
+
+def test_consul_is_written_to_and_nothing_is_left_there(patient):
+    assert patient.finding("Consul") == (
+        True, f"has a leader, and keys below {patient.store.prefix}/ and sessions can be written")
+    assert patient.store.keys() == []
+
+
+def test_without_consul_nothing_is_said_of_hosts(patient):
+    patient.values["consul"]["url"] = "http://127.0.0.1:9"
+    findings = examine(Configuration(patient.values))
+    assert "did not answer after 3 attempts" in findings[0].says
+    assert [each.about for each in findings[1:]] == ["webhooks", "Jenkins", "GitHub"]
+
+
+def test_no_hosts_at_all_are_something_to_do(patient):
+    assert patient.finding("build hosts") == (
+        False, "Consul knows no service build; nearest: consul")
+    assert "run cicd-host-setup on the hosts" in patient.finding("application hosts")[1]
+
+
+def test_a_program_that_a_build_host_lacks_is_named_with_what_installs_it(patient, build_host):
+    patient.lacks("aptly")
+    fine, says = patient.finding("builder")
+    assert not fine
+    assert "aptly is not installed: apt-get install aptly gnupg gpgv util-linux" in says
+
+
+def test_freight_needs_its_configuration(patient, build_host):
+    patient.pretends_to_have("freight")
+    patient.values["repository"] = {"tool": "freight", "freight_conf": "/nowhere/freight.conf"}
+    assert "Freight's configuration /nowhere/freight.conf is not here: write VARLIB" in \
+        patient.finding("builder")[1]
+
+
+def test_a_build_host_without_the_signing_key_is_told_so(patient, build_host):
+    assert "repository.gpg_key is not set" in patient.finding("builder")[1]
+    patient.values["repository"]["gpg_key"] = "nobody@example.org"
+    assert "there is no secret key nobody@example.org here" in patient.finding("builder")[1]
+
+
+def test_a_repository_that_a_build_host_cannot_clone_is_named(patient, build_host):
+    published(Application(patient.store, "shop"))
+    patient.values["github"]["git_url"] = "file:///nowhere"
+    assert "git cannot read file:///nowhere/acme/shop.git: " in patient.finding("builder")[1]
+
+
+def test_what_an_application_host_lacks_is_named(patient, web_host):
+    patient.lacks("jq")
+    fine, says = patient.finding("web-1")
+    assert not fine
+    for words in ("host of shop: ", "/usr/local/sbin/cicd-converge is missing",
+                  "jq is not installed: apt-get install jq",
+                  "/etc/cicd/shop.conf is missing: run cicd-host-setup --app shop"):
+        assert words in says
+
+
+def test_a_host_that_does_not_let_us_in_is_named(patient, web_host, monkeypatch):
+    monkeypatch.setattr(Configuration, "ssh", lambda _: Ssh("root", port=9, connect_timeout_s=1))
+    assert patient.finding("web-1") == (False, "host of shop: SSH: connection refused on port 9")
+
+
+def test_a_receiver_without_a_secret_is_something_to_do(patient):
+    del patient.values["github"]["webhook_secret"]
+    fine, says = patient.finding("webhooks")
+    assert not fine and says.startswith("github.webhook_secret is not set")
+
+
+def test_tools_that_are_not_in_use_are_not_asked(patient):
+    assert patient.finding("Jenkins")[0] is None
+    assert patient.finding("GitHub")[0] is None
+
+
+def test_jenkins_is_asked_for_the_job_of_every_application(patient):
+    published(Application(patient.store, "shop"))
+    with running_jenkins() as (jenkins, url):
+        patient.values["ci"] = {"tool": "jenkins", "jenkins": {
+            "url": url, "user": USER, "api_token": API_TOKEN}}
+        fine, says = patient.finding("Jenkins")
+        assert not fine and "make it with cicd_canary.jenkins_job_ensure" in says
+        jenkins.add_job("shop")
+        assert patient.finding("Jenkins") == (
+            True, "answers, 0 wait in its queue, every application has its job")
+
+
+def test_the_text_has_80_columns_and_what_is_to_do_last(patient, web_host):
+    lines = as_text(examine(Configuration(patient.values))).splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert lines[0].startswith("fine   Consul at ")
+    marks = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert marks.index("TO") > marks.index("off")
+    assert lines[-1] == "2 to do"

@@ -1,0 +1,210 @@
+"""A push that arrives without a signature: what the rule lets through, and what GitHub confirms."""
+import copy
+import json
+import re
+import uuid
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import yaml
+from st2tests.base import BaseActionTestCase
+
+from github_double import TOKEN, running_github
+from push_verify import PushVerify
+
+from delivery import github
+from delivery.release import Application
+from delivery.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+OLD, HEAD, ASIDE = "a" * 40, "b" * 40, "c" * 40
+PAYLOAD = {
+    "headers_lower": {"x-github-event": "push"},
+    "body": {
+        "ref": "refs/heads/main", "before": OLD, "after": HEAD, "deleted": False,
+        "repository": {"full_name": "acme/shop", "default_branch": "main"},
+        "sender": {"login": "alice"}},
+}
+
+
+@pytest.fixture(scope="module")
+def rule():
+    return yaml.safe_load((ROOT / "rules" / "push_webhook.yaml").read_text(encoding="utf-8"))
+
+
+def lets_through(rule, payload):
+    from embedded.rules import RuleError, matches
+    try:
+        return matches(rule["criteria"], payload, None)
+    except RuleError:
+        return False
+
+
+def changed(path, value):
+    """Returns the payload with another value at a path."""
+    payload = copy.deepcopy(PAYLOAD)
+    *parents, last = path.split(".")
+    place = payload
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    return payload
+
+
+@pytest.fixture
+def through(rule):
+    pytest.importorskip("embedded.rules")
+    with mock.patch("embedded.templates.datastore_context", return_value={"system": {}}):
+        yield lambda payload: lets_through(rule, payload)
+
+
+def test_the_rule_is_off_until_somebody_wants_it(rule):
+    assert rule["enabled"] is False
+
+
+def test_a_push_is_let_through(through):
+    assert through(PAYLOAD)
+
+
+@pytest.mark.parametrize("path", [
+    "body.ref", "body.after", "body.repository.full_name", "body.sender.login"])
+@pytest.mark.parametrize("value", [
+    "{{ config_context.github.token }}", "<% ctx().st2 %>", "x\n", "; rm -rf /", "", None, 7,
+    ["refs/heads/main"]])
+def test_what_does_not_look_like_a_name_is_not_let_through(through, path, value):
+    assert not through(changed(path, value))
+
+
+@pytest.mark.parametrize("path, value", [
+    ("headers_lower.x-github-event", "ping"), ("body.deleted", True), ("body.deleted", None),
+    ("body.ref", "refs/tags/v1"), ("body.ref", "refs/heads/main\n"), ("body.after", "b" * 39),
+    ("body.ref", "refs/heads/{{config_context.x}}"), ("body.repository", "acme/shop"),
+    ("body", {}), ("body", "payload=%7B%7D"), ("headers_lower", {})])
+def test_what_is_not_the_push_of_a_branch_is_not_let_through(through, path, value):
+    assert not through(changed(path, value))
+
+
+def test_everything_that_is_passed_on_has_a_criterion_with_a_strict_pattern(rule):
+    for template in rule["action"]["parameters"].values():
+        path = re.fullmatch(r"\{\{ (trigger\.body\.[a-z_.]+) \}\}", template).group(1)
+        criterion = rule["criteria"][path]
+        assert criterion["type"] == "regex"
+        assert criterion["pattern"].startswith("^") and criterion["pattern"].endswith("\\Z")
+
+
+@pytest.fixture
+def there(monkeypatch):
+    monkeypatch.setattr(github, "PAUSES_S", dict.fromkeys(github.PAUSES_S, 0.0))
+    with running_github() as double:
+        double.add_repository("acme/shop", main=[OLD, HEAD], **{"feature/x": [OLD, ASIDE]})
+        yield double
+
+
+@pytest.mark.filterwarnings("ignore:Argument lazy is deprecated")
+class TestPushVerify(BaseActionTestCase):
+    action_cls = PushVerify
+
+    @pytest.fixture(autouse=True)
+    def _there(self, there):
+        there.add_repository("acme/Web_Shop", main=[OLD, HEAD])
+        self.github = there
+        self.config = {"github": {"api_url": there.url, "token": TOKEN}}
+
+    def verify(self, repository="acme/shop", ref="refs/heads/main", commit=HEAD):
+        return self.get_action_instance(config=self.config).run(
+            repository=repository, ref=ref, commit=commit)
+
+    def assert_refused(self, expected, **push):
+        succeeded, result = self.verify(**push)
+        self.assertFalse(succeeded)
+        self.assertRegex(result["error"], expected)
+
+    def test_a_push_to_the_default_branch_is_confirmed(self):
+        _, result = self.verify()
+        self.assertEqual((result["verified"], result["app"], result["branch"]),
+                         (True, "shop", "main"))
+
+    def test_a_push_that_was_overtaken_by_the_next_one_is_confirmed(self):
+        self.assertTrue(self.verify(commit=OLD)[1]["verified"])
+
+    def test_a_commit_that_is_not_on_the_branch_is_refused(self):
+        self.assert_refused("main of acme/shop does not contain ccccccc", commit=ASIDE)
+
+    def test_a_commit_that_nobody_pushed_is_refused(self):
+        self.assert_refused("GitHub answered 404", commit="e" * 40)
+
+    def test_the_default_branch_is_githubs_and_not_the_payloads(self):
+        self.github.repositories["acme/shop"].default_branch = "feature/x"
+        succeeded, result = self.verify()
+        self.assertTrue(succeeded)
+        self.assertIs(result["verified"], False)
+        self.assertIn("main is not one that is built", result["reason"])
+
+    def test_a_branch_that_is_not_built_is_no_failure_and_starts_nothing(self):
+        succeeded, result = self.verify(ref="refs/heads/feature/x", commit=ASIDE)
+        self.assertTrue(succeeded)
+        self.assertIs(result["verified"], False)
+
+    def test_branches_are_built_as_configured(self):
+        self.config["applications"] = {"acme/shop": {"branches": ["feature/*"]}}
+        self.assertTrue(self.verify(ref="refs/heads/feature/x", commit=ASIDE)[1]["verified"])
+        self.assertFalse(self.verify()[1]["verified"])
+
+    def test_a_repository_has_the_name_it_is_configured_to_have(self):
+        self.config["applications"] = {"acme/Web_Shop": {"name": "web-shop"}}
+        self.assertEqual(self.verify("acme/Web_Shop")[1]["app"], "web-shop")
+
+    def test_a_repository_whose_name_cannot_be_an_application_is_refused(self):
+        self.assert_refused("cannot be a Debian package's name", repository="acme/Web_Shop")
+
+    def test_a_repository_that_github_does_not_show_is_refused(self):
+        self.assert_refused("repository acme/other: GitHub answered 404", repository="acme/other")
+
+    def test_nothing_is_confirmed_while_github_does_not_answer(self):
+        self.github.fail(503, times=1000)
+        with mock.patch.object(github, "PATIENCE_S", 0):
+            self.assert_refused("GitHub answered 503")
+
+
+@pytest.fixture
+def engine(there, consul_url, tmp_path):
+    try:
+        from embedded.engine import Engine
+        from embedded.workflows import orquesta
+        orquesta()
+    except ImportError as error:
+        pytest.skip(f"the embedded engine cannot run here: {error}")
+    prefix = "test-" + uuid.uuid4().hex
+    (tmp_path / "cicd_canary.yaml").write_text(json.dumps({
+        "consul": {"url": consul_url, "kv_prefix": prefix}, "ci": {"tool": "build_host"},
+        "github": {"api_url": there.url, "token": TOKEN}}))
+    with Engine([str(ROOT)], str(tmp_path), str(tmp_path / "data")) as engine:
+        engine.shop = Application(Store(consul_url, prefix=prefix), "shop")
+        yield engine
+
+
+def pushed(engine, ref="refs/heads/main", commit=HEAD):
+    return engine.run("cicd_canary.push_webhook", {
+        "repository": "acme/shop", "ref": ref, "commit": commit, "by": "alice"})
+
+
+def test_a_confirmed_push_is_built_like_any_other(engine):
+    # No build host is registered here, so the build itself ends at once.
+    assert "knows no service build" in pushed(engine).result["output"]["error"]
+    build = engine.shop.build(HEAD)
+    assert (build["repository"], build["branch"], build["by"]) == ("acme/shop", "main", "alice")
+
+
+def test_a_push_that_github_does_not_confirm_is_red_and_records_nothing(engine):
+    execution = pushed(engine, commit=ASIDE)
+    assert execution.status == "failed"
+    assert "does not contain ccccccc" in execution.result["output"]["error"]
+    assert engine.shop.store.keys() == []
+
+
+def test_a_push_to_a_branch_that_is_not_built_is_green_and_records_nothing(engine):
+    execution = pushed(engine, "refs/heads/feature/x", ASIDE)
+    assert execution.status == "succeeded"
+    assert "not one that is built" in execution.result["output"]["reason"]
+    assert engine.shop.store.keys() == []

@@ -1,0 +1,226 @@
+"""Rollouts against a real Consul; the hosts are told by a stand-in for SSH.
+
+The stand-in does what cicd-converge does to Consul (it reports) and nothing of what it does to a
+host; the end-to-end tests have the real program on real hosts.
+"""
+import json
+import uuid
+
+import pytest
+from consul_server import register
+from releases import published, settled
+
+from delivery.discovery import Discovery
+from delivery.errors import DeliveryError
+from delivery.release import Aborted, Application, Superseded
+from delivery.remote import Result
+from delivery.rollout import Rollout, RolloutFailed, plan_batches
+
+
+class Hosts:
+    """Converges hosts by reporting to Consul; `broken` and `refusing` ones fail as real ones do."""
+
+    def __init__(self, application):
+        self.application = application
+        self.broken, self.refusing, self.told, self.waited_s = {}, set(), [], 0.0
+
+    def run_many(self, hosts, argv, timeout_s):
+        self.told.append([host.node for host in hosts])
+        return [self._converge(host, argv) for host in hosts]
+
+    def _converge(self, host, argv):
+        assert argv == ["/usr/local/sbin/cicd-converge", self.application.name]
+        if host.node in self.refusing:
+            return Result(host, None, b"", "", 0.1, "connection refused on port 22")
+        store, name = self.application.store, self.application.name
+        wanted = store.get(f"{name}/stages/canary/assigned/{host.node}") or \
+            store.get(f"{name}/stages/canary/version")
+        version = wanted.value
+        if version in self.broken.get(host.node, ()):
+            report = json.dumps({"reason": f"{version} was not healthy within 2 s"})
+            return Result(host, 1, report.encode(), "", 0.1, "exit status 1")
+        release = self.application.release(version)
+        store.commit([store.overwrite(f"{name}/hosts/{host.node}", json.dumps({
+            "version": version, "sha256": release["package"]["sha256"], "status": "ok",
+            "at": "2026-01-01T00:00:00Z"}))])
+        return Result(host, 0, b"{}", "", 0.1)
+
+
+class Fleet:
+    def __init__(self, store, consul_url, count):
+        self.application = Application(store, "app-" + uuid.uuid4().hex[:8])
+        name = self.application.name
+        self.nodes = [f"{name}-{number}" for number in range(count)]
+        for number, node in enumerate(self.nodes):
+            register(consul_url, node, f"10.1.0.{number + 1}", name, [
+                f"{name}::app", f"{name}::app_canary"])
+        self.hosts = Hosts(self.application)
+        self.rollout = Rollout(self.application, Discovery(store), self.hosts)
+
+    def version_of(self, node):
+        return self.application.hosts().get(node, {}).get("version")
+
+    def complete(self, stage):
+        """Goes through the batches as the workflow does."""
+        deployment = stage.state["deployment"]
+        while stage.state["completed"] < len(stage.state["batches"]):
+            stage = self.rollout.update_batch("canary", deployment)
+        return self.rollout.finish("canary", deployment)
+
+
+@pytest.fixture
+def fleet(store, consul_url):
+    return Fleet(store, consul_url, 3)
+
+
+@pytest.mark.parametrize("hosts, size, expected", [
+    (3, 1, [1, 1, 1]), (3, "25%", [1, 1, 1]), (10, "25%", [3, 3, 3, 1]), (4, "50%", [2, 2]),
+    (5, "100%", [5]), (2, 9, [2]), (100, "1%", [1] * 100)])
+def test_batches_are_cut_by_number_or_share(hosts, size, expected):
+    nodes = [str(number) for number in range(hosts)]
+    batches = plan_batches(nodes, size)
+    assert [len(batch) for batch in batches] == expected
+    assert sum(batches, []) == nodes
+
+
+def test_hosts_are_updated_batch_by_batch(fleet):
+    target = published(fleet.application)
+    stage = fleet.complete(fleet.rollout.deploy("canary", target.version, "alice"))
+    assert fleet.hosts.told == [[node] for node in fleet.nodes]
+    assert (stage.version, stage.status) == (target.version, "live")
+    assert {fleet.version_of(node) for node in fleet.nodes} == {target.version}
+
+
+def test_only_the_hosts_of_the_current_batch_are_assigned(fleet):
+    target = published(fleet.application)
+    stage = fleet.rollout.deploy("canary", target.version, "alice")
+    fleet.rollout.update_batch("canary", stage.state["deployment"])
+    assigned = fleet.application.store.get_below(f"{fleet.application.name}/stages/canary/assigned")
+    assert list(assigned) == fleet.nodes[:1]
+
+
+def test_a_host_that_fails_stops_the_rollout_and_is_named(fleet):
+    target = published(fleet.application)
+    fleet.hosts.refusing = {fleet.nodes[1]}
+    stage = fleet.rollout.deploy("canary", target.version, "alice")
+    fleet.rollout.update_batch("canary", stage.state["deployment"])
+    with pytest.raises(RolloutFailed, match=f"{fleet.nodes[1]}: connection refused on port 22"):
+        fleet.rollout.update_batch("canary", stage.state["deployment"])
+    assert fleet.hosts.told[-1] == [fleet.nodes[1]]
+
+
+def test_a_failed_rollout_brings_every_host_it_told_back(fleet):
+    old = published(fleet.application, 1)
+    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
+    new = published(fleet.application, 2)
+    fleet.hosts.broken = {fleet.nodes[1]: {new.version}}
+    stage = fleet.rollout.deploy("canary", new.version, "alice")
+    deployment = stage.state["deployment"]
+    fleet.rollout.update_batch("canary", deployment)
+    with pytest.raises(RolloutFailed, match="was not healthy within 2 s"):
+        fleet.rollout.update_batch("canary", deployment)
+    assert fleet.rollout.revert("canary", deployment) == {}
+    canary = fleet.application.stage("canary")
+    assert (canary.version, canary.status) == (old.version, "failed")
+    assert fleet.nodes[1] in canary.state["reason"]
+    assert {fleet.version_of(node) for node in fleet.nodes} == {old.version}
+    assert fleet.application.store.lock_holder(f"{fleet.application.name}/lock") is None
+
+
+def test_a_failure_within_the_budget_does_not_stop_the_rollout(fleet):
+    rules = {"batch_size": 1, "failure_budget": 1, "healthy_deadline_s": 1, "min_healthy_s": 0}
+    target = published(fleet.application, rollout=rules)
+    fleet.hosts.refusing = {fleet.nodes[0]}
+    stage = fleet.complete(fleet.rollout.deploy("canary", target.version, "alice"))
+    assert stage.status == "live"
+    assert stage.state["failed_hosts"] == {fleet.nodes[0]: "connection refused on port 22"}
+
+
+def test_a_host_that_consul_does_not_find_healthy_has_failed(fleet, consul_url):
+    target = published(fleet.application)
+    name = fleet.application.name
+    register(consul_url, fleet.nodes[0], "10.1.0.1", name,
+             [f"{name}::app", f"{name}::app_canary"], passing=False)
+    stage = fleet.rollout.deploy("canary", target.version, "alice")
+    with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: fails in Consul: {name} answers"):
+        fleet.rollout.update_batch("canary", stage.state["deployment"])
+
+
+def test_another_package_under_the_same_version_is_not_taken_for_the_target(fleet):
+    target = published(fleet.application)
+    fleet.hosts.application = Application(fleet.application.store, fleet.application.name)
+    release = dict(fleet.application.release(target.version))
+    release["package"] = dict(release["package"], sha256="f" * 64)
+    fleet.hosts.application.release = lambda version: release
+    stage = fleet.rollout.deploy("canary", target.version, "alice")
+    with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: reports {target.version} with"):
+        fleet.rollout.update_batch("canary", stage.state["deployment"])
+
+
+def test_an_older_release_does_not_replace_a_newer_one_by_itself(fleet):
+    old, new = published(fleet.application, 1), published(fleet.application, 2)
+    fleet.complete(fleet.rollout.deploy("canary", new.version, "alice"))
+    with pytest.raises(Superseded, match=f"{old.version} is older than {new.version}"):
+        fleet.rollout.deploy("canary", old.version, "alice")
+
+
+def test_a_promotion_without_hosts_writes_nothing(fleet):
+    target = published(fleet.application)
+    settled(fleet.application, "canary", target)
+    with pytest.raises(DeliveryError, match="no host of .* carries the tag"):
+        fleet.rollout.promote("production", "canary", "bob")
+    assert fleet.application.stage("production").status == "empty"
+
+
+def test_a_rollout_waits_for_the_lock_as_long_as_it_is_told_to(fleet, monkeypatch):
+    import delivery.rollout
+    target = published(fleet.application)
+    first = fleet.rollout.deploy("canary", target.version, "alice")
+    monkeypatch.setattr(delivery.rollout, "LOCK_POLL_S", 0.05)
+    with pytest.raises(DeliveryError, match="is locked: deploying"):
+        fleet.rollout.deploy("canary", target.version, "bob", wait_for_lock_s=0)
+    fleet.application.store.close_session(first.state["session"])
+    assert fleet.rollout.deploy("canary", target.version, "bob", wait_for_lock_s=5).state["by"] \
+        == "bob"
+
+
+def test_an_abort_stops_before_the_next_batch_and_brings_hosts_back(fleet):
+    old, new = published(fleet.application, 1), published(fleet.application, 2)
+    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
+    stage = fleet.rollout.deploy("canary", new.version, "alice")
+    deployment = stage.state["deployment"]
+    fleet.rollout.update_batch("canary", deployment)
+    assert fleet.rollout.abort("olga").status == "rolling_out"
+    with pytest.raises(Aborted, match="is aborted by olga"):
+        fleet.rollout.update_batch("canary", deployment)
+    assert fleet.rollout.revert("canary", deployment) == {}
+    assert fleet.application.stage("canary").status == "aborted"
+    assert {fleet.version_of(node) for node in fleet.nodes} == {old.version}
+
+
+def test_an_abort_of_what_a_dead_process_left_brings_hosts_back_itself(fleet):
+    old, new = published(fleet.application, 1), published(fleet.application, 2)
+    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
+    stage = fleet.rollout.deploy("canary", new.version, "alice")
+    fleet.rollout.update_batch("canary", stage.state["deployment"])
+    fleet.application.store.close_session(stage.state["session"])
+    stopped = fleet.rollout.abort("olga")
+    assert (stopped.status, stopped.version) == ("aborted", old.version)
+    assert {fleet.version_of(node) for node in fleet.nodes} == {old.version}
+    assert not fleet.application.is_locked()
+
+
+def test_hosts_go_back_batch_by_batch_the_last_one_first(fleet):
+    old = published(fleet.application, 1)
+    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
+    new = published(fleet.application, 2)
+    fleet.hosts.broken = {fleet.nodes[2]: {new.version}}
+    stage = fleet.rollout.deploy("canary", new.version, "alice")
+    deployment = stage.state["deployment"]
+    for _ in range(2):
+        fleet.rollout.update_batch("canary", deployment)
+    with pytest.raises(RolloutFailed):
+        fleet.rollout.update_batch("canary", deployment)
+    fleet.hosts.told.clear()
+    fleet.rollout.revert("canary", deployment)
+    assert fleet.hosts.told == [[node] for node in reversed(fleet.nodes)]

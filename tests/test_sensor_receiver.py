@@ -1,0 +1,302 @@
+"""The receiver: what GitHub may send, and what anybody else might."""
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+
+import yaml
+from st2tests.base import BaseSensorTestCase
+
+from delivery.errors import DeliveryError
+from delivery.webhook import BODY_LIMIT_BYTES
+from receiver import Receiver
+
+SECRET = "a secret"
+COMMIT = "1" * 40
+SENSOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sensors", "receiver.yaml")
+
+
+def push(**changes):
+    """Returns the fields of a push that the receiver reads, as GitHub sends them."""
+    payload = {
+        "ref": "refs/heads/main", "before": "0" * 40, "after": COMMIT, "deleted": False,
+        "repository": {"full_name": "acme/shop", "name": "shop", "default_branch": "main"},
+        "pusher": {"name": "alice"}, "sender": {"login": "alice"}}
+    for path, value in changes.items():
+        target, names = payload, path.split("__")
+        for name in names[:-1]:
+            target = target[name]
+        if value is None:
+            del target[names[-1]]
+        else:
+            target[names[-1]] = value
+    return payload
+
+
+def signature(body, secret=SECRET):
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+class ReceiverTestCase(BaseSensorTestCase):
+    sensor_cls = Receiver
+
+    def listen(self, **applications):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.sensor = self.get_sensor_instance(config={
+            "github": {"webhook_secret": SECRET}, "applications": applications,
+            "receiver": {"host": "127.0.0.1", "port": self.port}})
+        self.sensor.setup()
+        thread = threading.Thread(target=self.sensor.run, daemon=True)
+        thread.start()
+        self.addCleanup(self.sensor.cleanup)
+        self.addCleanup(self.sensor.server.shutdown)
+
+    def deliver(self, payload, event="push", delivery=None, sign=signature, body=None, headers=()):
+        """Returns status and message of the answer to one delivery."""
+        body = json.dumps(payload).encode() if body is None else body
+        sent = {"Content-Type": "application/json", "X-GitHub-Event": event,
+                "X-GitHub-Delivery": delivery or str(uuid.uuid4())}
+        if sign:
+            sent["X-Hub-Signature-256"] = sign(body)
+        sent.update(headers)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.addCleanup(connection.close)
+        connection.request("POST", "/github", body, sent)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())["message"]
+
+    def assert_refused(self, expected_status, expected_message, *arguments, **options):
+        status, message = self.deliver(*arguments, **options)
+        self.assertEqual(status, expected_status, message)
+        self.assertRegex(message, expected_message)
+        self.assertEqual(self.get_dispatched_triggers(), [])
+
+
+class TestAPushToABranchThatIsBuilt(ReceiverTestCase):
+    def test_is_dispatched_with_what_the_workflow_needs(self):
+        self.listen()
+        status, message = self.deliver(push(), delivery="d-1")
+        self.assertEqual((status, message), (202, "accepted: shop 1111111 on main"))
+        self.assertTriggerDispatched(trigger="cicd_canary.push", payload={
+            "app": "shop", "repository": "acme/shop", "branch": "main", "commit": COMMIT,
+            "by": "alice", "delivery": "d-1"})
+
+    def test_fits_the_schema_of_its_trigger(self):
+        """StackStorm drops a payload that does not, and says nothing."""
+        self.listen()
+        self.deliver(push())
+        with open(SENSOR) as metadata:
+            trigger_type = yaml.safe_load(metadata)["trigger_types"][0]
+        properties = trigger_type["payload_schema"]["properties"]
+        payload = self.get_dispatched_triggers()[0]["payload"]
+        self.assertEqual(set(payload), set(properties))
+        for name, value in payload.items():
+            self.assertTrue(re.search(properties[name]["pattern"].replace(r"\Z", "$"), value), name)
+
+    def test_is_dispatched_once_when_the_delivery_comes_twice(self):
+        self.listen()
+        self.deliver(push(), delivery="d-1")
+        status, message = self.deliver(push(), delivery="d-1")
+        self.assertEqual(status, 202)
+        self.assertIn("accepted before", message)
+        self.assertEqual(len(self.get_dispatched_triggers()), 1)
+
+    def test_may_be_on_a_feature_branch_that_is_configured(self):
+        self.listen(**{"acme/shop": {"branches": ["feature/*"]}})
+        self.deliver(push(ref="refs/heads/feature/x"))
+        self.assertEqual(self.get_dispatched_triggers()[0]["payload"]["branch"], "feature/x")
+
+    def test_gets_the_configured_name_of_the_application(self):
+        self.listen(**{"acme/Web_Shop": {"name": "web-shop"}})
+        self.deliver(push(repository__full_name="acme/Web_Shop"))
+        self.assertEqual(self.get_dispatched_triggers()[0]["payload"]["app"], "web-shop")
+
+
+class TestASignature(ReceiverTestCase):
+    def test_that_is_wrong_is_refused(self):
+        self.listen()
+        self.assert_refused(401, "signature", push(), sign=lambda body: signature(body, "other"))
+
+    def test_that_is_missing_is_refused(self):
+        self.listen()
+        self.assert_refused(401, "signature", push(), sign=None)
+
+    def test_that_is_malformed_is_refused(self):
+        self.listen()
+        for malformed in ("sha256=", "sha1=abc", "x" * 5000, "sha256=\u00e9"):
+            self.assert_refused(401, "signature", push(), sign=lambda body: malformed)
+
+    def test_is_asked_for_before_the_body_is_read_as_json(self):
+        self.listen()
+        self.assert_refused(401, "signature", None, body=b"not json", sign=None)
+
+    def test_is_compared_in_constant_time(self):
+        import delivery.webhook
+        compared = []
+
+        class Spy:
+            @staticmethod
+            def compare_digest(one, other):
+                compared.append((one, other))
+                return hmac.compare_digest(one, other)
+            new = staticmethod(hmac.new)
+
+        self.listen()
+        original, delivery.webhook.hmac = delivery.webhook.hmac, Spy
+        self.addCleanup(setattr, delivery.webhook, "hmac", original)
+        self.deliver(push())
+        self.assertEqual(len(compared), 1)
+
+    def test_cannot_be_checked_without_a_secret_so_the_receiver_does_not_start(self):
+        for config in ({}, {"github": {"webhook_secret": ""}}):
+            sensor = self.get_sensor_instance(config=config)
+            with self.assertRaisesRegex(DeliveryError, "github.webhook_secret is not set"):
+                sensor.setup()
+
+
+class TestABody(ReceiverTestCase):
+    def test_over_25_mib_is_refused_before_it_is_read(self):
+        self.listen()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.addCleanup(connection.close)
+        connection.putrequest("POST", "/github")
+        connection.putheader("Content-Length", str(BODY_LIMIT_BYTES + 1))
+        connection.endheaders()
+        self.assertEqual(connection.getresponse().status, 413)
+
+    def test_without_a_length_is_refused(self):
+        self.listen()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.addCleanup(connection.close)
+        connection.putrequest("POST", "/github")
+        connection.endheaders()
+        self.assertEqual(connection.getresponse().status, 411)
+
+    def test_that_is_not_json_is_refused(self):
+        self.listen()
+        for body in (b"not json", b"\xff\xfe", b"[" * 100000, b""):
+            self.assert_refused(400, "not JSON", None, body=body)
+
+    def test_that_is_no_object_is_refused(self):
+        self.listen()
+        self.assert_refused(400, "not a JSON object", [1])
+
+    def test_of_another_content_type_is_refused(self):
+        self.listen()
+        self.assert_refused(415, "application/json", push(),
+                            headers={"Content-Type": "application/x-www-form-urlencoded"})
+
+    def test_that_lacks_a_field_is_refused_with_its_name(self):
+        self.listen()
+        for path in ("ref", "after", "deleted", "repository__full_name", "sender__login",
+                     "repository__default_branch"):
+            field = path.replace("__", ".")
+            self.assert_refused(400, "the field " + field + " is missing", push(**{path: None}))
+
+    def test_with_a_field_of_another_type_is_refused_with_its_name(self):
+        self.listen()
+        self.assert_refused(400, "the field ref is int, expected text", push(ref=1))
+        self.assert_refused(400, "the field repository.full_name is missing", push(repository=[]))
+        self.assert_refused(400, "the field deleted is str, expected true or false",
+                            push(deleted="no"))
+
+    def test_that_does_not_arrive_is_given_up(self):
+        import receiver
+        self.addCleanup(setattr, receiver, "REQUEST_TIMEOUT_S", receiver.REQUEST_TIMEOUT_S)
+        self.addCleanup(setattr, receiver.Handler, "timeout", receiver.Handler.timeout)
+        receiver.REQUEST_TIMEOUT_S = receiver.Handler.timeout = 1
+        self.listen()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
+            client.sendall(b"POST /github HTTP/1.0\r\nContent-Length: 100\r\n\r\nx")
+            began = time.monotonic()
+            while client.recv(1000):
+                pass
+            self.assertLess(time.monotonic() - began, 8)
+        self.assertEqual(self.deliver(push())[0], 202)
+
+
+class TestAnEvent(ReceiverTestCase):
+    def test_that_is_a_ping_is_answered(self):
+        self.listen()
+        self.assertEqual(self.deliver({"zen": "Keep it simple."}, event="ping"), (200, "pong"))
+
+    def test_other_than_a_push_is_ignored_and_says_so(self):
+        self.listen()
+        self.assert_refused(202, "ignored: event 'issues', only push", {}, event="issues")
+
+    def test_without_a_delivery_id_is_refused(self):
+        self.listen()
+        self.assert_refused(400, "X-GitHub-Delivery", push(), headers={"X-GitHub-Delivery": "a b"})
+
+
+class TestARef(ReceiverTestCase):
+    def test_that_is_a_tag_is_ignored(self):
+        self.listen()
+        self.assert_refused(202, "is not a branch", push(ref="refs/tags/v1"))
+
+    def test_that_was_deleted_is_ignored(self):
+        self.listen()
+        self.assert_refused(202, "was deleted", push(deleted=True, after="0" * 40))
+
+    def test_that_is_not_built_is_ignored(self):
+        self.listen()
+        self.assert_refused(202, "is not one that is built", push(ref="refs/heads/feature/x"))
+
+    def test_that_could_do_harm_is_refused_even_where_every_branch_is_built(self):
+        self.listen(**{"acme/shop": {"branches": ["*"]}})
+        for branch in ("\u00fcn\u00ef", "{{config_context.x}}", "; rm -rf /", "../x", "a b", "x\n"):
+            self.assert_refused(422, "is not the name of a branch",
+                                push(ref="refs/heads/" + branch))
+
+    def test_never_puts_a_template_into_the_answer(self):
+        self.listen()
+        _, message = self.deliver(push(ref="refs/heads/{{config_context.x}}"))
+        self.assertNotIn("{{", message)
+
+
+class TestARepository(ReceiverTestCase):
+    def test_that_is_no_package_name_is_refused_and_told_how_to_map_it(self):
+        self.listen()
+        for name in ("Web_Shop", "UPPER", "x", "a.b"):
+            self.assert_refused(422, "cannot be a Debian package's name.*applications:",
+                                push(repository__full_name="acme/" + name))
+
+
+class TestTheServer(ReceiverTestCase):
+    def test_answers_where_it_has_nothing(self):
+        self.listen()
+        for method, path, expected in (("GET", "/", 404), ("POST", "/other", 404),
+                                       ("GET", "/health", 200), ("DELETE", "/github", 501)):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request(method, path, "")
+            self.assertEqual(connection.getresponse().status, expected)
+            connection.close()
+
+    def test_asks_for_a_redelivery_when_stackstorm_does_not_take_the_push(self):
+        self.listen()
+
+        def refuse(*_, **__):
+            raise RuntimeError("the message bus is away")
+
+        dispatch = self.sensor.sensor_service.dispatch
+        self.sensor.sensor_service.dispatch = refuse
+        self.assertEqual(self.deliver(push(), delivery="d-1")[0], 503)
+        self.sensor.sensor_service.dispatch = dispatch
+        self.assertEqual(self.deliver(push(), delivery="d-1")[0], 202)
+        self.assertEqual(len(self.get_dispatched_triggers()), 1)
+
+    def test_keeps_answering_while_many_clients_hang(self):
+        self.listen()
+        clients = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(150)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.sendall(b"POST /github HTTP/1.0\r\n")
+        self.assertEqual(self.deliver(push())[0], 202)
