@@ -92,6 +92,11 @@ class Delivery:
             time.sleep(0.1)
         raise AssertionError(f"{action} does not end")
 
+    def announced(self) -> List[str]:
+        """Returns what rules have posted to the channel; an event is announced after it is told."""
+        return [each.parameters["message"] for each in self.engine.executions(
+            action="chatops.post_message", top_level=False)]
+
     def workspaces(self) -> str:
         """Returns what lies in the workspaces on the build host."""
         return self.world.host("build").run(
@@ -234,8 +239,7 @@ def assert_build_fails(delivery: Delivery, reason: str) -> None:
     assert re.search(reason, event["message"]), event
     assert delivery.executions("ci")[0].status == "failed"
     assert delivery.application.releases() == releases
-    announced = delivery.engine.executions(action="chatops.post_message", top_level=False)
-    assert event["message"] in [each.parameters["message"] for each in announced]
+    wait_until(lambda: event["message"] in delivery.announced(), f"to read {event['message']!r}")
 
 
 @pytest.mark.parametrize("script", ["cisetup", "cibuild", "post-inst"])
