@@ -100,9 +100,10 @@ def test_pairs_at_the_end_become_parameters_of_the_actions_types(engine):
 def test_the_acknowledgement_is_there_before_the_result(engine):
     out = io.StringIO()
     talk = threading.Thread(
-        target=chat.handle, args=(engine, "ada", "!greet bob seconds=1.5", out))
+        target=chat.handle, args=(engine, "ada", "!greet bob seconds=3", out))
     talk.start()
-    time.sleep(0.7)
+    while not out.getvalue():
+        time.sleep(0.02)
     assert out.getvalue() == "Greeting bob.\n"
     talk.join()
     assert out.getvalue().endswith("Hello bob from ada\n")

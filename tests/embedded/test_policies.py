@@ -22,6 +22,13 @@ def start(engine, *givens):
     return [engine.execution(execution.id) for execution in executions]
 
 
+def wait_for_status(engine, execution, status):
+    deadline = time.monotonic() + 20
+    while engine.execution(execution.id).status != status:
+        assert time.monotonic() < deadline, f"not {status}"
+        time.sleep(0.02)
+
+
 def most_at_once(executions):
     def running(moment):
         return sum(_began(one) <= moment < one.end_timestamp for one in executions)
@@ -76,7 +83,7 @@ def test_an_attribute_left_to_its_default_counts_everything(pack, make_engine):
     policy(pack, "action.concurrency.attr", threshold=1, attributes=["app"])
     engine = make_engine()
     first = engine.start("test.slow", {"app": "notes"})
-    time.sleep(0.1)
+    wait_for_status(engine, first, "running")
     second, = start(engine, {})
     assert _began(second) >= engine.execution(first.id).end_timestamp
 
@@ -85,11 +92,9 @@ def test_a_delayed_execution_can_be_canceled(pack, make_engine):
     slow(pack, 1)
     policy(pack, "action.concurrency", threshold=1)
     engine = make_engine()
-    engine.start("test.slow")
-    time.sleep(0.1)
+    wait_for_status(engine, engine.start("test.slow"), "running")
     second = engine.start("test.slow")
-    while engine.execution(second.id).status != "delayed":
-        time.sleep(0.02)
+    wait_for_status(engine, second, "delayed")
     engine.cancel(second.id)
     engine.wait_for_background()
     assert engine.execution(second.id).status == "canceled"

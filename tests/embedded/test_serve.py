@@ -78,7 +78,7 @@ def serve(make_engine):
         stop()
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=30):
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
@@ -148,10 +148,11 @@ def test_a_sensor_has_configuration_datastore_logger_and_its_triggers(pack, serv
 
 
 def test_stopping_ends_sensors_and_cleans_them_up(pack, serve):
-    write_sensor(pack, "import time; time.sleep(60)")
+    write_sensor(pack, "self.sensor_service.set_value('began', 'yes'); "
+                       "import time; time.sleep(60)")
     engine = serve()
     pid = wait_for(lambda: engine.served.sensors.running)["test.Watch"]
-    time.sleep(0.3)
+    wait_for(lambda: key(engine, "began"))
     engine.stop_serving()
     assert key(engine, "cleaned") == "up"
     assert not os.path.exists("/proc/%d" % pid)
