@@ -33,11 +33,12 @@ ENVIRONMENT = {"PATH": SERVICE_PATH, "HOME": "/root", "LANG": "C.UTF-8", "USER":
 STOP_SECONDS = 5
 
 
-def start(host: Host, equipment: Equipment, names: str, state: Path, lower: Path) -> "Starting":
+def start(host: Host, equipment: Equipment, names: str, state: Path,
+          lower: List[Path]) -> "Starting":
     """Fork the host's first process.
 
     names: its /etc/hosts. state: a directory that keeps what the host writes, also over a restart.
-    lower: the machine's root file system, without what is mounted on it.
+    lower: the file systems that the host is made from, the upper ones first.
     Returns at once: the host waits for its network, see Starting.
     """
     go_read, go_write = os.pipe()
@@ -85,7 +86,7 @@ class Starting:
             raise RuntimeError(f"host {self.host.name} did not start: {said.strip() or 'it died'}")
 
 
-def _first_process(host: Host, equipment: Equipment, names: str, state: Path, lower: Path,
+def _first_process(host: Host, equipment: Equipment, names: str, state: Path, lower: List[Path],
                    go: int, status: int) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
@@ -119,13 +120,13 @@ def _first_process(host: Host, equipment: Equipment, names: str, state: Path, lo
     os._exit(1)
 
 
-def _enter_file_system(state: Path, lower: Path) -> bool:
+def _enter_file_system(state: Path, lower: List[Path]) -> bool:
     """Make the host's own view of the machine's files its root; True the first time."""
     upper, work, root = (state / part for part in ("upper", "work", "root"))
     first_time = not upper.exists()
     for directory in (upper, work, root):
         directory.mkdir(parents=True, exist_ok=True)
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
     namespaces.mount("overlay", str(root), "overlay", options=options)
     for directory, mode in (("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("run", 0o755),
                             ("tmp", 0o1777), ("var/tmp", 0o1777)):

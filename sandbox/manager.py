@@ -8,9 +8,11 @@ be left, however the world ends.
 """
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +30,7 @@ BRIDGE = "cicd0"
 MACHINE_LINK = "cicd-sandbox"
 READY_SECONDS = 60
 GRACE_SECONDS = 5
+DPKG = Path("/var/lib/dpkg")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy")
 
 Progress = Callable[[str, float], None]
@@ -183,9 +186,10 @@ class Manager:
         namespaces.mount("proc", "/proc", "proc")
         namespaces.mount("tmpfs", "/run", "tmpfs", options="mode=755")
         DIRECTORY.mkdir(mode=0o700)
-        for part in ("tmp", "lower", "configs", "ssh", "hosts", "etc/upper", "etc/work"):
+        for part in ("tmp", "lower", "snapshot", "configs", "ssh", "hosts", "etc/upper", "etc/work"):
             (DIRECTORY / part).mkdir(parents=True)
         namespaces.show_read_only("/", str(DIRECTORY / "lower"))
+        snapshot_package_database(DIRECTORY / "snapshot")
         # Laid over /etc, because a bare machine may have no /etc/hosts to bind one over.
         names = DIRECTORY / "etc/upper/hosts"
         names.write_text(fleet.names_file(list(self._hosts.values())))
@@ -237,8 +241,9 @@ class Manager:
 
     def _start(self, names: List[str]) -> None:
         all_names = fleet.names_file(list(self._hosts.values()))
+        lower = [DIRECTORY / "snapshot", DIRECTORY / "lower"]
         starting = [start(self._hosts[name], self._equipment[name], all_names,
-                          DIRECTORY / "hosts" / name, DIRECTORY / "lower") for name in names]
+                          DIRECTORY / "hosts" / name, lower) for name in names]
         ip_batch([line for host in starting for line in (
             f"link add {link_of(host.host)} type veth peer name eth0 netns {host.pid}",
             f"link set {link_of(host.host)} master {BRIDGE} up")])
@@ -318,6 +323,19 @@ class Manager:
             if missing and time.monotonic() > deadline:
                 raise SandboxError(f"after {READY_SECONDS} s still waiting for {missing}")
             time.sleep(0.03)
+
+
+def snapshot_package_database(directory: Path) -> None:
+    """Lay down a copy of dpkg's database that hides the machine's own from the hosts.
+
+    Without it a package that is installed on the machine meanwhile shows through on every host.
+    Waits for a dpkg that is at work.
+    """
+    copy = directory / DPKG.relative_to("/")
+    with open(DPKG / "lock", "w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        shutil.copytree(DPKG, copy, symlinks=True)
+    os.setxattr(copy, "trusted.overlay.opaque", b"y")
 
 
 def create_repositories(world: World) -> None:

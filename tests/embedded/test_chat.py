@@ -255,6 +255,7 @@ class Terminal:
         write_pack(tmp_path / "room")
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # A job in the background ignores it.
             os.chdir(ROOT)
             command = command_line(tmp_path, "sys.exit(chat.run(engine, 'ada'))")
             os.execvpe(command[0], command, dict(os.environ, TERM="dumb"))
@@ -324,7 +325,7 @@ def test_what_arrives_while_somebody_types_appears_above_the_prompt(terminal, tm
 
 def test_ctrl_c_stops_the_waiting_and_not_the_execution(terminal):
     terminal.read_until("ada> ")
-    terminal.type("!greet bob seconds=2\r")
+    terminal.type("!greet bob seconds=3\r")
     terminal.read_until("Greeting bob.\n")
     terminal.interrupt()
     terminal.read_until("Execution [0-9a-f]+ goes on, its result comes later.\nada> ")
@@ -334,7 +335,7 @@ def test_ctrl_c_stops_the_waiting_and_not_the_execution(terminal):
 
 def test_leaving_lets_what_was_started_end(terminal, tmp_path):
     terminal.read_until("ada> ")
-    terminal.type("!greet bob seconds=1.5\r")
+    terminal.type("!greet bob seconds=3\r")
     terminal.read_until("Greeting bob.\n")
     terminal.interrupt()
     terminal.read_until("ada> ")

@@ -349,6 +349,16 @@ def test_a_package_that_is_not_the_published_one_is_not_installed(shop: Delivery
     assert shop.installed()["production-1"] == old
 
 
+def test_a_version_that_was_not_installed_from_the_published_package_is_installed_again(
+        shop: Delivery, world: World):
+    version = shop.application.stage("production").version
+    host = world.host("production-1")
+    host.run(["rm", "/var/lib/cicd/shop.sha256"], check=True)  # As when apt failed in the end.
+    report = json.loads(host.run(["cicd-converge", "shop"], check=True).stdout)
+    assert (report["status"], report["version"]) == ("ok", version)
+    assert report["sha256"] == shop.application.release(version)["package"]["sha256"]
+
+
 def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
     shop.deploy()
     shop.say("!deploy promote shop")

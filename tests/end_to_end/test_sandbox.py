@@ -315,6 +315,15 @@ def test_a_package_is_installed_on_one_host_and_nowhere_else(world: World):
         "application": "notes", "version": "1.0.0", "host": "production-1"}
 
 
+def test_what_is_installed_on_the_machine_meanwhile_is_not_seen_by_a_host(world: World):
+    path = "/var/lib/dpkg/updates/cicd-test"
+    Path(path).touch()
+    try:
+        assert world.host("production-1").run(["test", "-e", path]).returncode == 1
+    finally:
+        os.remove(path)
+
+
 def answers(url: str) -> bool:
     try:
         return bool(get(url))
