@@ -147,7 +147,10 @@ class WorldHost:
             time.sleep(0.05)
 
     def _is_alive_in_consul(self) -> bool:
-        checks = self._world.consul(f"health/node/{self.name}")
+        try:
+            checks = self._world.consul(f"health/node/{self.name}")
+        except OSError:  # Consul itself is what comes back.
+            return False
         return any(check["CheckID"] == "serfHealth" and check["Status"] == "passing"
                    for check in checks)
 

@@ -25,14 +25,14 @@ TRIGGER = "cicd_canary.push"
 CALLBACK_TRIGGER = "cicd_canary.build_finished"
 REQUEST_TIMEOUT_S = 10      # GitHub itself gives up after ten seconds
 CONNECTIONS = 200           # at once; GitHub tries a refused delivery again on request
-DELIVERIES_REMEMBERED = 1000
+REMEMBERED_S = 60           # what comes again later was sent again by somebody who wants it
 
 
 class Receiver(Sensor):
     """Answers 202 once a push has been handed to StackStorm.
 
-    A delivery that arrives twice is recognised here; a commit that arrives in two deliveries is
-    recognised where its build is recorded.
+    A delivery that arrives twice within a minute is recognised here; a commit that arrives in two
+    deliveries, or later again, is recognised where its build is recorded.
     """
 
     def __init__(self, sensor_service, config=None):
@@ -82,10 +82,11 @@ class Receiver(Sensor):
         answer = self.webhook.answer(headers, body)
         if answer.push:
             with self._lock:
+                self._forget()
                 if answer.push["delivery"] in self._seen:
                     return Answer(202, "ignored: this delivery has been accepted before")
                 self._dispatch(answer.push)
-                self._remember(answer.push["delivery"])
+                self._seen[answer.push["delivery"]] = time.monotonic()
         self._logger.info("%s %s", answer.status, answer.message)
         return answer
 
@@ -102,9 +103,8 @@ class Receiver(Sensor):
     def _dispatch(self, push):
         self.sensor_service.dispatch(trigger=TRIGGER, payload=push, trace_tag=_trace_tag(push))
 
-    def _remember(self, delivery):
-        self._seen[delivery] = True
-        if len(self._seen) > DELIVERIES_REMEMBERED:
+    def _forget(self):
+        while self._seen and next(iter(self._seen.values())) < time.monotonic() - REMEMBERED_S:
             self._seen.popitem(last=False)
 
 

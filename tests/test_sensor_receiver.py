@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import uuid
+from unittest import mock
 
 import yaml
 from st2tests.base import BaseSensorTestCase
@@ -108,6 +109,13 @@ class TestAPushToABranchThatIsBuilt(ReceiverTestCase):
         self.assertEqual(status, 202)
         self.assertIn("accepted before", message)
         self.assertEqual(len(self.get_dispatched_triggers()), 1)
+
+    def test_is_dispatched_again_when_somebody_redelivers_it_later(self):
+        self.listen()
+        self.deliver(push(), delivery="d-1")
+        with mock.patch("receiver.REMEMBERED_S", 0):
+            self.deliver(push(), delivery="d-1")
+        self.assertEqual(len(self.get_dispatched_triggers()), 2)
 
     def test_may_be_on_a_feature_branch_that_is_configured(self):
         self.listen(**{"acme/shop": {"branches": ["feature/*"]}})

@@ -9,6 +9,7 @@ from delivery.errors import DeliveryError
 from delivery.names import plain
 from delivery.release import known_application
 from delivery.rollout import Rollout
+from delivery.store import ConsulUnreachable
 
 
 class DeliveryAction(Action):
@@ -17,7 +18,8 @@ class DeliveryAction(Action):
 
     A DeliveryError becomes a failed action whose result is {"error": one line}; that line can be
     shown in chat as it is. So does any other exception, with its traceback on standard error, so
-    that a workflow's failure path always finds an error to pass on.
+    that a workflow's failure path always finds an error to pass on. While Consul is away the
+    result says so in `without`, for a workflow that would rather wait than give up.
     """
 
     def run(self, **parameters):
@@ -25,6 +27,8 @@ class DeliveryAction(Action):
             self.configuration = Configuration(self.config)
             result = self.deliver(**parameters)
             return True, dict(result, remote_s=self.configuration.waited_s)
+        except ConsulUnreachable as error:
+            return False, {"error": plain(str(error)), "without": "consul"}
         except DeliveryError as error:
             return False, {"error": plain(str(error))}
         except Exception as error:

@@ -14,7 +14,7 @@ from stackstorm import ApiError, StackStorm, eventually, now
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACK = "cicd_canary"
-RESPAWN_S = 12
+RESPAWN_S = 30
 
 sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
 

@@ -170,6 +170,22 @@ def test_consul_keeps_what_happens_while_the_events_sensor_is_away(shop: Deliver
         shop.commit[:7]), "the canary to run it")
 
 
+def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
+    since = now()
+    world.host("consul").stop()
+    try:
+        shop.push()
+        eventually(lambda: any(
+            ((each.get("result") or {}).get("result") or {}).get("without") == "consul"
+            for each in shop.executions("build_start", since)), "the push to find Consul away", 60)
+        assert "did not answer" in shop.say("!deploy status shop")
+    finally:
+        world.host("consul").start()
+    eventually(lambda: (shop.application.stage("canary").version or "").endswith(
+        shop.commit[:7]), "the canary to run it")
+    assert len([each for each in shop.executions("ci_build", since)]) == 1
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("action, parameters", [

@@ -96,8 +96,10 @@ def test_a_body_that_is_too_large_is_refused_unread(configured: Any):
 def test_it_keeps_its_port_when_restarted_and_builds_nothing_twice(pushed: Delivery):
     since = now()
     pushed.stackstorm.enable_sensors("cicd_canary", False)
-    eventually(lambda: not is_healthy(), "the receiver to stop", 30)
-    pushed.stackstorm.enable_sensors("cicd_canary", True)
+    try:
+        eventually(lambda: not is_healthy(), "the receiver to stop", 30)
+    finally:
+        pushed.stackstorm.enable_sensors("cicd_canary", True)
     eventually(is_healthy, "the receiver to listen again", 60)
     assert redeliver(pushed.world) == 202
     eventually(lambda: pushed.executions("ci", since) or None, "the workflow of the push", 60)

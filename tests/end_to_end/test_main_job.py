@@ -322,6 +322,20 @@ def test_a_host_that_refuses_ssh_stops_the_rollout_and_is_named(shop: Delivery, 
     assert {shop.answers(f"production-{number}") for number in (1, 3)} == {old}
 
 
+def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
+    world.host("consul").stop()
+    try:
+        commit = shop.push()
+        wait_until(lambda: any(
+            each.result and each.result["result"].get("without") == "consul"
+            for each in shop.engine.executions(action="cicd_canary.build_start", top_level=False)),
+            "the push to find Consul away")
+    finally:
+        world.host("consul").start()
+    wait_until(lambda: (shop.application.stage("canary").version or "").endswith(commit[:7]),
+               "the canary to run it")
+
+
 def test_a_host_that_was_down_comes_back_to_what_the_stage_settled_on(
         shop: Delivery, world: World):
     world.host("production-3").stop()
