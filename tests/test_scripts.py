@@ -67,6 +67,7 @@ def test_cicd_converge_refuses_wrong_usage(arguments, expected):
     (["--app", "shop", "--stage", "canary", "--port", "1", "--health", "$(id)"], "--health"),
     (["--app"], "--app needs a value"),
     (["--app", "shop", "--stage", "canary", "--port", "1", "--node", "a b"], "--node a b"),
+    (["--app", "shop", "--stage", "canary", "--port", "1", "--prefix", "/a"], "--prefix /a"),
     (["--what"], "unknown option --what"),
 ])
 def test_cicd_host_setup_refuses_what_it_cannot_use(arguments, expected):

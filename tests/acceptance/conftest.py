@@ -10,18 +10,18 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List
 
 import pytest
 import yaml
-from stackstorm import ApiError, StackStorm, eventually, now
+from stackstorm import ApiError, StackStorm, now
 
 PROJECT = Path(__file__).resolve().parents[2]
-PACK = "cicd_canary"
 RESPAWN_S = 30
 
 sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
 
-from driver import Delivery  # noqa: E402
+from driver import PACK, Delivery, configure, started_again  # noqa: E402
+from jenkins_double import API_TOKEN, USER  # noqa: E402
 
 from sandbox.fleet import MACHINE_ADDRESS, WEBHOOK_PORT  # noqa: E402
-from sandbox.world import World, listens  # noqa: E402
+from sandbox.world import World  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -39,21 +39,25 @@ def world() -> World:
 def configured(stackstorm: StackStorm, world: World, began: str) -> Iterator[Dict[str, Any]]:
     """The pack's configuration, which is the world's until the tests have ended."""
     before = stackstorm_configuration(stackstorm)
-    # A sensor that has just failed is started again some seconds later even if it was stopped
-    # meanwhile, beside the one that is started here: so stop it again when that is over.
-    stackstorm.enable_sensors(PACK, False)
-    time.sleep(RESPAWN_S)
     values = yaml.safe_load((world.config_dir / f"{PACK}.yaml").read_text())
     values["consul"]["token"] = str(uuid.uuid4())  # without ACLs Consul takes any
     # Branches whose names are templates get as far as the check of names.
     values["applications"] = {"acme/shop": {"branches": ["main", "*config_context*"]}}
-    configure(stackstorm, values)
+    # Used by the tests with Jenkins; looked for, with all that is secret, in the end.
+    values["ci"]["jenkins"] = {
+        "user": USER, "api_token": API_TOKEN, "job": "team/{app}",
+        "callback_url": f"http://{MACHINE_ADDRESS}:{WEBHOOK_PORT}/jenkins",
+        "callback_secret": str(uuid.uuid4())}
+    # A sensor that has just failed is started again some seconds later even if it was stopped
+    # meanwhile, beside the one that is started here: so stop it again when that is over.
+    with started_again(stackstorm, RESPAWN_S):
+        configure(stackstorm, values)
     try:
-        eventually(lambda: listens(MACHINE_ADDRESS, WEBHOOK_PORT),
-                   "the receiver sensor to listen: is the sensor container running?", 60)
         yield values
     finally:
         configure(stackstorm, before)
+        stackstorm.enable_sensors(PACK, False)
+        stackstorm.enable_sensors(PACK, True)
 
 
 def stackstorm_configuration(stackstorm: StackStorm) -> Dict[str, Any]:
@@ -63,12 +67,6 @@ def stackstorm_configuration(stackstorm: StackStorm) -> Dict[str, Any]:
         if error.status != 404:
             raise
         return {}
-
-
-def configure(stackstorm: StackStorm, values: Dict[str, Any]) -> None:
-    stackstorm.call("PUT", f"configs/{PACK}", values)
-    stackstorm.enable_sensors(PACK, False)
-    stackstorm.enable_sensors(PACK, True)
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,26 @@
 """Pushes, promotes and asks, as developers and operators do, and sees what becomes of it."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 import urllib.request
 from pathlib import Path
-from typing import List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 from delivery.release import Application
 from delivery.store import Store
 from stackstorm import Json, StackStorm, eventually, skip_module_without_stackstorm
 
+from sandbox.fleet import MACHINE_ADDRESS, WEBHOOK_PORT
 from sandbox.repositories import Checkout
-from sandbox.world import World
+from sandbox.world import World, listens
 
 HOSTS = ["canary-1", "production-1", "production-2", "production-3"]
 OLGA = "olga"
+PACK = "cicd_canary"
 
 
 def skip_module_without_sandbox() -> None:
@@ -25,6 +29,22 @@ def skip_module_without_sandbox() -> None:
     if not os.environ.get("CICD_SANDBOX"):
         pytest.skip("no sandbox is in StackStorm's reach: start this with script/acceptance",
                     allow_module_level=True)
+
+
+def configure(stackstorm: StackStorm, values: Dict[str, Any]) -> None:
+    stackstorm.call("PUT", f"configs/{PACK}", values)
+
+
+@contextlib.contextmanager
+def started_again(stackstorm: StackStorm, pause_s: float = 0) -> Iterator[None]:
+    """Stops the sensors while the block runs; after it they are at work."""
+    stackstorm.enable_sensors(PACK, False)
+    time.sleep(pause_s)
+    eventually(lambda: not listens(MACHINE_ADDRESS, WEBHOOK_PORT), "the receiver to stop", 60)
+    yield
+    stackstorm.enable_sensors(PACK, True)
+    eventually(lambda: listens(MACHINE_ADDRESS, WEBHOOK_PORT),
+               "the receiver sensor to listen: is the sensor container running?", 60)
 
 
 class Delivery:

@@ -315,6 +315,19 @@ def test_a_package_is_installed_on_one_host_and_nowhere_else(world: World):
         "application": "notes", "version": "1.0.0", "host": "production-1"}
 
 
+def test_a_host_is_set_up_for_the_prefix_that_its_keys_have(world: World):
+    host = world.host("production-1")
+    written = ["/etc/cicd/extra.conf", "/etc/consul.d/cicd-extra.json"]
+    host.run([str(PROJECT / "host/cicd-host-setup"), "--app", "extra", "--stage", "production",
+              "--port", "9", "--prefix", "team/cicd"], check=True)
+    conf, agent = (host.run(["cat", path], check=True).stdout for path in written)
+    host.run(["rm", *written], check=True)
+    assert "KV_PREFIX=team/cicd\n" in conf
+    assert [watch["key"] for watch in json.loads(agent)["watches"]] == [
+        "team/cicd/extra/stages/production/version",
+        "team/cicd/extra/stages/production/assigned/production-1"]
+
+
 def test_what_is_installed_on_the_machine_meanwhile_is_not_seen_by_a_host(world: World):
     path = "/var/lib/dpkg/updates/cicd-test"
     Path(path).touch()
