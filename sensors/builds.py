@@ -11,11 +11,12 @@ from delivery.ci import builds  # noqa: E402
 from delivery.configuration import Configuration  # noqa: E402
 from delivery.errors import DeliveryError  # noqa: E402
 from delivery.release import running_builds  # noqa: E402
+from delivery_sensor import DeliverySensor  # noqa: E402
 
 TRIGGER = "cicd_canary.build_finished"
 
 
-class Builds(PollingSensor):
+class Builds(DeliverySensor, PollingSensor):
     """Asks, and leaves it to the action build_finish to do something about it.
 
     What it asks about is in Consul, so it can be stopped and started at any time.
@@ -56,18 +57,5 @@ class Builds(PollingSensor):
                 self._dispatch(application.name, build["commit"])
 
     def _dispatch(self, app, commit):
-        self.sensor_service.dispatch(
-            trigger=TRIGGER, payload={"app": app, "commit": commit, "number": 0},
-            trace_tag="{app}-{commit}".format(app=app, commit=commit[:12]))
-
-    def cleanup(self):
-        pass
-
-    def add_trigger(self, trigger):
-        pass
-
-    def update_trigger(self, trigger):
-        pass
-
-    def remove_trigger(self, trigger):
-        pass
+        self.hand_over(TRIGGER, {"app": app, "commit": commit, "number": 0},
+                       "{app}-{commit}".format(app=app, commit=commit[:12]))

@@ -11,13 +11,14 @@ from delivery.configuration import Configuration  # noqa: E402
 from delivery.errors import DeliveryError  # noqa: E402
 from delivery.github import HOW_TO_AUTHENTICATE, is_configured  # noqa: E402
 from delivery.release import unseen_events  # noqa: E402
+from delivery_sensor import DeliverySensor  # noqa: E402
 
 TRIGGER = "cicd_canary.event"
 WAIT_S = 60
 PAUSE_AFTER_ERROR_S = 5
 
 
-class Events(Sensor):
+class Events(DeliverySensor, Sensor):
     """Waits for Consul with blocking queries, so that an event is a trigger within milliseconds.
 
     How far an application's events were handed over is kept in Consul too. What happened while
@@ -54,22 +55,8 @@ class Events(Sensor):
             self._logger.exception("An event could not be handed over")
             self._rest(error)
 
-    def cleanup(self):
-        pass
-
-    def add_trigger(self, trigger):
-        pass
-
-    def update_trigger(self, trigger):
-        pass
-
-    def remove_trigger(self, trigger):
-        pass
-
     def _dispatch(self, event):
-        self.sensor_service.dispatch(
-            trigger=TRIGGER, payload=dict(event, channel=self.channel),
-            trace_tag=event.get("trace_tag"))
+        self.hand_over(TRIGGER, dict(event, channel=self.channel), event.get("trace_tag"))
 
     def _rest(self, error):
         self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)

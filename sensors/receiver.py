@@ -4,6 +4,7 @@ Jenkins' callbacks come in by the same door.
 """
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from delivery.ci.callback import BODY_LIMIT_BYTES as CALLBACK_LIMIT_BYTES  # noq
 from delivery.ci.callback import JenkinsCallback  # noqa: E402
 from delivery.errors import DeliveryError  # noqa: E402
 from delivery.webhook import BODY_LIMIT_BYTES, Answer, GitHubWebhook  # noqa: E402
+from delivery_sensor import DeliverySensor  # noqa: E402
 
 PATH = "/github"
 CALLBACK_PATH = "/jenkins"
@@ -26,9 +28,15 @@ CALLBACK_TRIGGER = "cicd_canary.build_finished"
 REQUEST_TIMEOUT_S = 10      # GitHub itself gives up after ten seconds
 CONNECTIONS = 200           # at once; GitHub tries a refused delivery again on request
 REMEMBERED_S = 60           # what comes again later was sent again by somebody who wants it
+PATIENCE_S = 8              # for StackStorm to take a trigger, before the client is told
+PAUSE_AFTER_ERROR_S = 2
+WAITING = 1000              # triggers, while StackStorm does not take them
+NOT_TAKEN = Answer(
+    503, "StackStorm does not take it now, RabbitMQ may be away; it is handed over as soon as it "
+         "does. Redeliver it if this sensor is restarted before")
 
 
-class Receiver(Sensor):
+class Receiver(DeliverySensor, Sensor):
     """Answers 202 once a push has been handed to StackStorm.
 
     A delivery that arrives twice within a minute is recognised here; a commit that arrives in two
@@ -41,6 +49,7 @@ class Receiver(Sensor):
         self._seen = OrderedDict()
         self._lock = threading.Lock()
         self.server = None
+        self.outbox = Outbox(self.hand_over, self._logger)
 
     def setup(self):
         config = self.config or {}
@@ -62,50 +71,90 @@ class Receiver(Sensor):
         self._logger.info("Listening for GitHub on %s:%s%s", address[0], address[1], PATH)
 
     def run(self):
+        threading.Thread(target=self.outbox.run, daemon=True).start()
         self.server.serve_forever()
 
     def cleanup(self):
         if self.server:
             self.server.server_close()
-
-    def add_trigger(self, trigger):
-        pass
-
-    def update_trigger(self, trigger):
-        pass
-
-    def remove_trigger(self, trigger):
-        pass
+        self.outbox.close()
 
     def receive(self, headers, body):
-        """Returns the Answer to one delivery, having dispatched its push if it has one."""
+        """Returns the Answer to one delivery, having handed over its push if it has one."""
         answer = self.webhook.answer(headers, body)
         if answer.push:
-            with self._lock:
-                self._forget()
-                if answer.push["delivery"] in self._seen:
-                    return Answer(202, "ignored: this delivery has been accepted before")
-                self._dispatch(answer.push)
-                self._seen[answer.push["delivery"]] = time.monotonic()
+            answer = self._hand_over_once(answer)
         self._logger.info("%s %s", answer.status, answer.message)
         return answer
 
     def call_back(self, headers, body):
-        """Returns the Answer to one callback of the CI server, having dispatched it."""
+        """Returns the Answer to one callback of the CI server, having handed it over."""
         answer = self.callback.answer(headers, body)
         if answer.finished:
-            self.sensor_service.dispatch(
-                trigger=CALLBACK_TRIGGER, payload=answer.finished,
-                trace_tag=_trace_tag(answer.finished))
+            taken = self.outbox.put(CALLBACK_TRIGGER, answer.finished)
+            if not taken.wait(PATIENCE_S):
+                answer = NOT_TAKEN
         self._logger.info("%s %s", answer.status, answer.message)
         return answer
 
-    def _dispatch(self, push):
-        self.sensor_service.dispatch(trigger=TRIGGER, payload=push, trace_tag=_trace_tag(push))
+    def _hand_over_once(self, answer):
+        delivery = answer.push["delivery"]
+        with self._lock:
+            self._forget()
+            again = delivery in self._seen
+            if not again:
+                self._seen[delivery] = (time.monotonic(), self.outbox.put(TRIGGER, answer.push))
+            _, taken = self._seen[delivery]
+        if not taken.wait(PATIENCE_S):
+            return NOT_TAKEN
+        return Answer(202, "ignored: this delivery has been accepted before") if again else answer
 
     def _forget(self):
-        while self._seen and next(iter(self._seen.values())) < time.monotonic() - REMEMBERED_S:
+        while self._seen:
+            came, taken = next(iter(self._seen.values()))
+            if not taken.is_set() or came > time.monotonic() - REMEMBERED_S:
+                break
             self._seen.popitem(last=False)
+
+
+class Outbox:
+    """Triggers on their way to StackStorm, handed over in the order in which they came."""
+
+    def __init__(self, hand_over, log):
+        self._hand_over = hand_over
+        self._log = log
+        self._waiting = queue.Queue(WAITING)
+        self._closed = threading.Event()
+
+    def put(self, trigger, payload):
+        """Returns an event that is set once StackStorm has taken the trigger.
+
+        :raises queue.Full: when too many wait already.
+        """
+        taken = threading.Event()
+        self._waiting.put_nowait((trigger, payload, taken))
+        return taken
+
+    def run(self):
+        """Hands over whatever comes, until it is closed."""
+        while not self._closed.is_set():
+            try:
+                trigger, payload, taken = self._waiting.get(timeout=1)
+            except queue.Empty:
+                continue
+            while not (taken.is_set() or self._closed.is_set()):
+                self._try(trigger, payload, taken)
+
+    def close(self):
+        self._closed.set()
+
+    def _try(self, trigger, payload, taken):
+        try:
+            self._hand_over(trigger, payload, _trace_tag(payload))
+            taken.set()
+        except Exception as error:
+            self._log.exception("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)
+            self._closed.wait(PAUSE_AFTER_ERROR_S)
 
 
 def _trace_tag(payload):

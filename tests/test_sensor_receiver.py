@@ -1,4 +1,5 @@
 """The receiver: what GitHub may send, and what anybody else might."""
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -59,6 +60,19 @@ class ReceiverTestCase(BaseSensorTestCase):
         thread.start()
         self.addCleanup(self.sensor.cleanup)
         self.addCleanup(self.sensor.server.shutdown)
+
+    @contextlib.contextmanager
+    def stackstorm_away(self):
+        """Nothing can be dispatched while the block runs."""
+        with mock.patch.object(self.sensor.sensor_service, "dispatch",
+                               side_effect=RuntimeError("the message bus is away")):
+            yield
+
+    def wait_for_dispatched(self, count):
+        deadline = time.monotonic() + 10
+        while len(self.get_dispatched_triggers()) < count:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
 
     def deliver(self, payload, event="push", delivery=None, sign=signature, body=None, headers=()):
         """Returns status and message of the answer to one delivery."""
@@ -288,18 +302,44 @@ class TestTheServer(ReceiverTestCase):
             self.assertEqual(connection.getresponse().status, expected)
             connection.close()
 
-    def test_asks_for_a_redelivery_when_stackstorm_does_not_take_the_push(self):
+    @mock.patch("receiver.PATIENCE_S", 0.3)
+    @mock.patch("receiver.PAUSE_AFTER_ERROR_S", 0.05)
+    def test_says_when_stackstorm_does_not_take_the_push_and_hands_it_over_later(self):
         self.listen()
-
-        def refuse(*_, **__):
-            raise RuntimeError("the message bus is away")
-
-        dispatch = self.sensor.sensor_service.dispatch
-        self.sensor.sensor_service.dispatch = refuse
-        self.assertEqual(self.deliver(push(), delivery="d-1")[0], 503)
-        self.sensor.sensor_service.dispatch = dispatch
-        self.assertEqual(self.deliver(push(), delivery="d-1")[0], 202)
+        with self.stackstorm_away():
+            self.assertEqual(self.deliver(push(), delivery="d-1")[0], 503)
+            self.assertEqual(self.deliver(push(), delivery="d-1")[0], 503)
+        self.wait_for_dispatched(1)
+        status, message = self.deliver(push(), delivery="d-1")
+        self.assertEqual(status, 202)
+        self.assertIn("accepted before", message)
         self.assertEqual(len(self.get_dispatched_triggers()), 1)
+
+    @mock.patch("receiver.PATIENCE_S", 0.3)
+    @mock.patch("receiver.PAUSE_AFTER_ERROR_S", 0.05)
+    def test_begins_anew_with_stackstorm_after_it_did_not_take_a_push(self):
+        class Dispatcher:
+            def __init__(self, logger):
+                self._logger = logger
+
+        self.listen()
+        first = Dispatcher("the logger")
+        self.sensor.sensor_service._trigger_dispatcher_service = first
+        with self.stackstorm_away():
+            self.deliver(push())
+        renewed = self.sensor.sensor_service._trigger_dispatcher_service
+        self.assertIsInstance(renewed, Dispatcher)
+        self.assertIsNot(renewed, first)
+        self.assertEqual(renewed._logger, "the logger")
+
+    @mock.patch("receiver.PATIENCE_S", 0.1)
+    @mock.patch("receiver.WAITING", 2)
+    def test_takes_no_more_than_it_can_keep(self):
+        self.listen()
+        with self.stackstorm_away():
+            answers = [self.deliver(push()) for _ in range(4)]
+        self.assertEqual([status for status, _ in answers], [503] * 4)
+        self.assertIn("redeliver it", answers[-1][1])
 
     def test_keeps_answering_while_many_clients_hang(self):
         self.listen()
