@@ -7,8 +7,11 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+import uuid
 
 import pytest
+
+from delivery.store import Store
 
 
 def free_port():
@@ -43,6 +46,29 @@ def running_consul():
         finally:
             agent.kill()
             agent.wait()
+
+
+class WithConsul:
+    """Comes before the base class of a test case: a real Consul, and of it `self.store`, empty for
+    each test, which `self.config`, the pack's configuration, leads to.
+    """
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls._consul = running_consul()
+        cls.url = cls._consul.__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls._consul.__exit__(None, None, None)
+        super().tearDownClass()
+
+    def setUp(self):
+        super().setUp()
+        prefix = "test-" + uuid.uuid4().hex
+        self.store = Store(self.url, prefix=prefix)
+        self.config = {"consul": {"url": self.url, "kv_prefix": prefix}}
 
 
 def _wait_for_a_leader(url):

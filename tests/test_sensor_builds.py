@@ -1,10 +1,9 @@
 """The builds sensor against a real Consul and a double of Jenkins."""
 import json
 import os
-import uuid
 
 import yaml
-from consul_server import running_consul
+from consul_server import WithConsul
 from jenkins_double import API_TOKEN, USER, running_jenkins
 from st2tests.base import BaseSensorTestCase
 
@@ -19,31 +18,16 @@ COMMIT = "1" * 40
 SENSOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sensors", "builds.yaml")
 
 
-class TestBuilds(BaseSensorTestCase):
+class TestBuilds(WithConsul, BaseSensorTestCase):
     sensor_cls = Builds
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.consul = running_consul()
-        cls.url = cls.consul.__enter__()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.consul.__exit__(None, None, None)
-        super().tearDownClass()
 
     def setUp(self):
         super().setUp()
         running = running_jenkins()
         self.jenkins, url = running.__enter__()
         self.addCleanup(running.__exit__, None, None, None)
-        prefix = "test-" + uuid.uuid4().hex
-        self.store = Store(self.url, prefix=prefix)
-        self.config = {
-            "consul": {"url": self.url, "kv_prefix": prefix},
-            "ci": {"tool": "jenkins", "jenkins": {
-                "url": url, "user": USER, "api_token": API_TOKEN}}}
+        self.config["ci"] = {"tool": "jenkins", "jenkins": {
+            "url": url, "user": USER, "api_token": API_TOKEN}}
         self.sensor = self.start(self.config)
 
     def start(self, config):

@@ -1,7 +1,5 @@
 """The events sensor against a real Consul."""
-import uuid
-
-from consul_server import running_consul
+from consul_server import WithConsul
 from releases import published
 from st2tests.base import BaseSensorTestCase
 
@@ -10,25 +8,11 @@ from delivery.store import Store
 from events import Events
 
 
-class TestEvents(BaseSensorTestCase):
+class TestEvents(WithConsul, BaseSensorTestCase):
     sensor_cls = Events
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.consul = running_consul()
-        cls.url = cls.consul.__enter__()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.consul.__exit__(None, None, None)
-        super().tearDownClass()
 
     def setUp(self):
         super().setUp()
-        prefix = "test-" + uuid.uuid4().hex
-        self.store = Store(self.url, prefix=prefix)
-        self.config = {"consul": {"url": self.url, "kv_prefix": prefix}}
         self.sensor = self.start()
 
     def start(self):
