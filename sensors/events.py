@@ -33,7 +33,9 @@ class Events(DeliverySensor, Sensor):
     def setup(self):
         configuration = Configuration(self.config)
         self.store = configuration.store()
-        self.channel = configuration.section("chat").get("channel", "deployments")
+        chat = configuration.section("chat")
+        self.told = {"channel": chat.get("channel", "deployments"),
+                     "route": chat.get("route", "chatops")}
         if not is_configured(configuration.section("github")):
             self._logger.info("GitHub is told nothing: %s", HOW_TO_AUTHENTICATE)
 
@@ -56,7 +58,7 @@ class Events(DeliverySensor, Sensor):
             self._rest(error)
 
     def _dispatch(self, event):
-        self.hand_over(TRIGGER, dict(event, channel=self.channel), event.get("trace_tag"))
+        self.hand_over(TRIGGER, dict(event, **self.told), event.get("trace_tag"))
 
     def _rest(self, error):
         self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)

@@ -146,7 +146,7 @@ class TestFreeze(AliasTestCase):
     def test_for_some_time(self):
         self.means("deploy freeze shop for 2h", app="shop", duration="2h")
         self.means("deploy freeze shop for 90 minutes because of the sale", app="shop",
-                   duration="90 minutes", reason="of the sale")
+                   duration="90 minutes", reason="the sale")
 
     def test_a_reason_with_a_template_is_not_taken(self):
         self.assertFalse(any(

@@ -44,6 +44,13 @@ class TestEvents(WithConsul, BaseSensorTestCase):
         self.start().step()
         self.assertEqual(self.dispatched()[-1], ("shop", "packaging_failed"))
 
+    def test_an_event_says_where_it_is_to_be_told(self):
+        published(Application(self.store, "shop"))
+        self.config["chat"] = {"channel": "#ships", "route": "errbot"}
+        self.start().step()
+        payload = self.get_dispatched_triggers()[0]["payload"]
+        self.assertEqual((payload["channel"], payload["route"]), ("#ships", "errbot"))
+
     def test_an_event_that_stackstorm_does_not_take_is_kept(self):
         def refuse(**_):
             raise RuntimeError("the message bus is away")
