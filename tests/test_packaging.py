@@ -327,11 +327,12 @@ def content(deb):
     """All of a package by name, but the order: what is installed, and what dpkg is told.
 
     Left out are the entry of / itself and fields without a value, which FPM writes and dpkg and
-    apt ignore.
+    apt ignore, and the ./ that nFPM 2.44 puts before the names in md5sums.
     """
     files = {name: (member.type, member.mode, member.uid, member.gid, member.mtime, member.size,
                     member.linkname) for name, member in members(deb).items() if name}
-    control = {name: (member.mode, sorted(line for line in control_file(deb, name[1:]).splitlines()
+    control = {name: (member.mode, sorted(line.replace("  ./", "  ")
+                                          for line in control_file(deb, name[1:]).splitlines()
                                           if not line.endswith(": ")))
                for name, member in members(deb, "--ctrl-tarfile").items() if member.isfile()}
     return {**files, **control}

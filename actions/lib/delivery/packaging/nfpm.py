@@ -72,10 +72,10 @@ def configuration(recipe: Recipe, scripts: Sequence[str]) -> Dict[str, Any]:
         "version": upstream, "version_schema": "none", "release": release,
         "section": "misc", "priority": "optional",
         "maintainer": texts["maintainer"], "description": texts["description"],
-        "homepage": texts["homepage"], "license": texts["licence"],
-        "depends": settings["depends"], "conflicts": settings["conflicts"],
-        "replaces": settings["replaces"],
+        "homepage": texts["homepage"], "depends": settings["depends"],
+        "conflicts": settings["conflicts"], "replaces": settings["replaces"],
         "mtime": committed.strftime("%Y-%m-%dT%H:%M:%SZ"), "disable_globbing": True,
+        # Not as "license": some versions of nFPM make the same field of that, others none.
         "deb": {"fields": {"License": texts["licence"]}},
         "scripts": {SCRIPT_KEYS[name]: f"package/scripts/{name}" for name in scripts},
         "contents": contents,
