@@ -264,14 +264,17 @@ def test_rollback_goes_back_through_what_the_stage_settled_on(store):
 
 def test_what_was_rolled_back_is_promoted_again_only_by_name(store):
     application = shop(store)
-    old, new = published(application, 1), published(application, 2)
-    for target in (old, new):
+    first, second, new = (published(application, number) for number in (1, 2, 3))
+    for target in (first, second, new):
         settled(application, "canary", target)
         settled(application, "production", target, "promote", source="canary")
-    settled(application, "production", old, "rollback")
-    with pytest.raises(DeliveryError, match="nothing to promote"):
-        choose(store)
-    assert application.promotion("production", "canary") == new
+    for target in (second, first):  # The second rollback does not make the first one's forgotten.
+        settled(application, "production", target, "rollback")
+        with pytest.raises(DeliveryError, match="nothing to promote"):
+            choose(store)
+        assert application.promotion("production", "canary") == new
+    settled(application, "production", new, "promote", source="canary")
+    assert not application.was_rolled_back("production", new.version)
 
 
 # --- freeze and abort -----------------------------------------------------------------------------

@@ -356,8 +356,8 @@ class Application:
         return current.status in PROMOTABLE and current.version == version
 
     def was_rolled_back(self, stage: str, version: str) -> bool:
-        """Returns whether the stage's latest rollback took it away from `version`."""
-        return self.stage(stage).state.get("rolled_back_from") == version
+        """Returns whether the stage's latest rollbacks took it away from `version`."""
+        return version in self.stage(stage).state.get("rolled_back_from", [])
 
     def rollback(self, stage: str) -> Target:
         """Returns what the stage ran before what it runs now.
@@ -447,6 +447,8 @@ class Application:
             "by": check("user", by), "since": now(), "failure_budget": failure_budget,
             "batches": [[check("node", node) for node in batch] for batch in batches],
             "completed": 0, "failed_hosts": {}}
+        if kind == "rollback":
+            state["rolled_back_from"] = before.state.get("rolled_back_from", [])
         if source:
             guards.append(self.store.unchanged(
                 f"{self.name}/stages/{source}/state", self._source_entry(source, target)))
@@ -600,7 +602,7 @@ class Application:
         state.update(status="rolled_back" if state["kind"] == "rollback" else "live", since=now())
         state.pop("reason", None)
         if state["kind"] == "rollback" and state["previous"]:
-            state["rolled_back_from"] = state["previous"]["version"]
+            state["rolled_back_from"].append(state["previous"]["version"])
         self._commit(
             [self._holds_lock(rollout),
              self.store.absent(self._abort_key(rollout.name)),
