@@ -122,7 +122,8 @@ class TestHistory(AliasTestCase):
         self.means("deploy history shop", app="shop")
 
     def test_of_a_number_of_events(self):
-        self.means("deploy history shop 3", app="shop", limit="3")
+        for limit in ("3", "99", "200"):
+            self.means(f"deploy history shop {limit}", app="shop", limit=limit)
         self.means("deploy history shop limit=3", app="shop", limit="3")
 
 
@@ -191,6 +192,8 @@ class TestHelp(AliasTestCase):
         self.means("deploy promote shop now", word="promote")
         self.means("deploy status of shop", word="status")
         self.means("deploy freeze shop until tomorrow", word="freeze")
+        self.means("deploy history shop 201", word="history")
+        self.means("deploy history shop 0", word="history")
 
     def test_an_application_in_capitals_gets_the_commands_help(self):
         self.means("deploy promote SHOP", word="promote")
