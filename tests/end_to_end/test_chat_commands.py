@@ -67,9 +67,11 @@ def test_what_is_pinned_cannot_be_typed(talk):
     assert [event["type"] for event in talk.application.events()][-1] == "rollout_succeeded"
 
 
-def test_a_user_with_a_strange_name_is_still_a_user(talk):
+@pytest.mark.parametrize("user, by", [
+    ("@Alice.B {{ x }}", "Alice.Bx"), ("deployments/olga", "olga"), ("%%", "somebody")])
+def test_a_user_with_a_strange_name_is_still_a_user(talk, user, by):
     published(talk.application)
-    assert "shop is frozen by Alice.B" in talk.say("!deploy freeze shop", user="@Alice.B {{ x }}")
+    assert f"shop is frozen by {by}." in talk.say("!deploy freeze shop", user=user)
 
 
 def test_a_freeze_is_seen_by_everybody_until_it_ends(talk):
