@@ -41,7 +41,7 @@ class TestCanaryBegin(ConsulActionTestCase):
     def test_names_who_holds_the_lock(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
         self.shop.begin_rollout("production", old, [["p"]], "olga", "promote")
-        self.assert_fails("shop is locked: promoting .* on production, by olga", **self.begin(new))
+        self.assert_fails("shop is locked: promoting .* to production, by olga", **self.begin(new))
 
     def test_refuses_a_release_nobody_published(self):
         published(self.shop)

@@ -64,7 +64,8 @@ def test_what_people_want_to_know_is_announced(shop: Delivery, began: str):
         return [each["parameters"]["message"] for each in shop.stackstorm.executions(
             "chatops.post_message", began)]
     version = shop.application.stage("canary").version
-    eventually(lambda: f"shop: canary runs {version}" in announced(), "the announcement", 20)
+    eventually(lambda: f"shop: canary runs {version}. To promote it: !deploy promote shop"
+               in announced(), "the announcement", 20)
 
 
 def test_the_same_delivery_and_the_same_commit_are_built_once(shop: Delivery, world: World):

@@ -93,7 +93,8 @@ def test_who_is_not_on_the_list_is_told_who_is(consul_url, tmp_path):
                        ("!deploy freeze shop", "freeze"), ("!deploy abort shop", "abort"),
                        ("!deploy unfreeze shop", "unfreeze")):
         assert f"sorry, olga may not {what}: those who may in chat are alice" in talk.say(line)
-    assert "shop is frozen by alice" in talk.say("!deploy freeze shop", user="alice")
+    for user in ("alice", "@alice"):  # As some bots write it.
+        assert "shop is frozen by alice" in talk.say("!deploy freeze shop", user=user)
 
 
 def test_a_rollout_that_a_dead_process_has_left_is_aborted(talk):

@@ -20,6 +20,8 @@ def require(permissions: Mapping[str, Any], to_do: str, chat_user: Optional[str]
     The name of a chat user is the bot's word. That is why a list of StackStorm users, if there is
     one, holds for the bot too: both have to pass.
 
+    Some bots put an @ before a name: it makes no difference.
+
     :param permissions: {chat_users: [...], stackstorm_users: [...]}.
     :param to_do: what is asked for, such as `promote`.
     :param chat_user: who asks in chat; None or empty when it was not asked in chat.
@@ -30,6 +32,10 @@ def require(permissions: Mapping[str, Any], to_do: str, chat_user: Optional[str]
         "chat_users": chat_user, "stackstorm_users": stackstorm_user}
     for kind, asker in askers.items():
         allowed: List[str] = permissions.get(kind) or []
-        if asker and allowed and asker not in allowed:
+        if asker and allowed and _bare(asker) not in map(_bare, allowed):
             raise NotAllowed(f"sorry, {plain(asker)[:80]} may not {to_do}: those who may "
                              f"{KINDS[kind]} are {', '.join(allowed)}")
+
+
+def _bare(user: str) -> str:
+    return user[1:] if user.startswith("@") else user

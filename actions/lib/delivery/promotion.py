@@ -28,7 +28,8 @@ def choose(store: Store) -> Application:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise DeliveryError("nothing to promote: no live canary differs from production")
+        raise DeliveryError("nothing to promote: no live canary differs from production, but for "
+                            "one that was rolled back, which is promoted only by its name")
     names = ", ".join(f"{each.name} {_target(each).version}" for each in found)
     raise DeliveryError(f"more than one canary waits: {names}; say which: "
                         f"!deploy promote {found[0].name}")

@@ -344,7 +344,7 @@ class Application:
             raise DeliveryError(
                 f"the {source} of {self.name} {UNUSABLE[canary.status]} with "
                 f"{canary.state['target']['version']} ({canary.state.get('reason', 'no reason')}):"
-                f" push a fix, or say !deploy canary {self.name}")
+                f" push a fix, or try it again with !deploy canary {self.name}")
         if canary.version == here.version:
             raise DeliveryError(f"{stage} of {self.name} already runs {here.version}")
         running = canary.settled[-1]
@@ -439,7 +439,9 @@ class Application:
         before = self.stage(stage)
         deployment = f"{stage}-{now().lower().replace(':', '')}-{secrets.token_hex(2)}"
         session = self.store.open_session(f"{self.name} {deployment}", LOCK_TTL_S)
-        verb = {"deploy": "deploying", "promote": "promoting", "rollback": "rolling back"}[kind]
+        doing = {"deploy": f"deploying {target.version} on {stage}",
+                 "promote": f"promoting {target.version} to {stage}",
+                 "rollback": f"rolling {stage} back to {target.version}"}[kind]
         state = {
             "status": "rolling_out", "kind": kind, "target": target.as_dict(),
             "previous": before.settled[-1] if before.settled else None,
@@ -452,7 +454,7 @@ class Application:
         if source:
             guards.append(self.store.unchanged(
                 f"{self.name}/stages/{source}/state", self._source_entry(source, target)))
-        holder = f"{verb} {target.version} on {stage}, by {by} since {state['since']}"
+        holder = f"{doing}, by {by} since {state['since']}"
         try:
             self._commit(
                 guards + [
@@ -461,7 +463,7 @@ class Application:
                     self.store.delete(self._abort_key(stage))],
                 self._event("rollout_started", stage=stage, version=target.version, by=by,
                             deployment=deployment,
-                            message=f"{self.name}: {verb} {target.version} on {stage}, {by}"))
+                            message=f"{self.name}: {doing}, {by}"))
         except LostRace:
             self.store.close_session(session)
             self.refuse_if_locked()
@@ -599,9 +601,11 @@ class Application:
         state = dict(rollout.state)
         target, version = state["target"], state["target"]["version"]
         state["settled"] = _settle(rollout.settled, state)
-        state.update(status="rolled_back" if state["kind"] == "rollback" else "live", since=now())
+        rolled_back = state["kind"] == "rollback"
+        runs = "is back on" if rolled_back else "runs"
+        state.update(status="rolled_back" if rolled_back else "live", since=now())
         state.pop("reason", None)
-        if state["kind"] == "rollback" and state["previous"]:
+        if rolled_back and state["previous"]:
             state["rolled_back_from"].append(state["previous"]["version"])
         self._commit(
             [self._holds_lock(rollout),
@@ -611,7 +615,7 @@ class Application:
              self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry)],
             self._event("rollout_succeeded", stage=rollout.name, version=target["version"],
                         by=state["by"], deployment=state["deployment"],
-                        message=f"{self.name}: {rollout.name} runs {version}"))
+                        message=f"{self.name}: {rollout.name} {runs} {version}"))
         self.store.close_session(state["session"])
         return self.stage(rollout.name)
 
