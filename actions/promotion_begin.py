@@ -9,4 +9,6 @@ class PromotionBegin(DeliveryAction):
         application = self.application(app) if app else choose(store)
         stage = stage or application.stages()[-1]
         rollout = self.rollout(application).promote(stage, application.stage_before(stage), by)
-        return dict(progress(rollout), app=application.name, begun=True)
+        previous = rollout.state["previous"] or {}
+        return dict(progress(rollout), app=application.name, begun=True,
+                    previous=previous.get("version"))

@@ -165,6 +165,7 @@ def test_promotion_takes_exactly_the_canarys_package_to_production(shop: Deliver
     canary = shop.application.stage("canary").settled[-1]
     said = shop.say("!deploy promote")
     assert f"shop {canary['version']} is in production on 3 hosts" in said
+    assert "To go back" not in said  # There is nothing to go back to.
     assert set(shop.installed().values()) == {canary["version"]}
     reports = shop.application.hosts()
     assert {reports[host]["sha256"] for host in HOSTS} == {canary["sha256"]}
@@ -376,7 +377,7 @@ def test_a_version_that_was_not_installed_from_the_published_package_is_installe
 
 def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
     shop.deploy()
-    shop.say("!deploy promote shop")
+    assert "To go back: !deploy rollback shop" in " ".join(shop.say("!deploy promote shop").split())
     old = shop.application.stage("production").version
     new = shop.deploy()
     said: List[str] = []
