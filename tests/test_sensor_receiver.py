@@ -14,6 +14,7 @@ from unittest import mock
 
 import yaml
 from st2tests.base import BaseSensorTestCase
+from waiting import wait_for
 
 from delivery.errors import DeliveryError
 from delivery.webhook import BODY_LIMIT_BYTES
@@ -67,12 +68,6 @@ class ReceiverTestCase(BaseSensorTestCase):
         with mock.patch.object(self.sensor.sensor_service, "dispatch",
                                side_effect=RuntimeError("the message bus is away")):
             yield
-
-    def wait_for_dispatched(self, count):
-        deadline = time.monotonic() + 10
-        while len(self.get_dispatched_triggers()) < count:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
 
     def deliver(self, payload, event="push", delivery=None, sign=signature, body=None, headers=()):
         """Returns status and message of the answer to one delivery."""
@@ -309,7 +304,7 @@ class TestTheServer(ReceiverTestCase):
         with self.stackstorm_away():
             self.assertEqual(self.deliver(push(), delivery="d-1")[0], 503)
             self.assertEqual(self.deliver(push(), delivery="d-1")[0], 503)
-        self.wait_for_dispatched(1)
+        wait_for(self.get_dispatched_triggers)
         status, message = self.deliver(push(), delivery="d-1")
         self.assertEqual(status, 202)
         self.assertIn("accepted before", message)

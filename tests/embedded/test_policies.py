@@ -2,6 +2,7 @@
 import time
 
 import pytest
+from waiting import wait_for
 
 SLOW = {"cmd": {"type": "string", "default": "sleep 0.4"}, "app": {"type": "string"}}
 
@@ -23,10 +24,7 @@ def start(engine, *givens):
 
 
 def wait_for_status(engine, execution, status):
-    deadline = time.monotonic() + 20
-    while engine.execution(execution.id).status != status:
-        assert time.monotonic() < deadline, f"not {status}"
-        time.sleep(0.02)
+    wait_for(lambda: engine.execution(execution.id).status == status)
 
 
 def most_at_once(executions):

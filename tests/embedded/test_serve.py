@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from waiting import wait_for
 
 from embedded import service
 from embedded.service import AlreadyServed, Service
@@ -76,16 +77,6 @@ def serve(make_engine):
     yield start
     for stop in stops:
         stop()
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def key(engine, name):

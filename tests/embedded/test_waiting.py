@@ -1,7 +1,6 @@
 """Pausing and resuming workflows, and inquiries, which wait for a person."""
-import time
-
 import pytest
+from waiting import wait_for
 
 ASK = """
     version: 1.0
@@ -24,16 +23,6 @@ ASK = """
             do: fail
       go: {{action: core.echo message="going"}}
     """
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def tasks(engine, execution):
