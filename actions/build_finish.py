@@ -1,6 +1,9 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery import ci
 from delivery.ci import builds
-from delivery_action import DeliveryAction
 
 # A pipeline calls back a moment before Jenkins has written the build's result.
 PATIENCE_S = 20
@@ -11,8 +14,16 @@ class BuildFinish(DeliveryAction):
         application = self.application(app)
         build = application.build(commit)
         verdict = builds.finish(
-            ci.create(self.configuration), application,
+            ci.create(self.configuration),
+            application,
             builds.job_of(self.configuration, application, build),
-            ci.timeout_s(self.configuration), number, PATIENCE_S)
-        return {"build": build["number"], "status": verdict.status, "reason": verdict.reason,
-                "url": verdict.record.get("url")}
+            ci.timeout_s(self.configuration),
+            number,
+            PATIENCE_S,
+        )
+        return {
+            "build": build["number"],
+            "status": verdict.status,
+            "reason": verdict.reason,
+            "url": verdict.record.get("url"),
+        }

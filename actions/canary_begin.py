@@ -1,5 +1,8 @@
-from delivery.release import Superseded
+from __future__ import annotations
+
 from delivery_action import DeliveryAction, progress
+
+from delivery.release import Superseded
 
 
 class CanaryBegin(DeliveryAction):
@@ -12,8 +15,12 @@ class CanaryBegin(DeliveryAction):
             return self.nothing_to_do(version, f"{canary} of {app} runs {version} already")
         try:
             stage = self.rollout(application).deploy(
-                canary, version, by or release["by"], wait_for_lock_s=0 if by_hand else
-                wait_for_lock_s, even_older=by_hand)
+                canary,
+                version,
+                by or release["by"],
+                wait_for_lock_s=0 if by_hand else wait_for_lock_s,
+                even_older=by_hand,
+            )
         except Superseded as newer:
             return self.nothing_to_do(version, str(newer))
         return dict(progress(stage), app=app, begun=True)

@@ -1,6 +1,9 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery.errors import DeliveryError
 from delivery.workspace import Workspace
-from delivery_action import DeliveryAction
 
 
 class CheckOut(DeliveryAction):
@@ -10,7 +13,8 @@ class CheckOut(DeliveryAction):
         workspace = Workspace.create(self.configuration.build_ssh(), host)
         try:
             workspace.check_out(
-                self.configuration.clone_url(build["repository"]), commit, build["branch"])
+                self.configuration.clone_url(build["repository"]), commit, build["branch"]
+            )
         except DeliveryError:
             workspace.remove()
             raise

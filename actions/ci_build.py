@@ -1,7 +1,10 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery import ci
 from delivery.ci import builds
 from delivery.errors import DeliveryError
-from delivery_action import DeliveryAction
 
 
 class CiBuild(DeliveryAction):
@@ -12,8 +15,13 @@ class CiBuild(DeliveryAction):
         if verdict.status == "failed":
             self.logger.info(verdict.log)
             raise DeliveryError(f"{app} {commit[:7]} did not pass CI: {verdict.reason}")
-        return {"status": verdict.status, "seconds": dict(verdict.seconds), "log": verdict.log,
-                "reason": verdict.reason, "url": verdict.record.get("url")}
+        return {
+            "status": verdict.status,
+            "seconds": dict(verdict.seconds),
+            "log": verdict.log,
+            "reason": verdict.reason,
+            "url": verdict.record.get("url"),
+        }
 
     def server(self, application, commit):
         """Returns what builds; a configuration it cannot be made of fails the build."""

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import random
 
 from delivery_action import DeliveryAction
@@ -6,7 +8,8 @@ from delivery_action import DeliveryAction
 class ConsulQuery(DeliveryAction):
     def deliver(self, service, tag):
         hosts = self.configuration.discovery().service_hosts(
-            service or self.configuration.build_service(), tag or self.configuration.build_tag())
+            service or self.configuration.build_service(), tag or self.configuration.build_tag()
+        )
         return {
             "hosts": [{"node": host.node, "address": host.address} for host in hosts],
             "chosen": random.choice(hosts).node,

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from delivery_action import DeliveryAction
 
 
@@ -9,9 +11,13 @@ class DeployAbort(DeliveryAction):
         reverted = stage.status != "rolling_out"
         text = f"{version} on {stage.name} of {app} "
         if reverted:
-            text += f"was left behind by a process that is gone; it is {stage.status}, and " \
+            text += (
+                f"was left behind by a process that is gone; it is {stage.status}, and "
                 f"{stage.name} is back on {stage.version or 'nothing'}"
+            )
         else:
-            text += "stops after the current batch, and its hosts go back; if nothing has " \
+            text += (
+                "stops after the current batch, and its hosts go back; if nothing has "
                 f"happened a minute from now, say it again. How it is: !deploy status {app}"
+            )
         return {"stage": stage.name, "version": version, "reverted": reverted, "text": text}

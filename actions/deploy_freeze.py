@@ -1,6 +1,9 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery.release import frozen_in_words
 from delivery.report import seconds_in
-from delivery_action import DeliveryAction
 
 
 class DeployFreeze(DeliveryAction):
@@ -8,6 +11,9 @@ class DeployFreeze(DeliveryAction):
         self.require_permission("freeze", chat_user, stackstorm_user)
         for_s = seconds_in(duration) if duration else None
         freeze = self.application(app).freeze(by, reason or "", for_s)
-        return {"until": freeze["until"], "text": f"{app} is {frozen_in_words(freeze)}.\n"
-                "Nothing of it is promoted; pushes still reach the canary, and a rollback is "
-                f"always possible. To end it: !deploy unfreeze {app}"}
+        return {
+            "until": freeze["until"],
+            "text": f"{app} is {frozen_in_words(freeze)}.\n"
+            "Nothing of it is promoted; pushes still reach the canary, and a rollback is "
+            f"always possible. To end it: !deploy unfreeze {app}",
+        }

@@ -1,7 +1,10 @@
+from __future__ import annotations
+
 import os
 
-from delivery.report import usage
 from delivery_action import DeliveryAction
+
+from delivery.report import usage
 
 ALIASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "aliases")
 

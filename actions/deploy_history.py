@@ -1,5 +1,8 @@
-from delivery.report import history
+from __future__ import annotations
+
 from delivery_action import DeliveryAction
+
+from delivery.report import history
 
 
 class DeployHistory(DeliveryAction):

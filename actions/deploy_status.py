@@ -1,5 +1,8 @@
-from delivery.report import status
+from __future__ import annotations
+
 from delivery_action import DeliveryAction
+
+from delivery.report import status
 
 
 class DeployStatus(DeliveryAction):

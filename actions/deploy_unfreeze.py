@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from delivery_action import DeliveryAction
 
 
@@ -5,6 +7,9 @@ class DeployUnfreeze(DeliveryAction):
     def deliver(self, app, by, chat_user, stackstorm_user):
         self.require_permission("unfreeze", chat_user, stackstorm_user)
         ended = self.application(app).unfreeze(by)
-        text = f"{app} may be promoted again: !deploy promote {app}" if ended else \
-            f"{app} was not frozen"
+        text = (
+            f"{app} may be promoted again: !deploy promote {app}"
+            if ended
+            else f"{app} was not frozen"
+        )
         return {"ended": ended, "text": text}

@@ -1,5 +1,8 @@
-from delivery.doctor import as_text, examine
+from __future__ import annotations
+
 from delivery_action import DeliveryAction
+
+from delivery.doctor import as_text, examine
 
 
 class Doctor(DeliveryAction):
@@ -9,5 +12,8 @@ class Doctor(DeliveryAction):
 
     def deliver(self):
         findings = examine(self.configuration)
-        return {"findings": [each.as_dict() for each in findings], "text": as_text(findings),
-                "to_do": sum(each.fine is False for each in findings)}
+        return {
+            "findings": [each.as_dict() for each in findings],
+            "text": as_text(findings),
+            "to_do": sum(each.fine is False for each in findings),
+        }

@@ -1,7 +1,10 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, GitHub, is_configured
 from delivery.github_report import Report
-from delivery_action import DeliveryAction
 
 
 class GithubReport(DeliveryAction):
@@ -14,7 +17,12 @@ class GithubReport(DeliveryAction):
         if not recorded:
             raise DeliveryError(f"{app} has no event {event}: the last 200 are kept")
         report = Report(application, recorded, settings.get("web_ui_url", ""))
-        changed = report.bring_to(GitHub(settings).repository(report.repository),
-                                  settings.get("tags", "none"))
-        return {"reported": True, "repository": report.repository, "commit": report.commit,
-                "changed": changed}
+        changed = report.bring_to(
+            GitHub(settings).repository(report.repository), settings.get("tags", "none")
+        )
+        return {
+            "reported": True,
+            "repository": report.repository,
+            "commit": report.commit,
+            "changed": changed,
+        }

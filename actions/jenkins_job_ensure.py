@@ -1,14 +1,21 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery import ci
 from delivery.ci import jenkins_job
 from delivery.ci.jenkins import Jenkins
-from delivery_action import DeliveryAction
 
 
 class JenkinsJobEnsure(DeliveryAction):
     def deliver(self, app):
         server = Jenkins.configured(self.configuration)
         wanted = jenkins_job.config_xml(
-            server.settings, self.configuration.git_url(), ci.timeout_s(self.configuration))
+            server.settings, self.configuration.git_url(), ci.timeout_s(self.configuration)
+        )
         name = server.job_name(app)
-        return {"job": name, "outcome": server.ensure_job(name, wanted, jenkins_job.same),
-                "url": server.job_url(name)}
+        return {
+            "job": name,
+            "outcome": server.ensure_job(name, wanted, jenkins_job.same),
+            "url": server.job_url(name),
+        }

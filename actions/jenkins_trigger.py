@@ -1,12 +1,20 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery.ci import Job
 from delivery.ci.jenkins import Jenkins
-from delivery_action import DeliveryAction
 
 
 class JenkinsTrigger(DeliveryAction):
     def deliver(self, app, repository, branch, commit, callback):
-        job = Job(app, repository, self.configuration.clone_url(repository), branch, commit,
-                  callback)
+        job = Job(
+            app, repository, self.configuration.clone_url(repository), branch, commit, callback
+        )
         record = Jenkins.configured(self.configuration).run(job).record
-        return {"job": record["job"], "queue_id": record.get("queue_id"),
-                "number": record.get("number"), "url": record.get("url")}
+        return {
+            "job": record["job"],
+            "queue_id": record.get("queue_id"),
+            "number": record.get("number"),
+            "url": record.get("url"),
+        }

@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from build_host_action import BuildHostAction
+
 from delivery import metadata, settings
 from delivery.packaging import Recipe
 from delivery.release import package_version
@@ -10,9 +13,14 @@ class MetadataRead(BuildHostAction):
         workspace = self.workspace(node, workspace)
         sources = workspace.read_sources([settings.FILE, *metadata.FILES])
         chosen = settings.load(sources.files.get(settings.FILE), app)
-        found = metadata.read(sources.files, sources.describe, chosen,
-                              self.configuration.section("packaging").get("maintainer"))
+        found = metadata.read(
+            sources.files,
+            sources.describe,
+            chosen,
+            self.configuration.section("packaging").get("maintainer"),
+        )
         version = package_version(found["version"]["value"], build["number"], commit)
-        Recipe(app, version, commit, build["branch"], sources.committed_at, found,
-               chosen.as_dict()).leave_in(workspace)
+        Recipe(
+            app, version, commit, build["branch"], sources.committed_at, found, chosen.as_dict()
+        ).leave_in(workspace)
         return {"version": version, "metadata": found, "settings": chosen.as_dict()}

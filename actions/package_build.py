@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from build_host_action import BuildHostAction
+
 from delivery import packaging
 from delivery.packaging import Recipe
 
@@ -7,5 +10,6 @@ class PackageBuild(BuildHostAction):
     def deliver(self, node, workspace):
         workspace = self.workspace(node, workspace)
         packager = packaging.create(
-            self.configuration.section("packaging"), self.configuration.build_ssh())
+            self.configuration.section("packaging"), self.configuration.build_ssh()
+        )
         return packager.build(workspace, Recipe.found_in(workspace)).as_dict()

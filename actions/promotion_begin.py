@@ -1,5 +1,8 @@
-from delivery.promotion import choose
+from __future__ import annotations
+
 from delivery_action import DeliveryAction, progress
+
+from delivery.promotion import choose
 
 
 class PromotionBegin(DeliveryAction):
@@ -10,5 +13,6 @@ class PromotionBegin(DeliveryAction):
         stage = stage or application.stages()[-1]
         rollout = self.rollout(application).promote(stage, application.stage_before(stage), by)
         previous = rollout.state["previous"] or {}
-        return dict(progress(rollout), app=application.name, begun=True,
-                    previous=previous.get("version"))
+        return dict(
+            progress(rollout), app=application.name, begun=True, previous=previous.get("version")
+        )

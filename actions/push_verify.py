@@ -1,16 +1,23 @@
+from __future__ import annotations
+
+from delivery_action import DeliveryAction
+
 from delivery.github import GitHub
 from delivery.webhook import BRANCH_REF, application_of, is_built
-from delivery_action import DeliveryAction
 
 
 class PushVerify(DeliveryAction):
     def deliver(self, repository, ref, commit):
-        branch = ref[len(BRANCH_REF):]
+        branch = ref[len(BRANCH_REF) :]
         settings = self.configuration.section("applications").get(repository) or {}
         github = GitHub(self.configuration.section("github")).repository(repository)
         default_branch = github.default_branch()
         if not is_built(branch, settings, default_branch):
             return {"verified": False, "reason": f"branch {branch} is not one that is built"}
         github.verify_push(branch, commit)
-        return {"verified": True, "app": application_of(repository, settings), "branch": branch,
-                "default_branch": default_branch}
+        return {
+            "verified": True,
+            "app": application_of(repository, settings),
+            "branch": branch,
+            "default_branch": default_branch,
+        }

@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from build_host_action import BuildHostAction
+
 from delivery.packaging import Package, Recipe
 
 
@@ -8,10 +11,21 @@ class ReleasePublish(BuildHostAction):
         build = application.build(commit)
         workspace = self.workspace(node, workspace)
         recipe, package = Recipe.found_in(workspace), Package.found_in(workspace)
-        new = application.publish({
-            "version": package.version, "commit": commit, "branch": build["branch"],
-            "repository": build["repository"], "build": build["number"], "by": build["by"],
-            "package": {"file": package.file, "sha256": package.sha256,
-                        "size_bytes": package.size_bytes},
-            "metadata": recipe.metadata, "settings": recipe.settings})
+        new = application.publish(
+            {
+                "version": package.version,
+                "commit": commit,
+                "branch": build["branch"],
+                "repository": build["repository"],
+                "build": build["number"],
+                "by": build["by"],
+                "package": {
+                    "file": package.file,
+                    "sha256": package.sha256,
+                    "size_bytes": package.size_bytes,
+                },
+                "metadata": recipe.metadata,
+                "settings": recipe.settings,
+            }
+        )
         return {"version": package.version, "sha256": package.sha256, "new": new}

@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from build_host_action import BuildHostAction
+
 from delivery import repository
 from delivery.packaging import Package
 

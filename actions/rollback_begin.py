@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from delivery_action import DeliveryAction, progress
 
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from build_host_action import BuildHostAction
 
 

@@ -1,4 +1,5 @@
 """Runs inside the sandbox: see script/bench."""
+
 from __future__ import annotations
 
 import argparse
@@ -23,8 +24,10 @@ def main() -> int:
     parser.add_argument("parts", nargs="+", choices=PARTS)
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} "
-          "before it began")
+    print(
+        f"\n{os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} "
+        "before it began"
+    )
     world = World.load()
     try:
         for part in options.parts:

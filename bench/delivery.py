@@ -1,9 +1,10 @@
 """From a push to the canary, and from the canary to production: how long, and whose time it is."""
+
 from __future__ import annotations
 
 import time
 from statistics import median
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from bench.measure import BenchError, row, show, wait_until
 from demo.__main__ import serving_engine
@@ -33,22 +34,28 @@ def run(world: World, repeat: int) -> None:
         taken = [each[what] for each in rounds]
         on_hosts = median(each.on_hosts for each in taken)
         overhead = median(each.total - each.on_hosts for each in taken)
-        rows.append(row(what, [each.total for each in taken], f"{on_hosts:.2f}",
-                        f"{overhead:.2f}"))
+        rows.append(row(what, [each.total for each in taken], f"{on_hosts:.2f}", f"{overhead:.2f}"))
     production = len(world.hosts_of("production"))
-    show(f"Delivery of shop to 1 canary and {production} production hosts: seconds, of {repeat} "
-         "rounds", ["", "median", "least", "most", "on hosts", "our own"], rows)
+    show(
+        f"Delivery of shop to 1 canary and {production} production hosts: seconds, of {repeat} "
+        "rounds",
+        ["", "median", "least", "most", "on hosts", "our own"],
+        rows,
+    )
 
 
-def deliver(story: Story, version: str) -> Dict[str, Taken]:
+def deliver(story: Story, version: str) -> dict[str, Taken]:
     """Takes the next version all the way."""
     story.checkout.set_version(version)
     commit = story.checkout.commit(f"Version {version}")
     return {
         "push to canary live": follow(story, story.checkout.push, "canary", commit),
         "promote to production live": follow(
-            story, lambda: story.engine.run("cicd_canary.deploy_promote", {"app": story.app}),
-            "production", commit),
+            story,
+            lambda: story.engine.run("cicd_canary.deploy_promote", {"app": story.app}),
+            "production",
+            commit,
+        ),
     }
 
 
@@ -59,11 +66,12 @@ def follow(story: Story, begin: Callable[[], Any], stage: str, commit: str) -> T
     begin()
     wait_until_live(story, stage, commit)
     total = time.monotonic() - began
-    steps: List[Any] = []
+    steps: list[Any] = []
 
     def at_rest() -> bool:
-        steps[:] = [each for each in story.engine.executions(top_level=False)
-                    if each.id not in before]
+        steps[:] = [
+            each for each in story.engine.executions(top_level=False) if each.id not in before
+        ]
         return all(each.is_completed for each in steps)
 
     wait_until(at_rest, "the workflows to end")

@@ -1,9 +1,10 @@
 """Times, their medians, and how they are shown."""
+
 from __future__ import annotations
 
 import statistics
 import time
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, Sequence
 
 
 class BenchError(Exception):
@@ -25,10 +26,15 @@ def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 120) -> N
         time.sleep(0.02)
 
 
-def row(what: str, taken: Sequence[float], *more: str) -> List[str]:
+def row(what: str, taken: Sequence[float], *more: str) -> list[str]:
     """One row of a table: median, least and most of what was measured, in seconds."""
-    return [what, f"{statistics.median(taken):.2f}", f"{min(taken):.2f}", f"{max(taken):.2f}",
-            *more]
+    return [
+        what,
+        f"{statistics.median(taken):.2f}",
+        f"{min(taken):.2f}",
+        f"{max(taken):.2f}",
+        *more,
+    ]
 
 
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,4 +1,5 @@
 """An upgrade of production, next to other ways of upgrading the same hosts to the same package."""
+
 from __future__ import annotations
 
 import os
@@ -7,7 +8,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, Callable, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from bench.delivery import wait_until_live
 from bench.measure import BenchError, row, seconds, show
@@ -32,9 +33,12 @@ def run(world: World, repeat: int) -> None:
     with serving_engine(world, data_dir):
         taken = Upgrades(world, data_dir).measure(repeat)
     bare = median(taken[BARE])
-    show(f"Upgrade of {len(world.hosts_of('production'))} production hosts in batches of {BATCH}: "
-         f"seconds, of {repeat} rounds", ["", "median", "least", "most", "of bare"],
-         [row(way, each, f"{median(each) / bare:.1f} x") for way, each in taken.items()])
+    show(
+        f"Upgrade of {len(world.hosts_of('production'))} production hosts in batches of {BATCH}: "
+        f"seconds, of {repeat} rounds",
+        ["", "median", "least", "most", "of bare"],
+        [row(way, each, f"{median(each) / bare:.1f} x") for way, each in taken.items()],
+    )
     if PLAYBOOK not in taken:
         print("\n  without Ansible: ansible-core or python3-apt could not be had")
 
@@ -48,17 +52,20 @@ class Upgrades:
         self.hosts = world.hosts_of("production")
         self.story = Story(world, "shop", data_dir)
 
-    def measure(self, repeat: int) -> Dict[str, List[float]]:
+    def measure(self, repeat: int) -> dict[str, list[float]]:
         """Returns the seconds of each upgrade, by way."""
         self.bring_to_canary("1.0.0")
         self.promote()
         self.bring_to_canary("2.0.0")
         taken = {OURS: [self.promote_and_return() for _ in range(repeat)]}
         self.bring_to_canary("3.0.0", min_healthy_s=0)
-        self.on_every_host(["sed", "-i", "s/^DRAIN_SECONDS=.*/DRAIN_SECONDS=0/",
-                            "/etc/cicd/shop.conf"])
-        ways: Dict[str, Callable[[], float]] = {
-            OURS_WITHOUT_WAITS: self.promote_and_return, BARE: self.bare_and_return}
+        self.on_every_host(
+            ["sed", "-i", "s/^DRAIN_SECONDS=.*/DRAIN_SECONDS=0/", "/etc/cicd/shop.conf"]
+        )
+        ways: dict[str, Callable[[], float]] = {
+            OURS_WITHOUT_WAITS: self.promote_and_return,
+            BARE: self.bare_and_return,
+        }
         if "BENCH_ANSIBLE" in os.environ:
             ways[PLAYBOOK] = self.playbook_and_return
         taken.update({way: [] for way in ways})
@@ -106,12 +113,20 @@ class Upgrades:
 
     def install_over_ssh(self, version: str) -> None:
         """What a shell script would do: apt-get on the hosts of a batch at once, then the next."""
-        command = ("apt-get -qq update && DEBIAN_FRONTEND=noninteractive "
-                   f"apt-get -qq install --yes --allow-downgrades shop={version}")
+        command = (
+            "apt-get -qq update && DEBIAN_FRONTEND=noninteractive "
+            f"apt-get -qq install --yes --allow-downgrades shop={version}"
+        )
         for batch in self.batches():
-            running = [subprocess.Popen(
-                ["ssh", *self.ssh_options(), f"root@{host.address}", command], text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for host in batch]
+            running = [
+                subprocess.Popen(
+                    ["ssh", *self.ssh_options(), f"root@{host.address}", command],
+                    text=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+                for host in batch
+            ]
             for each in running:
                 said, _ = each.communicate()
                 self.require(each.returncode == 0, f"apt-get over SSH failed: {said[-500:]}")
@@ -120,19 +135,25 @@ class Upgrades:
         directory = os.environ["BENCH_ANSIBLE"]
         done = subprocess.run(
             [f"{directory}/bin/ansible-playbook", "-i", "inventory", playbook.name],
-            cwd=playbook.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            cwd=playbook.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         self.require(done.returncode == 0, f"the playbook failed: {done.stdout[-2000:]}")
 
     def write_playbook(self, version: str) -> Path:
         directory = self.data_dir / "ansible"
         directory.mkdir(exist_ok=True)
         (directory / "inventory").write_text(
-            "".join(f"{host.name} ansible_host={host.address}\n" for host in self.hosts))
+            "".join(f"{host.name} ansible_host={host.address}\n" for host in self.hosts)
+        )
         (directory / "ansible.cfg").write_text(
             "[defaults]\nforks = 50\nremote_user = root\ninterpreter_python = /usr/bin/python3\n"
             f"local_tmp = {directory}/tmp\n"
             "[connection]\npipelining = true\n"
-            f"[ssh_connection]\nssh_args = {' '.join(self.ssh_options())}\n")
+            f"[ssh_connection]\nssh_args = {' '.join(self.ssh_options())}\n"
+        )
         playbook = directory / "upgrade.yaml"
         playbook.write_text(f"""\
 - hosts: all
@@ -142,7 +163,7 @@ class Upgrades:
     PYTHONPATH: {os.environ["BENCH_ANSIBLE"]}/apt/usr/lib/python3/dist-packages
   tasks:
     - apt: {{name: "shop={version}", update_cache: true, allow_downgrade: true}}
-    - uri: {{url: "http://127.0.0.1:{self.world.applications['shop']}/health"}}
+    - uri: {{url: "http://127.0.0.1:{self.world.applications["shop"]}/health"}}
       register: health
       until: health.status == 200
       retries: 60
@@ -165,24 +186,33 @@ class Upgrades:
 
     def batches(self) -> Iterator[Sequence[WorldHost]]:
         for start in range(0, len(self.hosts), BATCH):
-            yield self.hosts[start:start + BATCH]
+            yield self.hosts[start : start + BATCH]
 
     @contextmanager
     def no_watches(self) -> Iterator[None]:
         """Keeps a late watch of Consul from undoing what was not installed by a promotion."""
-        self.on_every_host(["sh", "-c", f"mv {CONVERGE} {CONVERGE}.off &&"
-                                        " flock /var/lib/cicd/shop.lock true"])
+        self.on_every_host(
+            ["sh", "-c", f"mv {CONVERGE} {CONVERGE}.off && flock /var/lib/cicd/shop.lock true"]
+        )
         yield
         self.on_every_host(["mv", f"{CONVERGE}.off", CONVERGE])
 
-    def on_every_host(self, command: List[str]) -> None:
+    def on_every_host(self, command: list[str]) -> None:
         for host in self.hosts:
             host.run(command, check=True)
 
-    def ssh_options(self) -> List[str]:
+    def ssh_options(self) -> list[str]:
         directory = self.world.directory / "ssh"
-        return ["-i", str(directory / "id_ed25519"), "-o", "BatchMode=yes", "-o",
-                f"UserKnownHostsFile={directory}/known_hosts", "-o", "StrictHostKeyChecking=yes"]
+        return [
+            "-i",
+            str(directory / "id_ed25519"),
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            f"UserKnownHostsFile={directory}/known_hosts",
+            "-o",
+            "StrictHostKeyChecking=yes",
+        ]
 
     @staticmethod
     def require(true: bool, otherwise: str) -> None:

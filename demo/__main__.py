@@ -1,4 +1,5 @@
 """Runs inside the sandbox: see script/demo."""
+
 from __future__ import annotations
 
 import argparse
@@ -8,7 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Iterator
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "actions" / "lib"))
@@ -22,7 +23,7 @@ from sandbox.world import World, listens  # noqa: E402
 ENGINE_START_S = 20
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     options = parse(arguments)
     world = World.load()
     data_dir = world.directory / "demo"
@@ -36,8 +37,10 @@ def main(arguments: List[str]) -> int:
             story.promises.append((str(failure), False))
         done = all(true for _, true in story.promises)
         screen.say()
-        screen.say(f"   {'All of it is true' if done else 'NOT all of it is true'}; "
-                   f"{time.monotonic() - began:.0f} s.")
+        screen.say(
+            f"   {'All of it is true' if done else 'NOT all of it is true'}; "
+            f"{time.monotonic() - began:.0f} s."
+        )
         if options.keep:
             keep(world, options.app, environment)
     return 0 if done else 1
@@ -51,26 +54,40 @@ def tell(story: Story, world: World) -> None:
     story.outcome(traffic)
 
 
-def parse(arguments: List[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="script/demo", description=(
-        "A git push becomes a Debian package, the package reaches a canary, and a chat command "
-        "takes it to production while a client keeps asking."))
-    parser.add_argument("--app", choices=["shop", "notes"], default="shop",
-                        help="the sample application: shop (Python) or notes (Node.js)")
-    parser.add_argument("--keep", action="store_true",
-                        help="leave everything running, with a chat prompt")
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="script/demo",
+        description=(
+            "A git push becomes a Debian package, the package reaches a canary, and a chat command "
+            "takes it to production while a client keeps asking."
+        ),
+    )
+    parser.add_argument(
+        "--app",
+        choices=["shop", "notes"],
+        default="shop",
+        help="the sample application: shop (Python) or notes (Node.js)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave everything running, with a chat prompt"
+    )
     return parser.parse_args(arguments)
 
 
 @contextmanager
-def serving_engine(world: World, data_dir: Path) -> Iterator[Dict[str, str]]:
+def serving_engine(world: World, data_dir: Path) -> Iterator[dict[str, str]]:
     """Runs the embedded engine with this pack; yields the environment its commands need."""
-    environment = dict(os.environ, ENGINE_CONFIG_DIR=str(world.config_dir),
-                       ENGINE_DATA_DIR=str(data_dir))
+    environment = dict(
+        os.environ, ENGINE_CONFIG_DIR=str(world.config_dir), ENGINE_DATA_DIR=str(data_dir)
+    )
     data_dir.mkdir(parents=True)
     with open(data_dir / "engine.log", "w") as log:
-        engine = subprocess.Popen([str(PROJECT / "script" / "engine"), "serve"], env=environment,
-                                  stdout=log, stderr=subprocess.STDOUT)
+        engine = subprocess.Popen(
+            [str(PROJECT / "script" / "engine"), "serve"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         try:
             wait_for_the_receiver(engine, data_dir / "engine.log")
             yield environment
@@ -79,7 +96,7 @@ def serving_engine(world: World, data_dir: Path) -> Iterator[Dict[str, str]]:
             engine.wait()
 
 
-def wait_for_the_receiver(engine: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_for_the_receiver(engine: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + ENGINE_START_S
     while not listens("10.77.0.1", 8095):
         if engine.poll() is not None or time.monotonic() > deadline:
@@ -87,17 +104,18 @@ def wait_for_the_receiver(engine: "subprocess.Popen[bytes]", log: Path) -> None:
         time.sleep(0.05)
 
 
-def keep(world: World, app: str, environment: Dict[str, str]) -> None:
+def keep(world: World, app: str, environment: dict[str, str]) -> None:
     """Leaves the user a chat prompt; everything goes when it ends."""
     screen.heading(5, "Yours to try")
     for line in (
-            "!deploy status, !deploy history " + app + ", !deploy rollback " + app + ", !help",
-            "in another terminal:",
-            f"  script/sandbox exec lb -- curl -s -H 'Host: {app}' http://lb/",
-            "  script/sandbox shell canary-1",
-            f"  the work tree is {world.directory}/demo/checkout/{app} inside the sandbox:",
-            "  script/sandbox shell sandbox   # then change it, git commit, git push",
-            "Ctrl-D ends the chat and takes the sandbox down."):
+        "!deploy status, !deploy history " + app + ", !deploy rollback " + app + ", !help",
+        "in another terminal:",
+        f"  script/sandbox exec lb -- curl -s -H 'Host: {app}' http://lb/",
+        "  script/sandbox shell canary-1",
+        f"  the work tree is {world.directory}/demo/checkout/{app} inside the sandbox:",
+        "  script/sandbox shell sandbox   # then change it, git commit, git push",
+        "Ctrl-D ends the chat and takes the sandbox down.",
+    ):
         screen.say("   " + line)
     screen.say()
     subprocess.call([str(PROJECT / "script" / "engine"), "chat", "--user", "you"], env=environment)

@@ -1,13 +1,14 @@
 """Follows what the embedded engine does and what the delivery records, as it happens."""
+
 from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable
 
-from demo import screen
 from delivery.release import Application
-from embedded.engine import Engine
+from demo import screen
+from packengine.engine import Engine
 
 POLL_S = 0.05
 # Steps of the engine, not of the story.
@@ -28,14 +29,18 @@ class Follower:
     def __init__(self, engine: Engine, application: Application) -> None:
         self.engine = engine
         self.application = application
-        self.told: Set[str] = {each.id for each in self._completed()}
-        self.steps: List[Any] = []
+        self.told: set[str] = {each.id for each in self._completed()}
+        self.steps: list[Any] = []
         self.began = time.monotonic()
         self.began_at = time.time()
         self._last_event = self._newest_event()
 
-    def follow(self, until: Callable[[], bool], timeout_s: float,
-               failures: tuple = ("build_failed", "packaging_failed", "rollout_failed")) -> float:
+    def follow(
+        self,
+        until: Callable[[], bool],
+        timeout_s: float,
+        failures: tuple = ("build_failed", "packaging_failed", "rollout_failed"),
+    ) -> float:
         """Tells what happens until `until()` is true and all has ended.
 
         :returns: the seconds until it was true.
@@ -64,25 +69,29 @@ class Follower:
             if execution.runner == "orquesta" or execution.action in UNTOLD_ACTIONS:
                 continue
             self.steps.append(execution)
-            screen.step(self._seconds_in(execution.end_timestamp), self._workflow(execution),
-                        execution.task_name or execution.action.split(".")[1],
-                        execution.elapsed_seconds, execution.status == "succeeded")
+            screen.step(
+                self._seconds_in(execution.end_timestamp),
+                self._workflow(execution),
+                execution.task_name or execution.action.split(".")[1],
+                execution.elapsed_seconds,
+                execution.status == "succeeded",
+            )
 
-    def _tell_events(self) -> List[Dict[str, Any]]:
+    def _tell_events(self) -> list[dict[str, Any]]:
         new = [each for each in self.application.events() if each["id"] > self._last_event]
         for each in new:
             self._last_event = each["id"]
             screen.event(time.monotonic() - self.began, each["message"])
         return new
 
-    def _completed(self) -> List[Any]:
+    def _completed(self) -> list[Any]:
         return [each for each in self.engine.executions(top_level=False) if each.is_completed]
 
     def _at_rest(self) -> bool:
         return all(each.is_completed for each in self.engine.executions(top_level=False))
 
     def _workflow(self, execution: Any) -> str:
-        parent: Optional[str] = execution.parent
+        parent: str | None = execution.parent
         return self.engine.execution(parent).action.split(".")[1] if parent else ""
 
     def _newest_event(self) -> str:

@@ -1,4 +1,5 @@
 """What the demo looks like: 80 columns, colours only on a terminal, no line ever redrawn."""
+
 from __future__ import annotations
 
 import os
@@ -60,5 +61,5 @@ def check(text: str, true: bool) -> None:
 def table(rows: Sequence[Sequence[Any]], widths: Sequence[int]) -> None:
     """Rows of cells, the first one being the headings."""
     for number, row in enumerate(rows):
-        line = "   " + "".join(f"{str(cell):<{width}}" for cell, width in zip(row, widths)).rstrip()
+        line = "   " + "".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths)).rstrip()
         say(coloured(line, GREY) if number == 0 else line)

@@ -1,4 +1,5 @@
 """From a git push to production, while clients keep asking."""
+
 from __future__ import annotations
 
 import textwrap
@@ -6,15 +7,15 @@ import threading
 import urllib.request
 from collections import Counter
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any
 
 from delivery.release import Application
 from delivery.store import Store
 from demo import screen
 from demo.pipeline import Follower, PipelineFailed
 from demo.traffic import Reply, Traffic, ask
-from embedded import chat
-from embedded.engine import Engine
+from packengine import chat
+from packengine.engine import Engine
 from sandbox.repositories import Checkout
 from sandbox.world import World
 
@@ -37,11 +38,12 @@ class Story:
         self.data_dir = data_dir
         self.config_dir = world.config_dir
         self.application = Application(Store(world.consul_url), app)
-        self.engine = Engine(packs=[str(PROJECT)], config_dir=str(self.config_dir),
-                             data_dir=str(data_dir))
+        self.engine = Engine(
+            packs=[str(PROJECT)], config_dir=str(self.config_dir), data_dir=str(data_dir)
+        )
         self.checkout = Checkout.of_sample(data_dir / "checkout" / app, app, world.github_url)
-        self.promises: List[Tuple[str, bool]] = []
-        self.spent: List[Tuple[str, float, float]] = []
+        self.promises: list[tuple[str, bool]] = []
+        self.spent: list[tuple[str, float, float]] = []
 
     # --- chapters -------------------------------------------------------------------------------
 
@@ -60,17 +62,26 @@ class Story:
 
     def show_who_answers(self, old: str, new: str) -> None:
         replies = [ask(self.world.balancer_url, self.app) for _ in range(CANARY_REQUESTS)]
-        marked = [ask(self.world.balancer_url, self.app, canary=True)
-                  for _ in range(CANARY_REQUESTS)]
+        marked = [
+            ask(self.world.balancer_url, self.app, canary=True) for _ in range(CANARY_REQUESTS)
+        ]
         screen.say()
-        for command, answers in ((f"curl http://{self.app}/", replies),
-                                 (f"curl -H 'X-Canary: true' http://{self.app}/", marked)):
+        for command, answers in (
+            (f"curl http://{self.app}/", replies),
+            (f"curl -H 'X-Canary: true' http://{self.app}/", marked),
+        ):
             screen.say(f"   {command:<40}{tally(answers)}")
-        self.promise("the canary answers with the new version, production with the old one", all(
-            reply.version == (new if reply.host.startswith("canary") else old)
-            for reply in replies + marked))
-        self.promise("a request with X-Canary: true always goes to the canary", all(
-            reply.host.startswith("canary") for reply in marked))
+        self.promise(
+            "the canary answers with the new version, production with the old one",
+            all(
+                reply.version == (new if reply.host.startswith("canary") else old)
+                for reply in replies + marked
+            ),
+        )
+        self.promise(
+            "a request with X-Canary: true always goes to the canary",
+            all(reply.host.startswith("canary") for reply in marked),
+        )
         screen.say()
         self.type("!deploy status")
 
@@ -79,34 +90,47 @@ class Story:
         canary = self.application.stage("canary").settled[-1]
         self.promote()
         production = self.application.stage("production").settled[-1]
-        self.promise("production got exactly the canary's version and package",
-                     (production["version"], production["sha256"]) ==
-                     (canary["version"], canary["sha256"]))
+        self.promise(
+            "production got exactly the canary's version and package",
+            (production["version"], production["sha256"]) == (canary["version"], canary["sha256"]),
+        )
 
     def outcome(self, traffic: Traffic) -> None:
         screen.heading(4, "What came of it")
         version = self.version("production")
         hosts = self.hosts()
-        screen.table([("host", "stage", "version", "sha256 of its package", "answers"), *hosts],
-                     (14, 12, 18, 24, 9))
+        screen.table(
+            [("host", "stage", "version", "sha256 of its package", "answers"), *hosts],
+            (14, 12, 18, 24, 9),
+        )
         screen.say()
-        self.promise(f"all {len(hosts)} hosts run {version}",
-                     all(row[2] == version for row in hosts))
-        self.promise("all of them installed the very same package",
-                     len({row[3] for row in hosts}) == 1)
-        self.promise("all of them answer with that version",
-                     all(row[4] == "yes" for row in hosts))
-        self.promise(f"{len(traffic.replies)} requests were sent, {len(traffic.failed)} failed",
-                     bool(traffic.replies) and not traffic.failed)
+        self.promise(
+            f"all {len(hosts)} hosts run {version}", all(row[2] == version for row in hosts)
+        )
+        self.promise(
+            "all of them installed the very same package", len({row[3] for row in hosts}) == 1
+        )
+        self.promise("all of them answer with that version", all(row[4] == "yes" for row in hosts))
+        self.promise(
+            f"{len(traffic.replies)} requests were sent, {len(traffic.failed)} failed",
+            bool(traffic.replies) and not traffic.failed,
+        )
         for reply in traffic.failed[:5]:
             screen.say(f"     {reply.problem}")
         self.where_the_time_went()
 
     def where_the_time_went(self) -> None:
         screen.say()
-        screen.table([("where the time went", "total", "on the hosts", "our overhead"), *(
-            (what, f"{total:.1f} s", f"{work:.1f} s", f"{total - work:.1f} s")
-            for what, total, work in self.spent)], (41, 9, 14, 12))
+        screen.table(
+            [
+                ("where the time went", "total", "on the hosts", "our overhead"),
+                *(
+                    (what, f"{total:.1f} s", f"{work:.1f} s", f"{total - work:.1f} s")
+                    for what, total, work in self.spent
+                ),
+            ],
+            (41, 9, 14, 12),
+        )
 
     # --- what happens in them ---------------------------------------------------------------------
 
@@ -138,8 +162,7 @@ class Story:
 
     def is_live(self, stage: str, commit: str) -> bool:
         current = self.application.stage(stage)
-        return current.status == "live" and \
-            (current.version or "").endswith("." + commit[:7])
+        return current.status == "live" and (current.version or "").endswith("." + commit[:7])
 
     def version(self, stage: str) -> str:
         return self.application.stage(stage).version or ""
@@ -149,19 +172,26 @@ class Story:
         screen.chat(OPERATOR, line)
         chat.handle(self.engine, OPERATOR, line, IndentedOutput())
 
-    def hosts(self) -> List[Tuple[str, ...]]:
+    def hosts(self) -> list[tuple[str, ...]]:
         """Returns host, stage, installed version, package hash and whether it answers with it."""
         rows = []
         reports = self.application.hosts()
         for host in self.world.hosts_of("canary", "production"):
             installed = host.run(
-                ["dpkg-query", "--show", "--showformat", "${Version}", self.app]).stdout
+                ["dpkg-query", "--show", "--showformat", "${Version}", self.app]
+            ).stdout
             url = f"http://{host.address}:{self.world.applications[self.app]}/"
             with urllib.request.urlopen(url, timeout=5) as answer:
                 said = answer.read().decode()
-            rows.append((host.name, host.kind, installed,
-                         reports[host.name]["sha256"][:20],
-                         "yes" if f'"{installed}"' in said else "no"))
+            rows.append(
+                (
+                    host.name,
+                    host.kind,
+                    installed,
+                    reports[host.name]["sha256"][:20],
+                    "yes" if f'"{installed}"' in said else "no",
+                )
+            )
         return rows
 
     def promise(self, text: str, true: bool) -> None:
@@ -169,12 +199,15 @@ class Story:
         screen.check(text, true)
 
 
-def tally(replies: List[Reply]) -> str:
+def tally(replies: list[Reply]) -> str:
     """Returns who answered, as `15x production 1.0.0-1.abc, 5x canary 2.0.0-2.def`."""
-    counts = Counter((reply.host.rsplit("-", 1)[0] or reply.problem, reply.version)
-                     for reply in replies)
-    return ", ".join(f"{count}x {host} {version.split('-')[0]}"
-                     for (host, version), count in sorted(counts.items()))
+    counts = Counter(
+        (reply.host.rsplit("-", 1)[0] or reply.problem, reply.version) for reply in replies
+    )
+    return ", ".join(
+        f"{count}x {host} {version.split('-')[0]}"
+        for (host, version), count in sorted(counts.items())
+    )
 
 
 def worked_s(execution: Any) -> float:
@@ -188,8 +221,9 @@ class IndentedOutput:
 
     def write(self, text: str) -> None:
         for line in text.splitlines():
-            for part in textwrap.wrap(line, screen.WIDTH - 3, subsequent_indent="     ",
-                                      drop_whitespace=False):
+            for part in textwrap.wrap(
+                line, screen.WIDTH - 3, subsequent_indent="     ", drop_whitespace=False
+            ):
                 screen.say("   " + part.rstrip())
 
     def flush(self) -> None:

@@ -1,4 +1,5 @@
 """A client that never stops asking: steady requests through the load balancer."""
+
 from __future__ import annotations
 
 import http.client
@@ -6,7 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 10
@@ -26,7 +27,8 @@ def ask(balancer_url: str, application: str, canary: bool = False) -> Reply:
     at = time.monotonic()
     address = urlsplit(balancer_url)
     connection = http.client.HTTPConnection(
-        address.hostname or "", address.port or 80, timeout=TIMEOUT_S)
+        address.hostname or "", address.port or 80, timeout=TIMEOUT_S
+    )
     headers = {"Host": application}
     if canary:
         headers["X-Canary"] = "true"
@@ -50,12 +52,13 @@ class Traffic:
     :param per_second: requests a second, all clients together.
     """
 
-    def __init__(self, balancer_url: str, application: str, per_second: int = 50,
-                 clients: int = 5) -> None:
+    def __init__(
+        self, balancer_url: str, application: str, per_second: int = 50, clients: int = 5
+    ) -> None:
         self.balancer_url = balancer_url
         self.application = application
         self.pause_s = clients / per_second
-        self.replies: List[Reply] = []
+        self.replies: list[Reply] = []
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(clients)]
 
@@ -76,11 +79,15 @@ class Traffic:
             self.replies.append(ask(self.balancer_url, self.application))
 
     @property
-    def failed(self) -> List[Reply]:
+    def failed(self) -> list[Reply]:
         return [reply for reply in self.replies if reply.problem]
 
-    def versions_since(self, at: float, host_prefix: Optional[str] = None) -> Dict[str, int]:
+    def versions_since(self, at: float, host_prefix: str | None = None) -> dict[str, int]:
         """Returns how many answers each version gave, from hosts with that prefix."""
-        return dict(Counter(
-            reply.version for reply in self.replies
-            if reply.at >= at and not reply.problem and reply.host.startswith(host_prefix or "")))
+        return dict(
+            Counter(
+                reply.version
+                for reply in self.replies
+                if reply.at >= at and not reply.problem and reply.host.startswith(host_prefix or "")
+            )
+        )

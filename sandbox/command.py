@@ -1,18 +1,18 @@
 """The command line of the sandbox; see script/sandbox."""
+
 from __future__ import annotations
 
 import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Dict, List
 
 from sandbox import manager
 from sandbox.fleet import MOST_HOSTS
 from sandbox.world import DIRECTORY, World, WorldError, enter_command, host_environment
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run one command of script/sandbox; returns its exit status."""
     options = parser().parse_args(arguments)
     try:
@@ -24,14 +24,19 @@ def main(arguments: List[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="script/sandbox", description="A small real fleet on this machine.")
+        prog="script/sandbox", description="A small real fleet on this machine."
+    )
     actions = top.add_subparsers(metavar="ACTION", required=True)
     run = actions.add_parser("run", help="bring a world up, run a command in it, take it down")
     run.add_argument("--canary", type=host_count, default=1, metavar="N", help="canary hosts (1)")
-    run.add_argument("--production", type=host_count, default=3, metavar="N",
-                     help="production hosts (3)")
-    run.add_argument("--reachable", action="store_true",
-                     help="link it to this machine's network, and run the command there")
+    run.add_argument(
+        "--production", type=host_count, default=3, metavar="N", help="production hosts (3)"
+    )
+    run.add_argument(
+        "--reachable",
+        action="store_true",
+        help="link it to this machine's network, and run the command there",
+    )
     run.add_argument("--quiet", action="store_true", help="do not say how it comes up")
     run.set_defaults(action=run_world)
     lister = actions.add_parser("list", help="list the running worlds and their hosts")
@@ -39,10 +44,12 @@ def parser() -> argparse.ArgumentParser:
     execute = actions.add_parser("exec", help="run a command on a host of a running world")
     shell = actions.add_parser("shell", help="open a shell on a host of a running world")
     for command in (execute, shell):
-        command.add_argument("--world", type=int, metavar="PID",
-                             help="which world, when several run; see list")
-        command.add_argument("host", metavar="HOST",
-                             help="its name, or sandbox for the world itself")
+        command.add_argument(
+            "--world", type=int, metavar="PID", help="which world, when several run; see list"
+        )
+        command.add_argument(
+            "host", metavar="HOST", help="its name, or sandbox for the world itself"
+        )
     for command in (run, execute):
         command.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
     execute.set_defaults(action=enter_host)
@@ -61,8 +68,9 @@ def run_world(options: argparse.Namespace) -> int:
         if not options.quiet:
             print(f"sandbox: {step:<14}{seconds:6.2f} s", file=sys.stderr, flush=True)
 
-    return manager.run(command_of(options), options.canary, options.production, progress,
-                       options.reachable)
+    return manager.run(
+        command_of(options), options.canary, options.production, progress, options.reachable
+    )
 
 
 def list_worlds(_: argparse.Namespace) -> int:
@@ -94,14 +102,14 @@ def enter_host(options: argparse.Namespace) -> int:
     os.execvpe("nsenter", enter_command(pid, command), environment)
 
 
-def command_of(options: argparse.Namespace) -> List[str]:
+def command_of(options: argparse.Namespace) -> list[str]:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise WorldError("no command given: add -- COMMAND...")
     return command
 
 
-def running_worlds() -> Dict[int, World]:
+def running_worlds() -> dict[int, World]:
     """Every running world that this process may look into, by its first process's PID."""
     worlds = {}
     for process in Path("/proc").glob("[0-9]*"):

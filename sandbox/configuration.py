@@ -1,4 +1,5 @@
 """The pack's configuration for a world, as it would be in StackStorm's configs directory."""
+
 from __future__ import annotations
 
 from pathlib import Path

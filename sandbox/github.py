@@ -21,6 +21,7 @@ signature kept for old receivers, form-encoded bodies, organisation hooks, the l
 a push may send events for, pull requests, commit statuses, issues, TLS. Hooks and deliveries are
 kept in memory only. It imports nothing of the project, and runs as its own program.
 """
+
 from __future__ import annotations
 
 import base64
@@ -41,7 +42,7 @@ import urllib.parse
 import uuid
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict
 
 ROOT = "/srv/github"
 URL = "http://github"
@@ -80,7 +81,7 @@ class Repository:
         self.path = os.path.join(ROOT, owner, f"{name}.git")
         self.number = next(self._numbers)
         self.created = int(time.time())
-        self.hooks: Dict[int, Hook] = {}
+        self.hooks: dict[int, Hook] = {}
         git("init", "--quiet", "--bare", "--initial-branch", DEFAULT_BRANCH, self.path, inside=None)
         hook = os.path.join(self.path, "hooks", "post-receive")
         with open(hook, "w", encoding="ascii") as file:
@@ -94,16 +95,31 @@ class Repository:
         html = f"{URL}/{self.full_name}"
         api = f"{URL}/api/v3/repos/{self.full_name}"
         return {
-            "id": self.number, "node_id": node_id("Repository", self.number), "name": self.name,
-            "full_name": self.full_name, "private": True, "visibility": "private",
+            "id": self.number,
+            "node_id": node_id("Repository", self.number),
+            "name": self.name,
+            "full_name": self.full_name,
+            "private": True,
+            "visibility": "private",
             "owner": dict(user_json(self.owner, "Organization"), name=self.owner, email=None),
-            "html_url": html, "description": None, "fork": False, "url": api,
-            "hooks_url": f"{api}/hooks", "git_url": f"git://github/{self.full_name}.git",
-            "ssh_url": f"git@github:{self.full_name}.git", "clone_url": f"{html}.git",
-            "created_at": self.created, "updated_at": iso(self.created),
+            "html_url": html,
+            "description": None,
+            "fork": False,
+            "url": api,
+            "hooks_url": f"{api}/hooks",
+            "git_url": f"git://github/{self.full_name}.git",
+            "ssh_url": f"git@github:{self.full_name}.git",
+            "clone_url": f"{html}.git",
+            "created_at": self.created,
+            "updated_at": iso(self.created),
             "pushed_at": int(time.time()),
-            "homepage": None, "size": 0, "language": None, "archived": False, "disabled": False,
-            "default_branch": DEFAULT_BRANCH, "master_branch": DEFAULT_BRANCH,
+            "homepage": None,
+            "size": 0,
+            "language": None,
+            "archived": False,
+            "disabled": False,
+            "default_branch": DEFAULT_BRANCH,
+            "master_branch": DEFAULT_BRANCH,
         }
 
 
@@ -113,11 +129,11 @@ class Hook:
     _numbers = itertools.count(410001)
     _delivery_numbers = itertools.count(71000001)
 
-    def __init__(self, repository: Repository, url: str, secret: Optional[str], events: List[str]):
+    def __init__(self, repository: Repository, url: str, secret: str | None, events: list[str]):
         self.repository, self.url, self.secret, self.events = repository, url, secret, events
         self.number = next(self._numbers)
         self.created = time.time()
-        self.deliveries: Dict[int, Json] = {}
+        self.deliveries: dict[int, Json] = {}
 
     def as_json(self) -> Json:
         config = {"url": self.url, "content_type": "json", "insecure_ssl": "0"}
@@ -125,17 +141,27 @@ class Hook:
             config["secret"] = "********"
         api = f"{URL}/api/v3/repos/{self.repository.full_name}/hooks/{self.number}"
         return {
-            "type": "Repository", "id": self.number, "name": "web", "active": True,
-            "events": self.events, "config": config, "created_at": iso(self.created),
-            "updated_at": iso(self.created), "url": api, "ping_url": f"{api}/pings",
+            "type": "Repository",
+            "id": self.number,
+            "name": "web",
+            "active": True,
+            "events": self.events,
+            "config": config,
+            "created_at": iso(self.created),
+            "updated_at": iso(self.created),
+            "url": api,
+            "ping_url": f"{api}/pings",
             "deliveries_url": f"{api}/deliveries",
         }
 
-    def headers(self, event: str, guid: str, body: bytes) -> Dict[str, str]:
+    def headers(self, event: str, guid: str, body: bytes) -> dict[str, str]:
         headers = {
-            "Accept": "*/*", "Content-Type": "application/json",
-            "User-Agent": "GitHub-Hookshot/5an6b0x", "X-GitHub-Delivery": guid,
-            "X-GitHub-Event": event, "X-GitHub-Hook-ID": str(self.number),
+            "Accept": "*/*",
+            "Content-Type": "application/json",
+            "User-Agent": "GitHub-Hookshot/5an6b0x",
+            "X-GitHub-Delivery": guid,
+            "X-GitHub-Event": event,
+            "X-GitHub-Hook-ID": str(self.number),
             "X-GitHub-Hook-Installation-Target-ID": str(self.repository.number),
             "X-GitHub-Hook-Installation-Target-Type": "repository",
         }
@@ -151,13 +177,21 @@ class Hook:
         status_code, said = post(self.url, headers, body)
         number = next(self._delivery_numbers)
         self.deliveries[number] = {
-            "id": number, "guid": guid, "delivered_at": iso(began), "redelivery": redelivery,
+            "id": number,
+            "guid": guid,
+            "delivered_at": iso(began),
+            "redelivery": redelivery,
             "duration": round(time.time() - began, 3),
             "status": http.client.responses.get(status_code, said) if status_code else said,
-            "status_code": status_code, "event": event, "action": None, "installation_id": None,
-            "repository_id": self.repository.number, "url": self.url,
+            "status_code": status_code,
+            "event": event,
+            "action": None,
+            "installation_id": None,
+            "repository_id": self.repository.number,
+            "url": self.url,
             "request": {"headers": headers, "payload": json.loads(body)},
-            "response": {"headers": {}, "payload": said}, "body": body,
+            "response": {"headers": {}, "payload": said},
+            "body": body,
         }
 
 
@@ -166,7 +200,7 @@ class Deliverer(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._waiting: "queue.Queue[Tuple[Hook, str, str, bytes, bool]]" = queue.Queue()
+        self._waiting: queue.Queue[tuple[Hook, str, str, bytes, bool]] = queue.Queue()
 
     def send(self, hook: Hook, event: str, payload: Json) -> None:
         self._waiting.put((hook, event, str(uuid.uuid4()), json.dumps(payload).encode(), False))
@@ -183,15 +217,21 @@ class Deliverer(threading.Thread):
 def push_payload(repository: Repository, before: str, after: str, ref: str, pusher: str) -> Json:
     """The body of a push event, for one ref that went from before to after."""
     created, deleted = before == NOTHING, after == NOTHING
-    commits = [] if deleted or not ref.startswith("refs/heads/") else pushed_commits(
-        repository, before, after, ref)
+    commits = (
+        []
+        if deleted or not ref.startswith("refs/heads/")
+        else pushed_commits(repository, before, after, ref)
+    )
     return {
-        "ref": ref, "before": before, "after": after,
+        "ref": ref,
+        "before": before,
+        "after": after,
         "repository": repository.as_json(),
         "pusher": {"name": pusher, "email": email_of(pusher)},
         "organization": {"login": repository.owner, "id": number_of(repository.owner)},
         "sender": user_json(pusher, "User"),
-        "created": created, "deleted": deleted,
+        "created": created,
+        "deleted": deleted,
         "forced": not created and not deleted and not is_ancestor(repository, before, after),
         "base_ref": same_branch(repository, after, ref) if created else None,
         "compare": compare_url(repository, before, after, ref),
@@ -200,7 +240,7 @@ def push_payload(repository: Repository, before: str, after: str, ref: str, push
     }
 
 
-def pushed_commits(repository: Repository, before: str, after: str, ref: str) -> List[Json]:
+def pushed_commits(repository: Repository, before: str, after: str, ref: str) -> list[Json]:
     """What the push brought, oldest first: on a new branch, what no other branch has."""
     if before == NOTHING:
         new = [after, "--not", f"--exclude={ref}", "--branches"]
@@ -212,20 +252,33 @@ def pushed_commits(repository: Repository, before: str, after: str, ref: str) ->
 
 def commit_json(repository: Repository, commit: str) -> Json:
     shown = repository.git(
-        "show", "--no-patch", "--format=%H%x00%T%x00%cI%x00%an%x00%ae%x00%cn%x00%ce%x00%B",
-        f"{commit}^{{commit}}")
-    (number, tree, at, author, author_email, committer, committer_email,
-     message) = shown.split("\0", 7)
-    changes = repository.git("diff-tree", "--root", "--no-commit-id", "--name-status",
-                             "--no-renames", "-r", "-z", number).split("\0")
-    by_kind = {kind: [path for letter, path in zip(changes[::2], changes[1::2]) if letter == kind]
-               for kind in "ADM"}
+        "show",
+        "--no-patch",
+        "--format=%H%x00%T%x00%cI%x00%an%x00%ae%x00%cn%x00%ce%x00%B",
+        f"{commit}^{{commit}}",
+    )
+    (number, tree, at, author, author_email, committer, committer_email, message) = shown.split(
+        "\0", 7
+    )
+    changes = repository.git(
+        "diff-tree", "--root", "--no-commit-id", "--name-status", "--no-renames", "-r", "-z", number
+    ).split("\0")
+    by_kind = {
+        kind: [path for letter, path in zip(changes[::2], changes[1::2]) if letter == kind]
+        for kind in "ADM"
+    }
     return {
-        "id": number, "tree_id": tree, "distinct": True, "message": message.rstrip("\n"),
-        "timestamp": at, "url": f"{URL}/{repository.full_name}/commit/{number}",
+        "id": number,
+        "tree_id": tree,
+        "distinct": True,
+        "message": message.rstrip("\n"),
+        "timestamp": at,
+        "url": f"{URL}/{repository.full_name}/commit/{number}",
         "author": {"name": author, "email": author_email},
         "committer": {"name": committer, "email": committer_email},
-        "added": by_kind["A"], "removed": by_kind["D"], "modified": by_kind["M"],
+        "added": by_kind["A"],
+        "removed": by_kind["D"],
+        "modified": by_kind["M"],
     }
 
 
@@ -234,10 +287,11 @@ def is_ancestor(repository: Repository, before: str, after: str) -> bool:
     return subprocess.run(asked, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
-def same_branch(repository: Repository, after: str, ref: str) -> Optional[str]:
+def same_branch(repository: Repository, after: str, ref: str) -> str | None:
     """Another branch that is at the same commit as a newly made ref."""
-    branches = repository.git("for-each-ref", "--format=%(refname)", f"--points-at={after}",
-                              "refs/heads").split()
+    branches = repository.git(
+        "for-each-ref", "--format=%(refname)", f"--points-at={after}", "refs/heads"
+    ).split()
     return next((branch for branch in branches if branch != ref), None)
 
 
@@ -250,8 +304,10 @@ def compare_url(repository: Repository, before: str, after: str, ref: str) -> st
 
 def ping_payload(hook: Hook) -> Json:
     return {
-        "zen": "Approachable is better than simple.", "hook_id": hook.number,
-        "hook": hook.as_json(), "repository": hook.repository.as_json(),
+        "zen": "Approachable is better than simple.",
+        "hook_id": hook.number,
+        "hook": hook.as_json(),
+        "repository": hook.repository.as_json(),
         "sender": user_json(DEFAULT_PUSHER, "User"),
     }
 
@@ -259,8 +315,13 @@ def ping_payload(hook: Hook) -> Json:
 def user_json(login: str, kind: str) -> Json:
     number = number_of(login)
     return {
-        "login": login, "id": number, "node_id": node_id(kind, number), "type": kind,
-        "html_url": f"{URL}/{login}", "url": f"{URL}/api/v3/users/{login}", "site_admin": False,
+        "login": login,
+        "id": number,
+        "node_id": node_id(kind, number),
+        "type": kind,
+        "html_url": f"{URL}/{login}",
+        "url": f"{URL}/api/v3/users/{login}",
+        "site_admin": False,
     }
 
 
@@ -280,17 +341,23 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def git(*arguments: str, inside: Optional[str]) -> str:
+def git(*arguments: str, inside: str | None) -> str:
     where = ["-C", inside] if inside else []
-    return subprocess.run(["git", *where, *arguments], check=True, stdout=subprocess.PIPE,
-                          encoding="utf-8", errors="replace").stdout
+    return subprocess.run(
+        ["git", *where, *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    ).stdout
 
 
-def post(url: str, headers: Dict[str, str], body: bytes) -> Tuple[int, str]:
+def post(url: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
     """POST; returns the status code and what was answered, or 0 and why there was no answer."""
     parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80,
-                                            timeout=DELIVERY_SECONDS)
+    connection = http.client.HTTPConnection(
+        parts.hostname or "", parts.port or 80, timeout=DELIVERY_SECONDS
+    )
     try:
         connection.request("POST", parts.path or "/", body, headers)
         answer = connection.getresponse()
@@ -305,11 +372,11 @@ class GitHub:
     """All repositories, and what the REST calls do to them."""
 
     def __init__(self) -> None:
-        self.repositories: Dict[str, Repository] = {}
+        self.repositories: dict[str, Repository] = {}
         self.deliverer = Deliverer()
         self.deliverer.start()
 
-    def create_repository(self, owner: str, body: Json) -> Tuple[int, Json]:
+    def create_repository(self, owner: str, body: Json) -> tuple[int, Json]:
         name = str(body.get("name", ""))
         if not re.fullmatch(NAME, name) or name.endswith(".git"):
             raise Refused("name is not a repository's name")
@@ -319,7 +386,7 @@ class GitHub:
         self.repositories[repository.full_name] = repository
         return 201, repository.as_json()
 
-    def create_hook(self, repository: Repository, body: Json) -> Tuple[int, Json]:
+    def create_hook(self, repository: Repository, body: Json) -> tuple[int, Json]:
         config = body.get("config", {})
         url = str(config.get("url", ""))
         if config.get("content_type") != "json" or not url.startswith("http:"):
@@ -329,7 +396,7 @@ class GitHub:
         self.deliverer.send(hook, "ping", ping_payload(hook))
         return 201, hook.as_json()
 
-    def redeliver(self, hook: Hook, delivery: int) -> Tuple[int, Json]:
+    def redeliver(self, hook: Hook, delivery: int) -> tuple[int, Json]:
         self.deliverer.send_again(hook, find(hook.deliveries, delivery))
         return 202, {}
 
@@ -342,13 +409,14 @@ class GitHub:
                 if "push" in hook.events:
                     self.deliverer.send(hook, "push", payload)
 
-    def rest(self, method: str, path: str, body: Json) -> Tuple[int, Any]:
+    def rest(self, method: str, path: str, body: Json) -> tuple[int, Any]:
         """Answer a REST call: the status code and what to answer."""
         created = re.fullmatch(rf"/orgs/({NAME})/repos", path)
         if created and method == "POST":
             return self.create_repository(created.group(1), body)
         hooks = re.fullmatch(
-            rf"/repos/({NAME}/{NAME})/hooks(?:/(\d+)/deliveries(?:/(\d+)(/attempts)?)?)?", path)
+            rf"/repos/({NAME}/{NAME})/hooks(?:/(\d+)/deliveries(?:/(\d+)(/attempts)?)?)?", path
+        )
         if not hooks:
             raise NotFound()
         full_name, hook_number, delivery, attempts = hooks.groups()
@@ -368,11 +436,14 @@ class GitHub:
 
 
 def summary(delivery: Json) -> Json:
-    return {key: value for key, value in delivery.items()
-            if key not in ("request", "response", "body", "url")}
+    return {
+        key: value
+        for key, value in delivery.items()
+        if key not in ("request", "response", "body", "url")
+    }
 
 
-def find(things: Dict[Any, Any], key: Any) -> Any:
+def find(things: dict[Any, Any], key: Any) -> Any:
     if key not in things:
         raise NotFound()
     return things[key]
@@ -396,7 +467,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if url.path.startswith("/api/v3/"):
                 status, answer = self.github.rest(
-                    self.command, url.path[len("/api/v3"):], json.loads(body or b"{}"))
+                    self.command, url.path[len("/api/v3") :], json.loads(body or b"{}")
+                )
                 self._send_json(status, answer)
             else:
                 self._run_git(url.path, url.query, body)
@@ -424,17 +496,28 @@ class Handler(BaseHTTPRequestHandler):
         pusher = self._pusher()
         with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as pushed:
             environment = {
-                "PATH": os.environ["PATH"], "HOME": "/root", "GIT_PROJECT_ROOT": ROOT,
+                "PATH": os.environ["PATH"],
+                "HOME": "/root",
+                "GIT_PROJECT_ROOT": ROOT,
                 "GIT_HTTP_EXPORT_ALL": "1",
                 "PATH_INFO": f"/{repository.full_name}.git/{found.group(2)}",
-                "QUERY_STRING": query, "REQUEST_METHOD": self.command, "REMOTE_USER": pusher,
-                "REMOTE_ADDR": self.client_address[0], "CONTENT_LENGTH": str(len(body)),
+                "QUERY_STRING": query,
+                "REQUEST_METHOD": self.command,
+                "REMOTE_USER": pusher,
+                "REMOTE_ADDR": self.client_address[0],
+                "CONTENT_LENGTH": str(len(body)),
                 "CONTENT_TYPE": self.headers.get("Content-Type", ""),
                 "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "PUSHED_REFS": pushed.name,
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                "PUSHED_REFS": pushed.name,
             }
-            answer = subprocess.run(["git", "http-backend"], input=body, env=environment,
-                                    stdout=subprocess.PIPE, check=True).stdout
+            answer = subprocess.run(
+                ["git", "http-backend"],
+                input=body,
+                env=environment,
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
             lines = pushed.read()
         head, _, content = answer.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n"))
@@ -453,7 +536,7 @@ class Handler(BaseHTTPRequestHandler):
     def _send_json(self, status: int, answer: Any) -> None:
         self._send(status, {"Content-Type": "application/json"}, json.dumps(answer).encode())
 
-    def _send(self, status: int, headers: Dict[str, str], body: bytes) -> None:
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

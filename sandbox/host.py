@@ -1,4 +1,5 @@
 """Starts one host of the fleet: its namespaces, its file system, and its first process."""
+
 from __future__ import annotations
 
 import os
@@ -11,30 +12,63 @@ import time
 import traceback
 import urllib.request
 from pathlib import Path
-from typing import Dict, List, NoReturn
+from typing import NoReturn
 
 from sandbox import namespaces
 from sandbox.fleet import (
-    APPLICATIONS, CONSUL_URL, NETWORK_BITS, PROJECT, SERVICE_PATH, Equipment, Host, Service)
+    APPLICATIONS,
+    CONSUL_URL,
+    NETWORK_BITS,
+    PROJECT,
+    SERVICE_PATH,
+    Equipment,
+    Host,
+    Service,
+)
 
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9),
-           "tty": (5, 0)}
+DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
 # What a host of a fleet would not have of the machine it is made from: the machine's APT sources,
 # which it cannot reach, its settings for them, and the private things of the machine's own root.
 NOT_OF_A_HOST = [
-    "/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/apt.conf", "/etc/apt/apt.conf.d",
-    "/etc/apt/auth.conf", "/etc/apt/auth.conf.d", "/etc/apt/preferences.d", "/etc/apt/trusted.gpg",
-    "/etc/apt/trusted.gpg.d", "/etc/cicd", "/etc/consul.d", "/etc/haproxy", "/etc/ssh",
-    "/root/.aptly.conf", "/root/.bash_profile", "/root/.bashrc", "/root/.config/git",
-    "/root/.gitconfig", "/root/.gnupg", "/root/.profile", "/root/.ssh", "/usr/sbin/policy-rc.d",
-    "/var/cache/apt", "/var/lib/apt/lists", "/var/lib/cicd", "/var/lib/consul",
+    "/etc/apt/sources.list",
+    "/etc/apt/sources.list.d",
+    "/etc/apt/apt.conf",
+    "/etc/apt/apt.conf.d",
+    "/etc/apt/auth.conf",
+    "/etc/apt/auth.conf.d",
+    "/etc/apt/preferences.d",
+    "/etc/apt/trusted.gpg",
+    "/etc/apt/trusted.gpg.d",
+    "/etc/cicd",
+    "/etc/consul.d",
+    "/etc/haproxy",
+    "/etc/ssh",
+    "/root/.aptly.conf",
+    "/root/.bash_profile",
+    "/root/.bashrc",
+    "/root/.config/git",
+    "/root/.gitconfig",
+    "/root/.gnupg",
+    "/root/.profile",
+    "/root/.ssh",
+    "/usr/sbin/policy-rc.d",
+    "/var/cache/apt",
+    "/var/lib/apt/lists",
+    "/var/lib/cicd",
+    "/var/lib/consul",
 ]
 ENVIRONMENT = {"PATH": SERVICE_PATH, "HOME": "/root", "LANG": "C.UTF-8", "USER": "root"}
 STOP_SECONDS = 5
 
 
-def start(host: Host, equipment: Equipment, names: str, state: Path,
-          lower: List[Path]) -> "Starting":
+def start(host: Host, equipment: Equipment, names: str, state: Path, lower: list[Path]) -> Starting:
     """Fork the host's first process.
 
     names: its /etc/hosts. state: a directory that keeps what the host writes, also over a restart.
@@ -86,8 +120,15 @@ class Starting:
             raise RuntimeError(f"host {self.host.name} did not start: {said.strip() or 'it died'}")
 
 
-def _first_process(host: Host, equipment: Equipment, names: str, state: Path, lower: List[Path],
-                   go: int, status: int) -> NoReturn:
+def _first_process(
+    host: Host,
+    equipment: Equipment,
+    names: str,
+    state: Path,
+    lower: list[Path],
+    go: int,
+    status: int,
+) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -120,7 +161,7 @@ def _first_process(host: Host, equipment: Equipment, names: str, state: Path, lo
     os._exit(1)
 
 
-def _enter_file_system(state: Path, lower: List[Path]) -> bool:
+def _enter_file_system(state: Path, lower: list[Path]) -> bool:
     """Make the host's own view of the machine's files its root; True the first time."""
     upper, work, root = (state / part for part in ("upper", "work", "root"))
     first_time = not upper.exists()
@@ -128,13 +169,19 @@ def _enter_file_system(state: Path, lower: List[Path]) -> bool:
         directory.mkdir(parents=True, exist_ok=True)
     options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
     namespaces.mount("overlay", str(root), "overlay", options=options)
-    for directory, mode in (("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("run", 0o755),
-                            ("tmp", 0o1777), ("var/tmp", 0o1777)):
+    for directory, mode in (
+        ("proc", 0o555),
+        ("sys", 0o555),
+        ("dev", 0o755),
+        ("run", 0o755),
+        ("tmp", 0o1777),
+        ("var/tmp", 0o1777),
+    ):
         (root / directory).mkdir(mode=mode, parents=True, exist_ok=True)
     namespaces.mount("proc", f"{root}/proc", "proc")
     namespaces.mount("sysfs", f"{root}/sys", "sysfs", namespaces.MS_RDONLY)
     namespaces.mount("tmpfs", f"{root}/run", "tmpfs", options="mode=755")
-    for directory in ("tmp", "var/tmp"):    # what the machine has there is still being written
+    for directory in ("tmp", "var/tmp"):  # what the machine has there is still being written
         namespaces.mount("tmpfs", f"{root}/{directory}", "tmpfs", options="mode=1777")
     _make_devices(f"{root}/dev")
     project = f"{root}{PROJECT}"
@@ -155,8 +202,9 @@ def _make_devices(directory: str) -> None:
     os.umask(before)
     os.mkdir(f"{directory}/pts")
     os.mkdir(f"{directory}/shm")
-    namespaces.mount("devpts", f"{directory}/pts", "devpts",
-                     options="newinstance,ptmxmode=0666,mode=620,gid=5")
+    namespaces.mount(
+        "devpts", f"{directory}/pts", "devpts", options="newinstance,ptmxmode=0666,mode=620,gid=5"
+    )
     namespaces.mount("tmpfs", f"{directory}/shm", "tmpfs", options="mode=1777")
     os.symlink("pts/ptmx", f"{directory}/ptmx")
     os.symlink("/proc/self/fd", f"{directory}/fd")
@@ -205,8 +253,9 @@ def _let_root_log_in() -> None:
     """Unlock the password: sshd without PAM, which is faster, refuses keys while it is locked."""
     shadow = Path("/etc/shadow")
     lines = [line.split(":") for line in shadow.read_text().splitlines()]
-    unlocked = [[name, "*", *rest] if name == "root" else [name, word, *rest]
-                for name, word, *rest in lines]
+    unlocked = [
+        [name, "*", *rest] if name == "root" else [name, word, *rest] for name, word, *rest in lines
+    ]
     shadow.write_text("".join(":".join(line) + "\n" for line in unlocked))
 
 
@@ -219,8 +268,8 @@ def _configure_network(host: Host) -> None:
 class FirstProcess:
     """PID 1 of a host: keeps its services running, collects orphans, passes on termination."""
 
-    def __init__(self, services: List[Service]):
-        self._running: Dict[int, Service] = {}
+    def __init__(self, services: list[Service]):
+        self._running: dict[int, Service] = {}
         signal.signal(signal.SIGTERM, self._terminate)
         for service in services:
             self._spawn(service)

@@ -6,6 +6,7 @@ Says what it installs, does nothing when everything is there, starts no service 
 machine's APT sources as they were. Consul is not part of Debian 12: it is taken from Debian 11
 (`bullseye`) on the mirror, and checked with the signing key, that the machine already uses.
 """
+
 from __future__ import annotations
 
 import os
@@ -16,11 +17,23 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List
+from typing import Callable, Iterator
 
 PACKAGES = [
-    "aptly", "curl", "git", "gnupg", "haproxy", "iproute2", "jq", "openssh-client",
-    "openssh-server", "procps", "python3", "python3-venv", "shellcheck", "util-linux",
+    "aptly",
+    "curl",
+    "git",
+    "gnupg",
+    "haproxy",
+    "iproute2",
+    "jq",
+    "openssh-client",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-venv",
+    "shellcheck",
+    "util-linux",
 ]
 CONSUL_SUITE = "bullseye"
 SERVICES = {"haproxy": "haproxy", "openssh-server": "ssh", "consul": "consul"}
@@ -63,14 +76,17 @@ def install(progress: Progress = print) -> None:
             subprocess.run(["update-rc.d", SERVICES[package], "disable"], capture_output=True)
 
 
-def missing_packages() -> List[str]:
+def missing_packages() -> list[str]:
     """The Debian packages the sandbox needs and the machine does not have."""
-    wanted = PACKAGES + ["consul"]
+    wanted = [*PACKAGES, "consul"]
     if not shutil.which("node", path="/usr/local/bin:/usr/bin:/bin"):
         wanted.append("nodejs")
     shown = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     lines = shown.stdout.splitlines()
     installed = {line.split()[0] for line in lines if line.endswith(" installed")}
     return [package for package in wanted if package not in installed]
@@ -83,10 +99,16 @@ def install_consul() -> None:
             Path(directory, part).mkdir(parents=True)
         Path(directory, "sources/consul.sources").write_text(consul_source())
         older_suite = [
-            "-o", "Dir::Etc::sourcelist=/dev/null",
-            "-o", f"Dir::Etc::sourceparts={directory}/sources",
-            "-o", f"Dir::State::lists={directory}/lists", "-o", f"Dir::Cache={directory}",
-            "-o", "APT::Sandbox::User=root",
+            "-o",
+            "Dir::Etc::sourcelist=/dev/null",
+            "-o",
+            f"Dir::Etc::sourceparts={directory}/sources",
+            "-o",
+            f"Dir::State::lists={directory}/lists",
+            "-o",
+            f"Dir::Cache={directory}",
+            "-o",
+            "APT::Sandbox::User=root",
         ]
         apt_get(*older_suite, "update")
         apt_get(*older_suite, "download", "consul", cwd=directory)
@@ -100,14 +122,19 @@ def consul_source() -> str:
     for source in machine_sources():
         types, suites = source.get("types", "").split(), source.get("suites", "").split()
         if "deb" in types and codename in suites and "main" in source.get("components", "").split():
-            fields = {"Types": "deb", "URIs": source["uris"], "Suites": CONSUL_SUITE,
-                      "Components": "main"}
+            fields = {
+                "Types": "deb",
+                "URIs": source["uris"],
+                "Suites": CONSUL_SUITE,
+                "Components": "main",
+            }
             if "signed-by" in source:
                 fields["Signed-By"] = source["signed-by"]
             return "".join(f"{name}: {value}\n" for name, value in fields.items())
     raise InstallError(
         f"no APT source for Debian {codename} main in /etc/apt, so nowhere to take consul from; "
-        "add one, or install consul yourself")
+        "add one, or install consul yourself"
+    )
 
 
 def debian_codename() -> str:
@@ -118,7 +145,7 @@ def debian_codename() -> str:
     return found.group(1)
 
 
-def machine_sources() -> Iterator[Dict[str, str]]:
+def machine_sources() -> Iterator[dict[str, str]]:
     """The machine's APT sources of either format, as deb822 fields with lower-case names."""
     etc = Path("/etc/apt")
     for path in sorted(etc.glob("sources.list.d/*.sources")):
@@ -127,15 +154,21 @@ def machine_sources() -> Iterator[Dict[str, str]]:
     for path in [etc / "sources.list", *sorted(etc.glob("sources.list.d/*.list"))]:
         for line in path.read_text().splitlines() if path.exists() else []:
             found = re.fullmatch(
-                r"deb\s+(?:\[(.*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)(?:#.*)?", line.strip())
+                r"deb\s+(?:\[(.*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)(?:#.*)?", line.strip()
+            )
             if found:
                 options, uri, suite, components = found.groups()
-                yield {**dict(re.findall(r"([\w-]+)=(\S+)", options or "")), "types": "deb",
-                       "uris": uri, "suites": suite, "components": components.strip()}
+                yield {
+                    **dict(re.findall(r"([\w-]+)=(\S+)", options or "")),
+                    "types": "deb",
+                    "uris": uri,
+                    "suites": suite,
+                    "components": components.strip(),
+                }
 
 
-def deb822_fields(stanza: str) -> Dict[str, str]:
-    fields: Dict[str, str] = {}
+def deb822_fields(stanza: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
     name = ""
     for line in stanza.splitlines():
         if line.startswith("#"):
@@ -170,8 +203,14 @@ def no_service_starts() -> Iterator[None]:
 def apt_get(*arguments: str, cwd: str = "/") -> None:
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     done = subprocess.run(
-        ["apt-get", "-qq", *arguments], cwd=cwd, env=environment, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        ["apt-get", "-qq", *arguments],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     if done.returncode:
         said = [line for line in done.stdout.splitlines() if line.startswith("E:")]
         reason = (said or done.stdout.splitlines() or ["it said nothing"])[-1]

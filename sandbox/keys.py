@@ -1,23 +1,26 @@
 """Makes the keys of one world: who may log in, how hosts are known, what signs the packages."""
+
 from __future__ import annotations
 
 import secrets
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 from sandbox.fleet import REPOSITORY_KEY, Host, Keys
 
 
-def make(directory: Path, hosts: List[Host]) -> Keys:
+def make(directory: Path, hosts: list[Host]) -> Keys:
     """Make all keys at once, and leave the private login key and known_hosts in directory/ssh."""
     ssh = directory / "ssh"
     names = [host.name for host in hosts if host.in_consul]
     made_by_gpg = _start_repository_key(directory / "gnupg")
-    generators = [subprocess.Popen(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(ssh / name)])
-        for name in ["id_ed25519", *names]]
+    generators = [
+        subprocess.Popen(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(ssh / name)]
+        )
+        for name in ["id_ed25519", *names]
+    ]
     for process in [*generators, made_by_gpg]:
         if process.wait() != 0:
             raise RuntimeError(f"{process.args[0]} could not make a key")
@@ -41,16 +44,30 @@ def random_secret() -> str:
 def _start_repository_key(home: Path) -> subprocess.Popen:
     home.mkdir(mode=0o700)
     return subprocess.Popen(
-        ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "",
-         "--quick-generate-key", f"cicd sandbox <{REPOSITORY_KEY}>", "ed25519", "sign", "never"],
-        stderr=subprocess.DEVNULL)
+        [
+            "gpg",
+            "--homedir",
+            str(home),
+            "--batch",
+            "--quiet",
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            f"cicd sandbox <{REPOSITORY_KEY}>",
+            "ed25519",
+            "sign",
+            "never",
+        ],
+        stderr=subprocess.DEVNULL,
+    )
 
 
-def _take_repository_key(home: Path) -> Tuple[bytes, Dict[str, bytes]]:
-    public = subprocess.run(["gpg", "--homedir", str(home), "--batch", "--export"],
-                            stdout=subprocess.PIPE, check=True).stdout
+def _take_repository_key(home: Path) -> tuple[bytes, dict[str, bytes]]:
+    public = subprocess.run(
+        ["gpg", "--homedir", str(home), "--batch", "--export"], stdout=subprocess.PIPE, check=True
+    ).stdout
     subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
-    files: Dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for path in home.rglob("*"):
         if path.is_file() and not path.name.endswith((".lock", "~")):
             files[str(path.relative_to(home))] = path.read_bytes()

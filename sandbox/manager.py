@@ -6,6 +6,7 @@ but the cable of a reachable world, which goes with that network, and the kernel
 in its PID namespace once the first process is gone. So nothing needs cleaning up, and nothing can
 be left, however the world ends.
 """
+
 from __future__ import annotations
 
 import fcntl
@@ -18,7 +19,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NoReturn, Optional
+from typing import Callable, NoReturn
 
 from sandbox import fleet, keys, namespaces
 from sandbox.configuration import configuration
@@ -40,8 +41,9 @@ class SandboxError(Exception):
     """Why a world could not be brought up, in one line."""
 
 
-def run(command: List[str], canary: int, production: int, progress: Progress,
-        reachable: bool = False) -> int:
+def run(
+    command: list[str], canary: int, production: int, progress: Progress, reachable: bool = False
+) -> int:
     """Bring a world up, run a command in it and take it down.
 
     canary, production: numbers of hosts. progress: called with the name of each step that is done
@@ -82,7 +84,7 @@ def exit_status(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def _first_process(manager: "Manager", command: List[str], blocked: set) -> NoReturn:
+def _first_process(manager: Manager, command: list[str], blocked: set) -> NoReturn:
     status = 1
     try:
         namespaces.name_process(PROCESS_NAME)
@@ -109,22 +111,23 @@ class Stopped(Exception):
 class Manager:
     """The world's first process: starts and stops its hosts, runs the command, collects orphans."""
 
-    def __init__(self, canary: int, production: int, progress: Progress,
-                 machine_network: Optional[int]):
+    def __init__(
+        self, canary: int, production: int, progress: Progress, machine_network: int | None
+    ):
         self._progress = progress
         self._machine_network = machine_network
         self._hosts = {host.name: host for host in fleet.plan_fleet(canary, production)}
-        self._pids: Dict[str, int] = {}
-        self._equipment: Dict[str, fleet.Equipment] = {}
-        self._control: Optional[socket.socket] = None
+        self._pids: dict[str, int] = {}
+        self._equipment: dict[str, fleet.Equipment] = {}
+        self._control: socket.socket | None = None
         self._wakeup_read, self._wakeup_write = os.pipe()
         os.set_blocking(self._wakeup_write, False)
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._stop)
-        self._command: Optional[int] = None
-        self._stopping: Optional[int] = None
+        self._command: int | None = None
+        self._stopping: int | None = None
         self._deadline = 0.0
 
     def bring_up(self) -> None:
@@ -137,17 +140,19 @@ class Manager:
         self._step("services", lambda: self._wait_for(world.services_are_ready))
         self._step("repositories", lambda: create_repositories(world))
 
-    def run(self, command: List[str]) -> int:
+    def run(self, command: list[str]) -> int:
         """Run the command to its end, serving requests to stop and start hosts meanwhile."""
-        environment = {name: value for name, value in os.environ.items()
-                       if name.lower() not in PROXY_VARIABLES}
+        environment = {
+            name: value for name, value in os.environ.items() if name.lower() not in PROXY_VARIABLES
+        }
         environment.update(CICD_SANDBOX=str(DIRECTORY), TMPDIR=str(DIRECTORY / "tmp"))
         if self._machine_network is not None:
             command = self._in_machine_network(command)
         try:
             # subprocess would collect a command that ends at once before the loop below does.
             self._command = os.posix_spawnp(
-                command[0], command, environment, setsigdef=[signal.SIGPIPE])
+                command[0], command, environment, setsigdef=[signal.SIGPIPE]
+            )
         except OSError as error:
             raise SandboxError(f"cannot run {command[0]}: {error.strerror}")
         while True:
@@ -186,20 +191,37 @@ class Manager:
         namespaces.mount("proc", "/proc", "proc")
         namespaces.mount("tmpfs", "/run", "tmpfs", options="mode=755")
         DIRECTORY.mkdir(mode=0o700)
-        for part in ("tmp", "lower", "snapshot", "configs", "ssh", "hosts", "etc/upper", "etc/work"):
+        for part in (
+            "tmp",
+            "lower",
+            "snapshot",
+            "configs",
+            "ssh",
+            "hosts",
+            "etc/upper",
+            "etc/work",
+        ):
             (DIRECTORY / part).mkdir(parents=True)
         namespaces.show_read_only("/", str(DIRECTORY / "lower"))
         snapshot_package_database(DIRECTORY / "snapshot")
         # Laid over /etc, because a bare machine may have no /etc/hosts to bind one over.
         names = DIRECTORY / "etc/upper/hosts"
         names.write_text(fleet.names_file(list(self._hosts.values())))
-        namespaces.mount("overlay", "/etc", "overlay", options=(
-            f"lowerdir=/etc,upperdir={DIRECTORY}/etc/upper,workdir={DIRECTORY}/etc/work"))
+        namespaces.mount(
+            "overlay",
+            "/etc",
+            "overlay",
+            options=(f"lowerdir=/etc,upperdir={DIRECTORY}/etc/upper,workdir={DIRECTORY}/etc/work"),
+        )
         socket.sethostname("sandbox")
-        ip_batch([
-            "link set lo up", f"link add {BRIDGE} type bridge",
-            f"address add {fleet.WORLD_ADDRESS}/{fleet.NETWORK_BITS} dev {BRIDGE}",
-            f"link set {BRIDGE} up"])
+        ip_batch(
+            [
+                "link set lo up",
+                f"link add {BRIDGE} type bridge",
+                f"address add {fleet.WORLD_ADDRESS}/{fleet.NETWORK_BITS} dev {BRIDGE}",
+                f"link set {BRIDGE} up",
+            ]
+        )
         if self._machine_network is not None:
             self._link_to_machine()
         self._control = socket.socket(socket.AF_UNIX)
@@ -208,18 +230,25 @@ class Manager:
 
     def _link_to_machine(self) -> None:
         try:
-            ip_batch([
-                f"link add machine0 type veth peer name {MACHINE_LINK} "
-                f"netns /proc/self/fd/{self._machine_network}",
-                f"link set machine0 master {BRIDGE} up"], self._machine_network)
+            ip_batch(
+                [
+                    f"link add machine0 type veth peer name {MACHINE_LINK} "
+                    f"netns /proc/self/fd/{self._machine_network}",
+                    f"link set machine0 master {BRIDGE} up",
+                ],
+                self._machine_network,
+            )
         except subprocess.CalledProcessError:
             raise SandboxError(
-                f"cannot make {MACHINE_LINK} on this machine: does another reachable world run?")
-        for line in (f"address add {fleet.MACHINE_ADDRESS}/{fleet.NETWORK_BITS} dev {MACHINE_LINK}",
-                     f"link set {MACHINE_LINK} up"):
+                f"cannot make {MACHINE_LINK} on this machine: does another reachable world run?"
+            )
+        for line in (
+            f"address add {fleet.MACHINE_ADDRESS}/{fleet.NETWORK_BITS} dev {MACHINE_LINK}",
+            f"link set {MACHINE_LINK} up",
+        ):
             subprocess.run(self._in_machine_network(["ip", *line.split()]), check=True)
 
-    def _in_machine_network(self, command: List[str]) -> List[str]:
+    def _in_machine_network(self, command: list[str]) -> list[str]:
         return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self._machine_network}", *command]
 
     def _make_keys(self) -> None:
@@ -232,21 +261,39 @@ class Manager:
             receiver = fleet.MACHINE_ADDRESS
             seen_from_there = Path(f"/proc/{self._machine_pid}/root{DIRECTORY}")
         self._description = {
-            "applications": fleet.APPLICATIONS, "consul_url": fleet.CONSUL_URL,
-            "github_url": fleet.GITHUB_URL, "balancer_url": fleet.BALANCER_URL,
-            "webhook": {"url": f"http://{receiver}:{fleet.WEBHOOK_PORT}/github", "secret": secret}}
+            "applications": fleet.APPLICATIONS,
+            "consul_url": fleet.CONSUL_URL,
+            "github_url": fleet.GITHUB_URL,
+            "balancer_url": fleet.BALANCER_URL,
+            "webhook": {"url": f"http://{receiver}:{fleet.WEBHOOK_PORT}/github", "secret": secret},
+        }
         settings = DIRECTORY / "configs" / "cicd_canary.yaml"
         settings.touch(0o600)
         settings.write_text(configuration(seen_from_there, secret, receiver))
 
-    def _start(self, names: List[str]) -> None:
+    def _start(self, names: list[str]) -> None:
         all_names = fleet.names_file(list(self._hosts.values()))
         lower = [DIRECTORY / "snapshot", DIRECTORY / "lower"]
-        starting = [start(self._hosts[name], self._equipment[name], all_names,
-                          DIRECTORY / "hosts" / name, lower) for name in names]
-        ip_batch([line for host in starting for line in (
-            f"link add {link_of(host.host)} type veth peer name eth0 netns {host.pid}",
-            f"link set {link_of(host.host)} master {BRIDGE} up")])
+        starting = [
+            start(
+                self._hosts[name],
+                self._equipment[name],
+                all_names,
+                DIRECTORY / "hosts" / name,
+                lower,
+            )
+            for name in names
+        ]
+        ip_batch(
+            [
+                line
+                for host in starting
+                for line in (
+                    f"link add {link_of(host.host)} type veth peer name eth0 netns {host.pid}",
+                    f"link set {link_of(host.host)} master {BRIDGE} up",
+                )
+            ]
+        )
         for host in starting:
             host.go()
         for host in starting:
@@ -263,15 +310,17 @@ class Manager:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
         # The kernel deletes it with the host's network, but not at once.
-        subprocess.run(["ip", "link", "delete", link_of(self._hosts[name])],
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["ip", "link", "delete", link_of(self._hosts[name])], stderr=subprocess.DEVNULL
+        )
         self._describe()
 
     def _describe(self) -> None:
         """Write down what the world is made of and which process is the first of each host."""
         self._description["hosts"] = {
             name: {"address": host.address, "kind": host.kind, "pid": self._pids.get(name)}
-            for name, host in self._hosts.items()}
+            for name, host in self._hosts.items()
+        }
         fresh = WORLD_FILE.with_suffix(".new")
         fresh.touch(0o600)
         fresh.write_text(json.dumps(self._description, indent=2) + "\n")
@@ -297,7 +346,7 @@ class Manager:
         elif action == "start" and not running:
             self._start([name])
 
-    def _collect_orphans(self) -> Optional[int]:
+    def _collect_orphans(self) -> int | None:
         """Collect every child that has ended; the command's wait status if it is among them."""
         ended = None
         while True:
@@ -314,10 +363,10 @@ class Manager:
                 del self._pids[died[0]]
                 self._describe()
 
-    def _wait_for(self, ready: Callable[[], Optional[str]]) -> None:
+    def _wait_for(self, ready: Callable[[], str | None]) -> None:
         """Wait until nothing is missing any more."""
         deadline = time.monotonic() + READY_SECONDS
-        missing: Optional[str] = "nothing asked yet"
+        missing: str | None = "nothing asked yet"
         while missing:
             missing = ready()
             if missing and time.monotonic() > deadline:
@@ -350,6 +399,11 @@ def link_of(host: fleet.Host) -> str:
     return f"v{host.address}"
 
 
-def ip_batch(lines: List[str], *inherited: int) -> None:
-    subprocess.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, check=True,
-                   pass_fds=inherited)
+def ip_batch(lines: list[str], *inherited: int) -> None:
+    subprocess.run(
+        ["ip", "-batch", "-"],
+        input="\n".join(lines) + "\n",
+        text=True,
+        check=True,
+        pass_fds=inherited,
+    )

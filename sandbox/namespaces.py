@@ -1,4 +1,5 @@
 """The Linux calls the sandbox is built from, which Python has from 3.12 on or not at all."""
+
 from __future__ import annotations
 
 import ctypes
@@ -33,8 +34,13 @@ def leave_namespaces() -> None:
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """Mount, as mount(2): source and options as the file system of that kind wants them."""
-    result = _libc.mount(source.encode(), target.encode(), kind.encode() or None,
-                         ctypes.c_ulong(flags), options.encode() or None)
+    result = _libc.mount(
+        source.encode(),
+        target.encode(),
+        kind.encode() or None,
+        ctypes.c_ulong(flags),
+        options.encode() or None,
+    )
     _check(result, f"mount {source} on {target}")
 
 

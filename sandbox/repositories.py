@@ -1,4 +1,5 @@
 """What a developer does with the stand-in for GitHub: makes repositories, commits and pushes."""
+
 from __future__ import annotations
 
 import json
@@ -8,13 +9,15 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from sandbox.fleet import SAMPLES
 
 AUTHOR = ["-c", "user.name=Dana Developer", "-c", "user.email=dana@acme.example"]
-VERSION_FILES = {"shop": ("pyproject.toml", r'(?m)^version = "[^"]*"$', 'version = "{}"'),
-                 "notes": ("package.json", r'"version": "[^"]*"', '"version": "{}"')}
+VERSION_FILES = {
+    "shop": ("pyproject.toml", r'(?m)^version = "[^"]*"$', 'version = "{}"'),
+    "notes": ("package.json", r'"version": "[^"]*"', '"version": "{}"'),
+}
 
 
 class GitHubError(Exception):
@@ -27,36 +30,41 @@ class GitHub:
     def __init__(self, url: str):
         self.url = url
 
-    def create_repository(self, repository: str) -> Dict[str, Any]:
+    def create_repository(self, repository: str) -> dict[str, Any]:
         owner, name = repository.split("/")
         return self._call("POST", f"orgs/{owner}/repos", {"name": name})
 
-    def create_hook(self, repository: str, url: str, secret: Optional[str]) -> Dict[str, Any]:
+    def create_hook(self, repository: str, url: str, secret: str | None) -> dict[str, Any]:
         """Have pushes announced at a URL, signed with the secret; sends a ping there."""
         config = {"url": url, "content_type": "json"}
         if secret:
             config["secret"] = secret
-        return self._call("POST", f"repos/{repository}/hooks",
-                          {"name": "web", "active": True, "events": ["push"], "config": config})
+        return self._call(
+            "POST",
+            f"repos/{repository}/hooks",
+            {"name": "web", "active": True, "events": ["push"], "config": config},
+        )
 
-    def hooks(self, repository: str) -> List[Dict[str, Any]]:
+    def hooks(self, repository: str) -> list[dict[str, Any]]:
         return self._call("GET", f"repos/{repository}/hooks")
 
-    def deliveries(self, repository: str, hook: int) -> List[Dict[str, Any]]:
+    def deliveries(self, repository: str, hook: int) -> list[dict[str, Any]]:
         """What was delivered through a hook, newest first."""
         return self._call("GET", f"repos/{repository}/hooks/{hook}/deliveries")
 
-    def delivery(self, repository: str, hook: int, delivery: int) -> Dict[str, Any]:
+    def delivery(self, repository: str, hook: int, delivery: int) -> dict[str, Any]:
         """One delivery with the request's headers and payload, and the response."""
         return self._call("GET", f"repos/{repository}/hooks/{hook}/deliveries/{delivery}")
 
     def redeliver(self, repository: str, hook: int, delivery: int) -> None:
         self._call("POST", f"repos/{repository}/hooks/{hook}/deliveries/{delivery}/attempts", {})
 
-    def _call(self, method: str, path: str, body: Optional[Dict[str, Any]] = None) -> Any:
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(
-            f"{self.url}/api/v3/{path}", method=method,
-            data=None if body is None else json.dumps(body).encode())
+            f"{self.url}/api/v3/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+        )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return json.load(answer)
@@ -77,11 +85,15 @@ class Checkout:
         self.git("remote", "add", "origin", clone_url)
 
     @classmethod
-    def of_sample(cls, directory: Path, application: str, github_url: str) -> "Checkout":
+    def of_sample(cls, directory: Path, application: str, github_url: str) -> Checkout:
         """A work tree that holds a sample application, not yet committed."""
         checkout = cls(directory, f"{github_url}/acme/{application}.git", sample=application)
-        shutil.copytree(SAMPLES / application, directory, dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            SAMPLES / application,
+            directory,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
         return checkout
 
     def set_version(self, version: str) -> None:
@@ -107,8 +119,9 @@ class Checkout:
 
     def git(self, *arguments: str) -> str:
         """What a git command in the work tree printed; GitHubError with its reason if it failed."""
-        done = subprocess.run(["git", "-C", str(self.directory), *arguments], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            ["git", "-C", str(self.directory), *arguments], text=True, capture_output=True
+        )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise GitHubError(f"git {arguments[0]} failed: {reason}")

@@ -1,9 +1,10 @@
 """A running world, as programs inside it see it: its hosts, its addresses, its GitHub.
 
-    world = World.load()
-    world.host("canary-1").run(["dpkg-query", "--show", "shop"])
-    world.host("production-2").stop()
+world = World.load()
+world.host("canary-1").run(["dpkg-query", "--show", "shop"])
+world.host("production-2").stop()
 """
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,7 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Sequence
 
 from sandbox.fleet import SERVICE_PATH
 from sandbox.namespaces import NSENTER_OPTIONS
@@ -36,22 +37,23 @@ class World:
     applications: port of each sample application's service, by name.
     """
 
-    def __init__(self, directory: Path, description: Dict[str, Any]):
+    def __init__(self, directory: Path, description: dict[str, Any]):
         self.directory = directory
         self.consul_url: str = description["consul_url"]
         self.github_url: str = description["github_url"]
         self.balancer_url: str = description["balancer_url"]
         self.webhook_url: str = description["webhook"]["url"]
         self.webhook_secret: str = description["webhook"]["secret"]
-        self.applications: Dict[str, int] = description["applications"]
+        self.applications: dict[str, int] = description["applications"]
         self.config_dir = directory / "configs"
         self.github = GitHub(self.github_url)
-        self.hosts: Dict[str, WorldHost] = {
+        self.hosts: dict[str, WorldHost] = {
             name: WorldHost(self, name, entry["address"], entry["kind"])
-            for name, entry in description["hosts"].items()}
+            for name, entry in description["hosts"].items()
+        }
 
     @classmethod
-    def load(cls, directory: Optional[Path] = None) -> "World":
+    def load(cls, directory: Path | None = None) -> World:
         """The world this process runs in; WorldError when it runs in none."""
         where = directory or os.environ.get("CICD_SANDBOX")
         if not where:
@@ -59,15 +61,15 @@ class World:
         return cls(Path(where), json.loads((Path(where) / "world.json").read_text()))
 
     @property
-    def addresses(self) -> Dict[str, str]:
+    def addresses(self) -> dict[str, str]:
         return {host.name: host.address for host in self.hosts.values()}
 
-    def host(self, name: str) -> "WorldHost":
+    def host(self, name: str) -> WorldHost:
         if name not in self.hosts:
             raise WorldError(f"no host {name}; there are: {' '.join(self.hosts)}")
         return self.hosts[name]
 
-    def hosts_of(self, *kinds: str) -> List["WorldHost"]:
+    def hosts_of(self, *kinds: str) -> list[WorldHost]:
         return [host for host in self.hosts.values() if host.kind in kinds]
 
     def consul(self, path: str) -> Any:
@@ -75,13 +77,19 @@ class World:
         with urllib.request.urlopen(f"{self.consul_url}/v1/{path}", timeout=5) as answer:
             return json.load(answer)
 
-    def consul_is_ready(self) -> Optional[str]:
+    def consul_is_ready(self) -> str | None:
         """None when every host has joined and registered its services, else what is missing."""
         try:
-            health = {node["Node"] for node in self.consul("health/state/passing")
-                      if node["CheckID"] == "serfHealth"}
-            missing = [host.name for host in self.hosts.values()
-                       if host.kind != "github" and host.name not in health]
+            health = {
+                node["Node"]
+                for node in self.consul("health/state/passing")
+                if node["CheckID"] == "serfHealth"
+            }
+            missing = [
+                host.name
+                for host in self.hosts.values()
+                if host.kind != "github" and host.name not in health
+            ]
             if missing:
                 return f"{missing[0]} to join Consul"
             if not self.consul("health/service/build?passing"):
@@ -97,12 +105,18 @@ class World:
             return "Consul to answer"
         return None
 
-    def services_are_ready(self) -> Optional[str]:
+    def services_are_ready(self) -> str | None:
         """None when everything that is to listen listens, else what is missing."""
         wanted = [("github", 80), ("build", 8080), ("lb", 80), ("lb", 8404)]
         wanted += [(host.name, 22) for host in self.hosts.values() if host.kind != "github"]
-        return next((f"port {port} of {name}" for name, port in wanted
-                     if not listens(self.host(name).address, port)), None)
+        return next(
+            (
+                f"port {port} of {name}"
+                for name, port in wanted
+                if not listens(self.host(name).address, port)
+            ),
+            None,
+        )
 
 
 class WorldHost:
@@ -116,12 +130,12 @@ class WorldHost:
         self.name, self.address, self.kind = name, address, kind
 
     @property
-    def pid(self) -> Optional[int]:
+    def pid(self) -> int | None:
         """The host's first process as the world numbers it, None while the host is stopped."""
         description = json.loads((self._world.directory / "world.json").read_text())
         return description["hosts"][self.name]["pid"]
 
-    def run(self, argv: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+    def run(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command on the host as root, without SSH.
 
         options: as for subprocess.run, such as input, check and timeout in seconds.
@@ -151,8 +165,9 @@ class WorldHost:
             checks = self._world.consul(f"health/node/{self.name}")
         except OSError:  # Consul itself is what comes back.
             return False
-        return any(check["CheckID"] == "serfHealth" and check["Status"] == "passing"
-                   for check in checks)
+        return any(
+            check["CheckID"] == "serfHealth" and check["Status"] == "passing" for check in checks
+        )
 
     def _ask(self, action: str) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -165,15 +180,20 @@ class WorldHost:
             raise WorldError(f"cannot {action} {self.name}: {answer['error']}")
 
 
-def enter_command(pid: int, argv: Sequence[str]) -> List[str]:
+def enter_command(pid: int, argv: Sequence[str]) -> list[str]:
     """The command that runs argv in the namespaces of a process."""
     return ["nsenter", "--target", str(pid), *NSENTER_OPTIONS, "--", *argv]
 
 
-def host_environment() -> Dict[str, str]:
+def host_environment() -> dict[str, str]:
     """What a command on a host finds in its environment."""
-    return {"PATH": SERVICE_PATH, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8",
-            "TERM": os.environ.get("TERM", "dumb")}
+    return {
+        "PATH": SERVICE_PATH,
+        "HOME": "/root",
+        "USER": "root",
+        "LANG": "C.UTF-8",
+        "TERM": os.environ.get("TERM", "dumb"),
+    }
 
 
 def listens(address: str, port: int) -> bool:

@@ -1,4 +1,7 @@
 """Finds the builds on Jenkins that are done, or lost, and nobody has said so."""
+
+from __future__ import annotations
+
 import os
 import sys
 
@@ -6,12 +9,13 @@ from st2reactor.sensor.base import PollingSensor
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "actions", "lib"))
 
-from delivery import ci  # noqa: E402
-from delivery.ci import builds  # noqa: E402
-from delivery.configuration import Configuration  # noqa: E402
-from delivery.errors import DeliveryError  # noqa: E402
-from delivery.release import running_builds  # noqa: E402
-from delivery_sensor import DeliverySensor  # noqa: E402
+from delivery_sensor import DeliverySensor
+
+from delivery import ci
+from delivery.ci import builds
+from delivery.configuration import Configuration
+from delivery.errors import DeliveryError
+from delivery.release import running_builds
 
 TRIGGER = "cicd_canary.build_finished"
 
@@ -23,8 +27,7 @@ class Builds(DeliverySensor, PollingSensor):
     """
 
     def __init__(self, sensor_service, config=None, poll_interval=30):
-        super(Builds, self).__init__(
-            sensor_service=sensor_service, config=config, poll_interval=poll_interval)
+        super().__init__(sensor_service=sensor_service, config=config, poll_interval=poll_interval)
         self._logger = sensor_service.get_logger(name=self.__class__.__name__)
 
     def setup(self):
@@ -57,5 +60,4 @@ class Builds(DeliverySensor, PollingSensor):
                 self._dispatch(application.name, build["commit"])
 
     def _dispatch(self, app, commit):
-        self.hand_over(TRIGGER, {"app": app, "commit": commit, "number": 0},
-                       "{app}-{commit}".format(app=app, commit=commit[:12]))
+        self.hand_over(TRIGGER, {"app": app, "commit": commit, "number": 0}, f"{app}-{commit[:12]}")

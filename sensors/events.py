@@ -1,4 +1,7 @@
 """Turns the events that the delivery records in Consul into triggers, each at least once."""
+
+from __future__ import annotations
+
 import os
 import sys
 import time
@@ -7,11 +10,12 @@ from st2reactor.sensor.base import Sensor
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "actions", "lib"))
 
-from delivery.configuration import Configuration  # noqa: E402
-from delivery.errors import DeliveryError  # noqa: E402
-from delivery.github import HOW_TO_AUTHENTICATE, is_configured  # noqa: E402
-from delivery.release import unseen_events  # noqa: E402
-from delivery_sensor import DeliverySensor  # noqa: E402
+from delivery_sensor import DeliverySensor
+
+from delivery.configuration import Configuration
+from delivery.errors import DeliveryError
+from delivery.github import HOW_TO_AUTHENTICATE, is_configured
+from delivery.release import unseen_events
 
 TRIGGER = "cicd_canary.event"
 WAIT_S = 60
@@ -26,7 +30,7 @@ class Events(DeliverySensor, Sensor):
     """
 
     def __init__(self, sensor_service, config=None):
-        super(Events, self).__init__(sensor_service=sensor_service, config=config)
+        super().__init__(sensor_service=sensor_service, config=config)
         self._logger = sensor_service.get_logger(name=self.__class__.__name__)
         self._index = 0
 
@@ -34,8 +38,10 @@ class Events(DeliverySensor, Sensor):
         configuration = Configuration(self.config)
         self.store = configuration.store()
         chat = configuration.section("chat")
-        self.told = {"channel": chat.get("channel", "deployments"),
-                     "route": chat.get("route", "chatops")}
+        self.told = {
+            "channel": chat.get("channel", "deployments"),
+            "route": chat.get("route", "chatops"),
+        }
         if not is_configured(configuration.section("github")):
             self._logger.info("GitHub is told nothing: %s", HOW_TO_AUTHENTICATE)
 

@@ -2,6 +2,9 @@
 
 Jenkins' callbacks come in by the same door.
 """
+
+from __future__ import annotations
+
 import json
 import os
 import queue
@@ -15,25 +18,28 @@ from st2reactor.sensor.base import Sensor
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "actions", "lib"))
 
-from delivery.ci.callback import BODY_LIMIT_BYTES as CALLBACK_LIMIT_BYTES  # noqa: E402
-from delivery.ci.callback import JenkinsCallback  # noqa: E402
-from delivery.errors import DeliveryError  # noqa: E402
-from delivery.webhook import BODY_LIMIT_BYTES, Answer, GitHubWebhook  # noqa: E402
-from delivery_sensor import DeliverySensor  # noqa: E402
+from delivery_sensor import DeliverySensor
+
+from delivery.ci.callback import BODY_LIMIT_BYTES as CALLBACK_LIMIT_BYTES
+from delivery.ci.callback import JenkinsCallback
+from delivery.errors import DeliveryError
+from delivery.webhook import BODY_LIMIT_BYTES, Answer, GitHubWebhook
 
 PATH = "/github"
 CALLBACK_PATH = "/jenkins"
 TRIGGER = "cicd_canary.push"
 CALLBACK_TRIGGER = "cicd_canary.build_finished"
-REQUEST_TIMEOUT_S = 10      # GitHub itself gives up after ten seconds
-CONNECTIONS = 200           # at once; GitHub tries a refused delivery again on request
-REMEMBERED_S = 60           # what comes again later was sent again by somebody who wants it
-PATIENCE_S = 8              # for StackStorm to take a trigger, before the client is told
+REQUEST_TIMEOUT_S = 10  # GitHub itself gives up after ten seconds
+CONNECTIONS = 200  # at once; GitHub tries a refused delivery again on request
+REMEMBERED_S = 60  # what comes again later was sent again by somebody who wants it
+PATIENCE_S = 8  # for StackStorm to take a trigger, before the client is told
 PAUSE_AFTER_ERROR_S = 2
-WAITING = 1000              # triggers, while StackStorm does not take them
+WAITING = 1000  # triggers, while StackStorm does not take them
 NOT_TAKEN = Answer(
-    503, "StackStorm does not take it now, RabbitMQ may be away; it is handed over as soon as it "
-         "does. Redeliver it if this sensor is restarted before")
+    503,
+    "StackStorm does not take it now, RabbitMQ may be away; it is handed over as soon as it "
+    "does. Redeliver it if this sensor is restarted before",
+)
 
 
 class Receiver(DeliverySensor, Sensor):
@@ -44,7 +50,7 @@ class Receiver(DeliverySensor, Sensor):
     """
 
     def __init__(self, sensor_service, config=None):
-        super(Receiver, self).__init__(sensor_service=sensor_service, config=config)
+        super().__init__(sensor_service=sensor_service, config=config)
         self._logger = sensor_service.get_logger(name=self.__class__.__name__)
         self._seen = OrderedDict()
         self._lock = threading.Lock()
@@ -55,8 +61,8 @@ class Receiver(DeliverySensor, Sensor):
         config = self.config or {}
         try:
             self.webhook = GitHubWebhook(
-                (config.get("github") or {}).get("webhook_secret"),
-                config.get("applications") or {})
+                (config.get("github") or {}).get("webhook_secret"), config.get("applications") or {}
+            )
         except DeliveryError as error:
             self._logger.error("The receiver does not start: %s", error)
             raise
@@ -65,8 +71,10 @@ class Receiver(DeliverySensor, Sensor):
         receiver = config.get("receiver") or {}
         address = (receiver.get("host", "127.0.0.1"), receiver.get("port", 8095))
         self.server = Server(address, Handler)
-        self.server.doors = {PATH: (self.receive, BODY_LIMIT_BYTES),
-                             CALLBACK_PATH: (self.call_back, CALLBACK_LIMIT_BYTES)}
+        self.server.doors = {
+            PATH: (self.receive, BODY_LIMIT_BYTES),
+            CALLBACK_PATH: (self.call_back, CALLBACK_LIMIT_BYTES),
+        }
         self.server.log = self._logger
         self._logger.info("Listening for GitHub on %s:%s%s", address[0], address[1], PATH)
 
@@ -169,17 +177,17 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, address, handler):
         self._places = threading.BoundedSemaphore(CONNECTIONS)
-        super(Server, self).__init__(address, handler)
+        super().__init__(address, handler)
 
     def process_request(self, request, client_address):
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        super(Server, self).process_request(request, client_address)
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request, client_address):
         try:
-            super(Server, self).process_request_thread(request, client_address)
+            super().process_request_thread(request, client_address)
         finally:
             self._places.release()
 

@@ -1,4 +1,7 @@
 """What the tests of actions have in common: a real Consul, empty for each test."""
+
+from __future__ import annotations
+
 from consul_server import WithConsul
 from releases import shop
 from st2tests.base import BaseActionTestCase

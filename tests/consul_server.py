@@ -1,4 +1,7 @@
 """A real Consul server for the tests, on ports of its own, in memory."""
+
+from __future__ import annotations
+
 import contextlib
 import json
 import shutil
@@ -36,10 +39,23 @@ def running_consul():
     url = f"http://127.0.0.1:{http}"
     with tempfile.TemporaryDirectory() as home:
         agent = subprocess.Popen(
-            ["consul", "agent", "-dev", "-bind=127.0.0.1", f"-http-port={http}",
-             f"-server-port={server}", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}",
-             "-dns-port=-1", "-grpc-port=-1", "-log-level=err"],
-            cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [
+                "consul",
+                "agent",
+                "-dev",
+                "-bind=127.0.0.1",
+                f"-http-port={http}",
+                f"-server-port={server}",
+                f"-serf-lan-port={lan}",
+                f"-serf-wan-port={wan}",
+                "-dns-port=-1",
+                "-grpc-port=-1",
+                "-log-level=err",
+            ],
+            cwd=home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             _wait_for_a_leader(url)
             yield url
@@ -91,16 +107,36 @@ def register(url, node, address, service, tags, passing=True, agent=False):
     nodes with one that are not really members, in the middle of somebody's test.
     """
     agents = [{"Node": node, "CheckID": "serfHealth", "Name": "Serf", "Status": "passing"}]
-    put(url, "catalog/register", {
-        "Node": node, "Address": address,
-        "Service": {"ID": service, "Service": service, "Tags": tags, "Port": 80},
-        "Checks": (agents if agent else []) + [
-            {"Node": node, "CheckID": f"service:{service}", "Name": f"{service} answers",
-             "ServiceID": service, "Status": "passing" if passing else "critical"}]})
+    put(
+        url,
+        "catalog/register",
+        {
+            "Node": node,
+            "Address": address,
+            "Service": {"ID": service, "Service": service, "Tags": tags, "Port": 80},
+            "Checks": (agents if agent else [])
+            + [
+                {
+                    "Node": node,
+                    "CheckID": f"service:{service}",
+                    "Name": f"{service} answers",
+                    "ServiceID": service,
+                    "Status": "passing" if passing else "critical",
+                }
+            ],
+        },
+    )
 
 
 def take_down(url, node):
     """Makes a node look as it does when its agent has gone."""
-    put(url, "catalog/register", {
-        "Node": node, "Address": "10.0.0.1", "SkipNodeUpdate": True, "Check": {
-            "Node": node, "CheckID": "serfHealth", "Name": "Serf", "Status": "critical"}})
+    put(
+        url,
+        "catalog/register",
+        {
+            "Node": node,
+            "Address": "10.0.0.1",
+            "SkipNodeUpdate": True,
+            "Check": {"Node": node, "CheckID": "serfHealth", "Name": "Serf", "Status": "critical"},
+        },
+    )

@@ -3,21 +3,22 @@
 Each check is a function that takes a Pack and yields what is wrong, one line for each fault, the
 file first. They read the files themselves, so a pack that StackStorm would refuse is described too.
 """
+
 from __future__ import annotations
 
 import ast
 import re
 import struct
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 import yaml
 
-from embedded import schema
-from embedded.aliases import Alias, NoMatch, acknowledgement, extract_parameters, sre_parse
-from embedded.packs import PackError, Registry, load_yaml
-from embedded.runner_types import RUNNER_TYPES
-from embedded.system_triggers import SYSTEM_TRIGGERS
+from packengine import schema
+from packengine.aliases import Alias, NoMatch, acknowledgement, extract_parameters, sre_parse
+from packengine.packs import PackError, Registry, load_yaml
+from packengine.runner_types import RUNNER_TYPES
+from packengine.system_triggers import SYSTEM_TRIGGERS
 
 Problems = Iterator[str]
 
@@ -30,22 +31,27 @@ TEXT = {"type": "string"}
 # What this pack may use of other packs. Each name is in every StackStorm installation.
 OTHER_ACTIONS = {
     "core.noop": {},
-    "core.echo": dict(RUNNER_TYPES["local-shell-cmd"].parameters,
-                      message={"type": "string", "required": True}),
-    "core.local": dict(RUNNER_TYPES["local-shell-cmd"].parameters,
-                       cmd={"type": "string", "required": True}),
+    "core.echo": dict(
+        RUNNER_TYPES["local-shell-cmd"].parameters, message={"type": "string", "required": True}
+    ),
+    "core.local": dict(
+        RUNNER_TYPES["local-shell-cmd"].parameters, cmd={"type": "string", "required": True}
+    ),
     "chatops.post_message": {
         "channel": {"type": "string", "required": True},
         "message": {"type": "string", "required": True},
-        "user": TEXT, "whisper": {"type": "boolean"}, "context": {"type": "object"},
-        "extra": {"type": "object"}, "route": TEXT,
+        "user": TEXT,
+        "whisper": {"type": "boolean"},
+        "context": {"type": "object"},
+        "extra": {"type": "object"},
+        "route": TEXT,
     },
 }
 
 
 class Trigger(NamedTuple):
-    payload: Dict[str, Any]
-    parameters: Dict[str, Any]
+    payload: dict[str, Any]
+    parameters: dict[str, Any]
 
 
 class Pack:
@@ -59,48 +65,53 @@ class Pack:
         for kind in KINDS:
             setattr(self, kind, self._read_all(kind))
 
-    def own_actions(self) -> Dict[str, Dict[str, Any]]:
+    def own_actions(self) -> dict[str, dict[str, Any]]:
         """Return the metadata of the pack's actions by ref."""
         return {f"{self.ref}.{each.get('name')}": each for each in self.actions.values()}
 
-    def action_parameters(self, ref: str) -> Optional[Dict[str, Any]]:
+    def action_parameters(self, ref: str) -> dict[str, Any] | None:
         """Return what an action takes, its runner's parameters included; None if unknown."""
         if ref in OTHER_ACTIONS:
             return OTHER_ACTIONS[ref]
         metadata = self.own_actions().get(ref)
         return None if metadata is None else _with_runner(metadata)
 
-    def own_triggers(self) -> Dict[str, Trigger]:
+    def own_triggers(self) -> dict[str, Trigger]:
         described = list(self.triggers.values())
         for sensor in self.sensors.values():
             described.extend(sensor.get("trigger_types") or [])
-        return {f"{self.ref}.{each.get('name')}": Trigger(
-            each.get("payload_schema") or {}, each.get("parameters_schema") or {})
-            for each in described}
+        return {
+            f"{self.ref}.{each.get('name')}": Trigger(
+                each.get("payload_schema") or {}, each.get("parameters_schema") or {}
+            )
+            for each in described
+        }
 
-    def all_triggers(self) -> Dict[str, Trigger]:
+    def all_triggers(self) -> dict[str, Trigger]:
         system = {f"core.{name}": Trigger(*schemas) for name, schemas in SYSTEM_TRIGGERS.items()}
         return {**system, **self.own_triggers()}
 
-    def workflows(self) -> Iterator[Tuple[str, Dict[str, Any], Dict[str, Any]]]:
+    def workflows(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Yield file, content and the action's metadata of each workflow that is there."""
         for metadata in self.actions.values():
             file = self.path / "actions" / str(metadata.get("entry_point"))
             if metadata.get("runner_type") == "orquesta" and file.is_file():
                 yield str(file.relative_to(self.path)), self._read(file), metadata
 
-    def tasks(self) -> Iterator[Tuple[str, str, Dict[str, Any]]]:
+    def tasks(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield file, name and content of every task of every workflow."""
         for file, workflow, _ in self.workflows():
             for name, task in (workflow.get("tasks") or {}).items():
                 yield file, name, task or {}
 
-    def _read_all(self, kind: str) -> Dict[str, Dict[str, Any]]:
-        return {str(file.relative_to(self.path)): self._read(file)
-                for file in sorted((self.path / kind).glob("*.yaml"))}
+    def _read_all(self, kind: str) -> dict[str, dict[str, Any]]:
+        return {
+            str(file.relative_to(self.path)): self._read(file)
+            for file in sorted((self.path / kind).glob("*.yaml"))
+        }
 
     @staticmethod
-    def _read(file: Path) -> Dict[str, Any]:
+    def _read(file: Path) -> dict[str, Any]:
         try:
             content = load_yaml(str(file))
         except (OSError, yaml.YAMLError):
@@ -135,8 +146,10 @@ def the_manifest_is_what_exchange_asks_for(pack: Pack) -> Problems:
 def the_example_configuration_is_valid(pack: Pack) -> Problems:
     examples = sorted(pack.path.glob("*.yaml.example"))
     if [file.name for file in examples] != [f"{pack.ref}.yaml.example"]:
-        yield (f"{pack.ref}.yaml.example: must be the only *.yaml.example; "
-               f"there is {', '.join(file.name for file in examples) or 'none'}")
+        yield (
+            f"{pack.ref}.yaml.example: must be the only *.yaml.example; "
+            f"there is {', '.join(file.name for file in examples) or 'none'}"
+        )
         return
     wanted = {"type": "object", "additionalProperties": False, "properties": pack.config_schema}
     try:
@@ -154,12 +167,13 @@ def entry_points_exist(pack: Pack) -> Problems:
             yield f"{file}: has no entry_point"
     for file, metadata in pack.sensors.items():
         yield from _entry_point_problems(
-            pack, file, "sensors", metadata.get("entry_point"), metadata.get("class_name"))
+            pack, file, "sensors", metadata.get("entry_point"), metadata.get("class_name")
+        )
 
 
 def names_are_unique_and_those_of_their_files(pack: Pack) -> Problems:
     for kind in KINDS:
-        seen: Dict[str, str] = {}
+        seen: dict[str, str] = {}
         for file, metadata in getattr(pack, kind).items():
             name = metadata.get("class_name" if kind == "sensors" else "name")
             if name in seen:
@@ -177,8 +191,11 @@ def references_resolve(pack: Pack) -> Problems:
     references = [(file, each.get("action", {}).get("ref")) for file, each in pack.rules.items()]
     references += [(file, each.get("action_ref")) for file, each in pack.aliases.items()]
     references += [(file, each.get("resource_ref")) for file, each in pack.policies.items()]
-    references += [(f"{file}: task {name}", task["action"])
-                   for file, name, task in pack.tasks() if "action" in task]
+    references += [
+        (f"{file}: task {name}", task["action"])
+        for file, name, task in pack.tasks()
+        if "action" in task
+    ]
     for place, ref in references:
         if pack.action_parameters(ref) is None:
             yield f"{place}: there is no action {ref}"
@@ -199,7 +216,8 @@ def parameters_passed_are_those_taken(pack: Pack) -> Problems:
             yield from _argument_problems(f"{file}: trigger", taken, given)
     for file, name, task in pack.tasks():
         yield from _call_problems(
-            pack, f"{file}: task {name}", task.get("action"), task.get("input"))
+            pack, f"{file}: task {name}", task.get("action"), task.get("input")
+        )
     for file, policy in pack.policies.items():
         taken = pack.action_parameters(policy.get("resource_ref")) or {}
         for name in (policy.get("parameters") or {}).get("attributes") or ():
@@ -224,14 +242,16 @@ def rules_say_what_they_mean(pack: Pack) -> Problems:
             yield f"{file}: enabled is not said, so StackStorm takes it for false"
         for key, criterion in (rule.get("criteria") or {}).items():
             operator = str((criterion or {}).get("type"))
-            if operator in ("in", "inside", "nin", "ninside") \
-                    and not isinstance(criterion.get("pattern"), list):
+            if operator in ("in", "inside", "nin", "ninside") and not isinstance(
+                criterion.get("pattern"), list
+            ):
                 yield f"{file}: {key}: with a text, {operator} is a substring test; give a list"
 
 
 def workflows_pass_orquestas_inspection(pack: Pack) -> Problems:
     """Needs orquesta; raises ImportError without."""
-    from embedded.workflows import ORQUESTA, load
+    from packengine.workflows import ORQUESTA, load
+
     for file, _, _ in pack.workflows():
         try:
             spec = load(str(pack.path / file))
@@ -242,15 +262,16 @@ def workflows_pass_orquestas_inspection(pack: Pack) -> Problems:
             found = spec.inspect(app_ctx={"st2": {}, "parent": {}}, raise_exception=False)
         for kind in found.values():
             for each in kind:
-                yield (f"{file}: {each.get('spec_path')}: {each.get('message')} "
-                       f"{each.get('expression') or ''}".rstrip())
+                yield (
+                    f"{file}: {each.get('spec_path')}: {each.get('message')} "
+                    f"{each.get('expression') or ''}".rstrip()
+                )
 
 
 def workflows_take_and_give_what_their_action_says(pack: Pack) -> Problems:
     for file, workflow, metadata in pack.workflows():
         taken = set(_names(workflow.get("input")))
-        declared = set(metadata.get("parameters") or {}) - set(
-            RUNNER_TYPES["orquesta"].parameters)
+        declared = set(metadata.get("parameters") or {}) - set(RUNNER_TYPES["orquesta"].parameters)
         for name in sorted(taken ^ declared):
             where = "the action's parameters" if name in taken else "the workflow's input"
             yield f"{file}: {name} is missing in {where}"
@@ -346,8 +367,11 @@ def python_files_compile_and_are_not_wide(pack: Pack) -> Problems:
 def aliases_fit_their_actions(pack: Pack) -> Problems:
     for file, alias in _aliases(pack):
         for entry in alias.formats:
-            if not isinstance(entry, dict) or not entry.get("display") \
-                    or not entry.get("representation"):
+            if (
+                not isinstance(entry, dict)
+                or not entry.get("display")
+                or not entry.get("representation")
+            ):
                 yield f"{file}: each format needs a display and a representation"
         taken = pack.action_parameters(alias.action_ref) or {}
         for format_string in alias.get_format_strings():
@@ -358,7 +382,8 @@ def aliases_fit_their_actions(pack: Pack) -> Problems:
                 if name not in taken:
                     yield f"{place}: {name} is not known"
             yield from _argument_problems(
-                place, taken, {name: "{{ x }}" for name in given if name in taken})
+                place, taken, {name: "{{ x }}" for name in given if name in taken}
+            )
 
 
 def aliases_mean_one_thing(pack: Pack) -> Problems:
@@ -366,8 +391,12 @@ def aliases_mean_one_thing(pack: Pack) -> Problems:
     for file, alias in aliases.items():
         for format_string in alias.get_format_strings():
             for command in _examples_of(format_string):
-                matching = [text for other in aliases.values()
-                            for text in other.get_format_strings() if _matches(text, command)]
+                matching = [
+                    text
+                    for other in aliases.values()
+                    for text in other.get_format_strings()
+                    if _matches(text, command)
+                ]
                 if format_string not in matching:
                     yield f'{file}: nothing that reads like "{command}" matches "{format_string}"'
                 elif len(matching) > 1:
@@ -384,7 +413,7 @@ def acknowledgements_render(pack: Pack) -> Problems:
                 yield f'{file}: for "{format_string}": {message.text}'
 
 
-CHECKS: List[Callable[[Pack], Problems]] = [
+CHECKS: list[Callable[[Pack], Problems]] = [
     metadata_fits_stackstorms_schemas,
     the_manifest_is_what_exchange_asks_for,
     the_example_configuration_is_valid,
@@ -408,7 +437,7 @@ CHECKS: List[Callable[[Pack], Problems]] = [
 ]
 
 
-def _with_runner(metadata: Dict[str, Any]) -> Dict[str, Any]:
+def _with_runner(metadata: dict[str, Any]) -> dict[str, Any]:
     runner = RUNNER_TYPES.get(metadata.get("runner_type"))
     inherited = runner.parameters if runner else {}
     merged = {name: dict(details) for name, details in inherited.items()}
@@ -431,13 +460,13 @@ def _entry_point_problems(pack, file, kind, entry_point, class_name) -> Problems
             yield f"{file}: {kind}/{entry_point} has no class {class_name}"
 
 
-def _call_problems(pack: Pack, place: str, ref: Optional[str], given) -> Problems:
+def _call_problems(pack: Pack, place: str, ref: str | None, given) -> Problems:
     taken = pack.action_parameters(ref) if ref else None
     if taken is not None:
         yield from _argument_problems(f"{place}: {ref}", taken, given or {})
 
 
-def _argument_problems(place: str, taken: Dict[str, Any], given: Dict[str, Any]) -> Problems:
+def _argument_problems(place: str, taken: dict[str, Any], given: dict[str, Any]) -> Problems:
     for name, details in taken.items():
         if details.get("required") and "default" not in details and name not in given:
             yield f"{place}: the required {name} is not given"
@@ -453,17 +482,17 @@ def _argument_problems(place: str, taken: Dict[str, Any], given: Dict[str, Any])
                 yield f"{place}: {error}"
 
 
-def _names(entries) -> List[str]:
+def _names(entries) -> list[str]:
     """Return the names in a workflow's input or output, whose entries may have defaults."""
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or ()]
 
 
-def _targets(transition: Dict[str, Any]) -> List[str]:
+def _targets(transition: dict[str, Any]) -> list[str]:
     targets = transition.get("do") or []
     return re.split(r"\s*,\s*", targets) if isinstance(targets, str) else targets
 
 
-def _green_ends(tasks, targets: List[str], last: str, seen: set) -> Problems:
+def _green_ends(tasks, targets: list[str], last: str, seen: set) -> Problems:
     """Yield the tasks after which a path ends without `fail`."""
     if "fail" in targets:
         return
@@ -492,7 +521,7 @@ def _undescribed(place: str, details: Any) -> Problems:
             yield from _undescribed(f"{place}.*.{name}", inner)
 
 
-def _flattened(properties: Dict[str, Any]) -> Iterator[Tuple[str, Dict[str, Any]]]:
+def _flattened(properties: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, details in properties.items():
         if isinstance(details, dict):
             yield name, details
@@ -502,44 +531,52 @@ def _flattened(properties: Dict[str, Any]) -> Iterator[Tuple[str, Dict[str, Any]
                 yield from _flattened(additional.get("properties") or {})
 
 
-def _aliases(pack: Pack) -> List[Tuple[str, Alias]]:
-    return [(file, Alias(dict(metadata, pack=pack.ref)))
-            for file, metadata in pack.aliases.items()
-            if {"name", "action_ref", "formats"} <= set(metadata)]
+def _aliases(pack: Pack) -> list[tuple[str, Alias]]:
+    return [
+        (file, Alias(dict(metadata, pack=pack.ref)))
+        for file, metadata in pack.aliases.items()
+        if {"name", "action_ref", "formats"} <= set(metadata)
+    ]
 
 
-def _examples_of(format_string: str) -> List[str]:
+def _examples_of(format_string: str) -> list[str]:
     """Return lines that read like a format, with and without each of its optional parts."""
     return sorted({" ".join(each.split()) for each in _spelt(_parsed(format_string))})
 
 
-def _named_in(format_string: str) -> List[str]:
+def _named_in(format_string: str) -> list[str]:
     """Return the parameters that a format may give."""
     return list(_parsed(format_string).state.groupdict)
 
 
-def _always_given(format_string: str) -> List[str]:
+def _always_given(format_string: str) -> list[str]:
     """Return the parameters that every line of a format gives."""
     tokens = _parsed(format_string)
     groups = {number: name for name, number in tokens.state.groupdict.items()}
-    return [groups[value[0]] for kind, value in tokens
-            if str(kind) == "SUBPATTERN" and value[0] in groups]
+    return [
+        groups[value[0]]
+        for kind, value in tokens
+        if str(kind) == "SUBPATTERN" and value[0] in groups
+    ]
 
 
 def _parsed(format_string: str):
     """Return a format as the regular expression that it is, each placeholder a group of a word."""
-    return sre_parse.parse(re.sub(
-        r"{{\s*([^\s={}]+)\s*(=.*?)?}}", lambda found: f"(?P<{found[1]}>word)", format_string))
+    return sre_parse.parse(
+        re.sub(
+            r"{{\s*([^\s={}]+)\s*(=.*?)?}}", lambda found: f"(?P<{found[1]}>word)", format_string
+        )
+    )
 
 
-def _spelt(tokens) -> List[str]:
+def _spelt(tokens) -> list[str]:
     texts = [""]
     for kind, value in tokens:
         texts = [text + more for text in texts for more in _spellings(str(kind), value)]
     return texts
 
 
-def _spellings(kind: str, value) -> List[str]:
+def _spellings(kind: str, value) -> list[str]:
     """Return what stands for a part of a regular expression in an example."""
     if kind == "LITERAL":
         return [chr(value)]
@@ -555,8 +592,13 @@ def _spellings(kind: str, value) -> List[str]:
         return [text for branch in value[1] for text in _spelt(branch)]
     if kind in ("MAX_REPEAT", "MIN_REPEAT"):
         least, most, repeated = value
-        return sorted({text * count for text in _spelt(repeated)
-                       for count in {least, min(max(least, 1), most)}})
+        return sorted(
+            {
+                text * count
+                for text in _spelt(repeated)
+                for count in {least, min(max(least, 1), most)}
+            }
+        )
     if kind in ("AT", "ASSERT", "ASSERT_NOT"):
         return [""]
     return ["w"]
@@ -570,17 +612,22 @@ def _matches(format_string: str, command: str) -> bool:
     return True
 
 
-def _started(pack: Pack, alias: Alias, format_string: str) -> Dict[str, Any]:
+def _started(pack: Pack, alias: Alias, format_string: str) -> dict[str, Any]:
     """Return the execution a format leads to, with no parameter but those it gives."""
     taken = pack.action_parameters(alias.action_ref) or {}
     parameters = {name: each["default"] for name, each in taken.items() if "default" in each}
-    parameters.update({name: "word" for name in _always_given(format_string)})
+    parameters.update(dict.fromkeys(_always_given(format_string), "word"))
     parameters.update(alias.immutable_parameters)
-    return {"id": "0", "status": "requested", "parameters": parameters,
-            "action": {"ref": alias.action_ref}, "context": {"user": "alice"}}
+    return {
+        "id": "0",
+        "status": "requested",
+        "parameters": parameters,
+        "action": {"ref": alias.action_ref},
+        "context": {"user": "alice"},
+    }
 
 
-def _size_of_png(content: bytes) -> Tuple[int, int]:
+def _size_of_png(content: bytes) -> tuple[int, int]:
     if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
         return (0, 0)
     return struct.unpack(">II", content[16:24])

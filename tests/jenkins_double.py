@@ -15,6 +15,9 @@ It leaves out: running anything (a test says how a build ends), permissions beyo
 unknown users, the fields that are not asked for here, `depth`, XML and Python answers, merging of
 equal queue items, plugins, views, agents, and every page for people.
 """
+
+from __future__ import annotations
+
 import base64
 import contextlib
 import hashlib
@@ -57,9 +60,15 @@ class Build:
         self.result, self.building, self.duration = result, False, duration_ms
 
     def exported(self, url):
-        return {"number": self.number, "building": self.building, "result": self.result,
-                "duration": self.duration, "queueId": self.item["id"], "url": url,
-                "actions": self.item["actions"]}
+        return {
+            "number": self.number,
+            "building": self.building,
+            "result": self.result,
+            "duration": self.duration,
+            "queueId": self.item["id"],
+            "url": url,
+            "actions": self.item["actions"],
+        }
 
 
 class Jenkins:
@@ -67,13 +76,13 @@ class Jenkins:
 
     def __init__(self):
         self.jobs, self.folders = {}, set()
-        self.executors = True           # whether one is free for whatever is queued
-        self.starting = False           # whether it answers 503
-        self.login_page = False         # whether a proxy in front of it wants people to log in
+        self.executors = True  # whether one is free for whatever is queued
+        self.starting = False  # whether it answers 503
+        self.login_page = False  # whether a proxy in front of it wants people to log in
         self.queue, self.left, self.last_item = {}, {}, 0
         self.crumbs = True
         self.sessions = set()
-        self.requests = []              # (method, path with query, status)
+        self.requests = []  # (method, path with query, status)
 
     # --- what a test does -----------------------------------------------------------------------
 
@@ -129,12 +138,22 @@ class Jenkins:
             raise Refusal(409, f"{name} is not buildable")
         if not job.parameters:
             raise Refusal(400, f"{name} is not parameterized")
-        values = [{"_class": "hudson.model.StringParameterValue", "name": each,
-                   "value": given[each]} for each in job.parameters if each in given]
+        values = [
+            {"_class": "hudson.model.StringParameterValue", "name": each, "value": given[each]}
+            for each in job.parameters
+            if each in given
+        ]
         self.last_item += 1
-        item = {"id": self.last_item, "task": {"name": name}, "why": "In the quiet period",
-                "actions": [{"_class": "hudson.model.ParametersAction", "parameters": values},
-                            {"_class": "hudson.model.CauseAction", "causes": [{}]}, {}]}
+        item = {
+            "id": self.last_item,
+            "task": {"name": name},
+            "why": "In the quiet period",
+            "actions": [
+                {"_class": "hudson.model.ParametersAction", "parameters": values},
+                {"_class": "hudson.model.CauseAction", "causes": [{}]},
+                {},
+            ],
+        }
         self.queue[item["id"]] = item
         if self.executors:
             self.take_from_queue()
@@ -182,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(404)
             if self.command == "POST" and self.jenkins.crumbs and not with_token:
                 self._check_crumb()
-            path = unquote(parts.path[len(BASE_PATH):]).strip("/")
+            path = unquote(parts.path[len(BASE_PATH) :]).strip("/")
             self._answer(*serve(path, query, body))
         except Refusal as refusal:
             # As Jenkins does, with a page for people around the message.
@@ -192,8 +211,10 @@ class Handler(BaseHTTPRequestHandler):
         if path == "crumbIssuer/api/json":
             if not self.jenkins.crumbs:
                 raise Refusal(404)
-            return 200, {"crumb": self._crumb(self._session()),
-                         "crumbRequestField": "Jenkins-Crumb"}
+            return 200, {
+                "crumb": self._crumb(self._session()),
+                "crumbRequestField": "Jenkins-Crumb",
+            }
         if path == "queue/api/json":
             return 200, pruned({"items": list(self.jenkins.queue.values())}, query)
         found = re.fullmatch(r"queue/item/(\d+)/api/json", path)
@@ -207,10 +228,14 @@ class Handler(BaseHTTPRequestHandler):
             return 200, as_jenkins_writes_it(job.config), "application/xml"
         if rest == "api/json":
             builds = sorted(job.builds.values(), key=lambda build: -build.number)
-            return 200, pruned({
-                "name": name.rpartition("/")[2], "fullName": name,
-                "builds": [build.exported(self._url(name, build)) for build in builds[:100]]},
-                query)
+            return 200, pruned(
+                {
+                    "name": name.rpartition("/")[2],
+                    "fullName": name,
+                    "builds": [build.exported(self._url(name, build)) for build in builds[:100]],
+                },
+                query,
+            )
         found = re.fullmatch(r"(\d+)/api/json", rest)
         if found:
             build = self._present(job.builds.get(int(found.group(1))))
@@ -253,8 +278,11 @@ class Handler(BaseHTTPRequestHandler):
         return thing
 
     def _url(self, name, build):
-        return "http://wrong.example.org/" + "/".join(
-            f"job/{part}" for part in name.split("/")) + f"/{build.number}/"
+        return (
+            "http://wrong.example.org/"
+            + "/".join(f"job/{part}" for part in name.split("/"))
+            + f"/{build.number}/"
+        )
 
     def _authenticate(self):
         """Returns the user and whether an API token was given."""
@@ -290,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.new_session:
             self.send_header("Set-Cookie", f"JSESSIONID={self.new_session}; Path={BASE_PATH}")
         if status == 201:
-            self.send_header("Location", self.server.url + self.location[len(BASE_PATH):])
+            self.send_header("Location", self.server.url + self.location[len(BASE_PATH) :])
         self.end_headers()
         self.wfile.write(body)
 
@@ -351,8 +379,11 @@ def _prune(thing, fields):
         return [_prune(each, fields) for each in thing]
     if fields is None:
         return thing
-    return {name: _prune(thing[name], below)[:limit] if limit else _prune(thing[name], below)
-            for name, (below, limit) in fields.items() if name in thing}
+    return {
+        name: _prune(thing[name], below)[:limit] if limit else _prune(thing[name], below)
+        for name, (below, limit) in fields.items()
+        if name in thing
+    }
 
 
 def as_jenkins_writes_it(config):
@@ -367,8 +398,9 @@ def as_jenkins_writes_it(config):
 
 
 def _parameters_of(config):
-    return tuple(each.text for each in ET.fromstring(config).findall(
-        ".//parameterDefinitions/*/name"))
+    return tuple(
+        each.text for each in ET.fromstring(config).findall(".//parameterDefinitions/*/name")
+    )
 
 
 def _split(path):

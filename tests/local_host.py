@@ -1,4 +1,5 @@
 """This machine as a host for tests: over a real sshd of its own, or without one."""
+
 from __future__ import annotations
 
 import getpass
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import List, Sequence
+from typing import Sequence
 
 import pytest
 
@@ -36,15 +37,31 @@ class LocalSshd:
     def __enter__(self) -> LocalSshd:
         PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
         for name in ("host_key", "id_ed25519"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
-                            str(self.directory / name)], check=True)
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.directory / name)],
+                check=True,
+            )
         host_key = (self.directory / "host_key.pub").read_text()
         Path(self.known_hosts_file).write_text(f"[127.0.0.1]:{self.port} {host_key}")
-        (self.directory / "sshd_config").write_text("\n".join([
-            f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.directory}/host_key",
-            f"AuthorizedKeysFile {self.directory}/id_ed25519.pub", "StrictModes no", "UsePAM no",
-            "PermitRootLogin yes", "PasswordAuthentication no", "PidFile none",
-            "MaxStartups 100", "LogLevel QUIET", "KexAlgorithms curve25519-sha256", ""]))
+        (self.directory / "sshd_config").write_text(
+            "\n".join(
+                [
+                    f"Port {self.port}",
+                    "ListenAddress 127.0.0.1",
+                    f"HostKey {self.directory}/host_key",
+                    f"AuthorizedKeysFile {self.directory}/id_ed25519.pub",
+                    "StrictModes no",
+                    "UsePAM no",
+                    "PermitRootLogin yes",
+                    "PasswordAuthentication no",
+                    "PidFile none",
+                    "MaxStartups 100",
+                    "LogLevel QUIET",
+                    "KexAlgorithms curve25519-sha256",
+                    "",
+                ]
+            )
+        )
         self.process = subprocess.Popen([SSHD, "-D", "-f", str(self.directory / "sshd_config")])
         _wait_for_port(self.port)
         return self
@@ -54,8 +71,14 @@ class LocalSshd:
         self.process.wait(timeout=10)
 
     def ssh(self, **changes: object) -> Ssh:
-        settings = {"user": getpass.getuser(), "key_file": self.key_file, "port": self.port,
-                    "known_hosts_file": self.known_hosts_file, "connect_timeout_s": 5, **changes}
+        settings = {
+            "user": getpass.getuser(),
+            "key_file": self.key_file,
+            "port": self.port,
+            "known_hosts_file": self.known_hosts_file,
+            "connect_timeout_s": 5,
+            **changes,
+        }
         return Ssh(**settings)
 
 
@@ -73,7 +96,7 @@ class LocalShell(Ssh):
         super().__init__("root")
         self.environment = [f"{key}={value}" for key, value in environment.items()]
 
-    def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> List[str]:
+    def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> list[str]:
         remote = super()._command(host, argv, timeout_s)[-1]
         return ["env", *self.environment, "sh", "-c", remote]
 

@@ -1,9 +1,13 @@
 """Releases and stages as the tests need them."""
+
+from __future__ import annotations
+
 from delivery.release import Application, Target, package_version
 
 COMMITS = ["a" * 40, "b" * 40, "c" * 40, "d" * 40]
 SETTINGS = {
-    "role": "app", "stages": ["canary", "production"],
+    "role": "app",
+    "stages": ["canary", "production"],
     "rollout": {"batch_size": 1, "failure_budget": 0, "healthy_deadline_s": 2, "min_healthy_s": 0},
 }
 
@@ -16,10 +20,19 @@ def published(application, number=1, **settings):
     build = application.build(commit)["number"]
     version = package_version("1.0", build, commit)
     sha256 = f"{number:064x}"
-    application.publish({
-        "version": version, "commit": commit, "branch": "main", "repository": "acme/shop",
-        "build": build, "by": "alice", "settings": dict(SETTINGS, **settings), "metadata": {},
-        "package": {"file": f"shop_{version}_all.deb", "sha256": sha256, "size_bytes": 1}})
+    application.publish(
+        {
+            "version": version,
+            "commit": commit,
+            "branch": "main",
+            "repository": "acme/shop",
+            "build": build,
+            "by": "alice",
+            "settings": dict(SETTINGS, **settings),
+            "metadata": {},
+            "package": {"file": f"shop_{version}_all.deb", "sha256": sha256, "size_bytes": 1},
+        }
+    )
     return Target(version, sha256)
 
 

@@ -1,16 +1,22 @@
 """Bare git repositories for tests, with commits made of files in memory."""
+
 from __future__ import annotations
 
 import os
 import subprocess
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Sequence
 
 ENVIRONMENT = {
-    "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.org",
-    "GIT_AUTHOR_DATE": "2024-05-06T07:08:09Z", "GIT_COMMITTER_DATE": "2024-05-06T07:08:09Z",
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_AUTHOR_DATE": "2024-05-06T07:08:09Z",
+    "GIT_COMMITTER_DATE": "2024-05-06T07:08:09Z",
 }
 
 
@@ -18,17 +24,26 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.url = f"file://{path}"
-        subprocess.run(["git", "init", "--quiet", "--bare", str(path)], check=True,
-                       env=ENVIRONMENT)
+        subprocess.run(["git", "init", "--quiet", "--bare", str(path)], check=True, env=ENVIRONMENT)
 
     def git(self, *arguments: str, stdin: str = "") -> str:
-        return subprocess.run(["git", "-C", str(self.path), *arguments], check=True,
-                              env={**ENVIRONMENT, "GIT_INDEX_FILE": str(self.path / "test-index")},
-                              input=stdin, stdout=subprocess.PIPE, universal_newlines=True,
-                              encoding="utf-8").stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(self.path), *arguments],
+            check=True,
+            env={**ENVIRONMENT, "GIT_INDEX_FILE": str(self.path / "test-index")},
+            input=stdin,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        ).stdout.strip()
 
-    def commit(self, files: Dict[str, str], executable: Sequence[str] = (),
-               links: Optional[Dict[str, str]] = None, branch: str = "main") -> str:
+    def commit(
+        self,
+        files: dict[str, str],
+        executable: Sequence[str] = (),
+        links: dict[str, str] | None = None,
+        branch: str = "main",
+    ) -> str:
         """Commits files on top of a branch; returns the commit's id."""
         for path, content in files.items():
             self._add(path, content, "100755" if path in executable else "100644")

@@ -1,9 +1,10 @@
 """Runs pytest, lists what was skipped and why, and closes with one line of counts."""
+
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import Any, List
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts: Counter = Counter()
-        self.skipped: List[str] = []
+        self.skipped: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
@@ -37,7 +38,7 @@ def reason_of(report: Any) -> str:
     return report.longrepr[2] if isinstance(report.longrepr, (list, tuple)) else "expected failure"
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     tally = Tally()
     status = pytest.main(arguments, plugins=[tally])
     for line in tally.skipped:

@@ -1,24 +1,27 @@
 """A running StackStorm through its HTTP API, as chat bots and its web interface use it.
 
-    stackstorm = StackStorm.given()
-    execution = stackstorm.run("core.echo", {"message": "hello"})
-    execution["result"]["result"]
+stackstorm = StackStorm.given()
+execution = stackstorm.run("core.echo", {"message": "hello"})
+execution["result"]["result"]
 """
+
 from __future__ import annotations
 
 import os
 import time
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator
 
 import pytest
 import requests
 
 COMPLETED = ("succeeded", "failed", "timeout", "canceled", "abandoned")
-NOT_GIVEN = ("ST2_API_URL is not set: set it and ST2_API_KEY to try a running StackStorm, such as "
-             "ST2_API_URL=https://stackstorm.example/api/v1")
+NOT_GIVEN = (
+    "ST2_API_URL is not set: set it and ST2_API_KEY to try a running StackStorm, such as "
+    "ST2_API_URL=https://stackstorm.example/api/v1"
+)
 
-PATIENCE_S = 300    # a busy machine takes a minute for a step that otherwise takes two seconds
+PATIENCE_S = 300  # a busy machine takes a minute for a step that otherwise takes two seconds
 
 Json = Dict[str, Any]
 
@@ -43,7 +46,7 @@ class StackStorm:
         self._session.headers["St2-Api-Key"] = key
 
     @classmethod
-    def given(cls) -> Optional[StackStorm]:
+    def given(cls) -> StackStorm | None:
         """The one that ST2_API_URL and ST2_API_KEY name, None when they name none."""
         url = os.environ.get("ST2_API_URL")
         return cls(url, os.environ.get("ST2_API_KEY", "")) if url else None
@@ -60,14 +63,16 @@ class StackStorm:
         """What the API answers to a GET, as it is."""
         return self._request("GET", path, None, {}).text
 
-    def send(self, path: str, body: Any, headers: Dict[str, str]) -> None:
+    def send(self, path: str, body: Any, headers: dict[str, str]) -> None:
         """Posts with headers of one's own, as whoever calls a webhook."""
         self._request("POST", path, body, {}, headers)
 
-    def _request(self, method: str, path: str, body: Any, query: Json,
-                 headers: Optional[Dict[str, str]] = None) -> requests.Response:
-        answer = self._session.request(method, f"{self.url}/{path}", json=body, params=query,
-                                       headers=headers, timeout=60)
+    def _request(
+        self, method: str, path: str, body: Any, query: Json, headers: dict[str, str] | None = None
+    ) -> requests.Response:
+        answer = self._session.request(
+            method, f"{self.url}/{path}", json=body, params=query, headers=headers, timeout=60
+        )
         if answer.status_code >= 400:
             try:
                 reason = answer.json()["faultstring"]
@@ -91,12 +96,12 @@ class StackStorm:
 
     # --- executions -------------------------------------------------------------------------------
 
-    def start(self, action: str, parameters: Optional[Json] = None) -> Json:
-        return self.call("POST", "executions",
-                         {"action": action, "parameters": parameters or {}})
+    def start(self, action: str, parameters: Json | None = None) -> Json:
+        return self.call("POST", "executions", {"action": action, "parameters": parameters or {}})
 
-    def run(self, action: str, parameters: Optional[Json] = None,
-            timeout_s: float = PATIENCE_S) -> Json:
+    def run(
+        self, action: str, parameters: Json | None = None, timeout_s: float = PATIENCE_S
+    ) -> Json:
         """Runs an action to its end; returns its execution."""
         return self.wait(self.start(action, parameters)["id"], timeout_s=timeout_s)
 
@@ -107,18 +112,24 @@ class StackStorm:
         """Waits until an execution has one of these statuses, or has ended; returns it."""
         return eventually(
             lambda: (lambda found: found if found["status"] in COMPLETED + statuses else None)(
-                self.execution(identifier)),
-            f"execution {identifier} to end", timeout_s)
+                self.execution(identifier)
+            ),
+            f"execution {identifier} to end",
+            timeout_s,
+        )
 
-    def executions(self, action: str, since: str) -> List[Json]:
+    def executions(self, action: str, since: str) -> list[Json]:
         """The executions of an action that began after a time (ISO 8601), oldest first, ended."""
-        def ended() -> Optional[List[Json]]:
-            found = list(self.everything("executions", action=action, timestamp_gt=since,
-                                         sort_asc="true"))
+
+        def ended() -> list[Json] | None:
+            found = list(
+                self.everything("executions", action=action, timestamp_gt=since, sort_asc="true")
+            )
             return found if all(each["status"] in COMPLETED for each in found) else None
+
         return eventually(ended, f"the executions of {action} to end")
 
-    def tasks(self, execution: Json) -> Dict[str, Json]:
+    def tasks(self, execution: Json) -> dict[str, Json]:
         """The executions of a workflow's tasks by the task's name, the last where it ran often."""
         children = self.get(f"executions/{execution['id']}/children", depth=1)
         children.sort(key=lambda child: child["start_timestamp"])
@@ -129,9 +140,16 @@ class StackStorm:
     def hear(self, command: str, user: str, channel: str = "deployments") -> Json:
         """Hands over what somebody typed, as a chat bot does; returns the execution it started
         with the acknowledgement as `message`."""
-        answer = self.call("POST", "aliasexecution/match_and_execute", {
-            "command": command, "user": user, "source_channel": channel,
-            "notification_route": "none"})
+        answer = self.call(
+            "POST",
+            "aliasexecution/match_and_execute",
+            {
+                "command": command,
+                "user": user,
+                "source_channel": channel,
+                "notification_route": "none",
+            },
+        )
         return answer["results"][0]
 
     def said(self, execution: Json) -> str:
@@ -142,7 +160,7 @@ class StackStorm:
 
     # --- content ----------------------------------------------------------------------------------
 
-    def content(self, kind: str, pack: str) -> List[Json]:
+    def content(self, kind: str, pack: str) -> list[Json]:
         return list(self.everything(kind, pack=pack))
 
     def enable_sensors(self, pack: str, enabled: bool) -> None:

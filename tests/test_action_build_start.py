@@ -1,9 +1,17 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from build_start import BuildStart
 from releases import COMMITS
 
-PUSH = dict(app="shop", repository="acme/shop", branch="main", commit=COMMITS[0], by="alice",
-            again=False)
+PUSH = {
+    "app": "shop",
+    "repository": "acme/shop",
+    "branch": "main",
+    "commit": COMMITS[0],
+    "by": "alice",
+    "again": False,
+}
 
 
 class TestBuildStart(ConsulActionTestCase):

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from canary_begin import CanaryBegin
 from consul_server import register
@@ -12,14 +14,21 @@ class TestCanaryBegin(ConsulActionTestCase):
         register(self.url, "canary-1", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"])
 
     def begin(self, target, by=None):
-        return dict(app="shop", version=target.version, by=by, wait_for_lock_s=0, by_hand=False)
+        return {
+            "app": "shop",
+            "version": target.version,
+            "by": by,
+            "wait_for_lock_s": 0,
+            "by_hand": False,
+        }
 
     def test_plans_a_rollout_to_the_canarys_hosts(self):
         target = published(self.shop)
         succeeded, result = self.act(**self.begin(target))
         self.assertTrue(succeeded, result)
-        self.assertEqual((result["stage"], result["hosts"], result["remaining"]),
-                         ("canary", ["canary-1"], 1))
+        self.assertEqual(
+            (result["stage"], result["hosts"], result["remaining"]), ("canary", ["canary-1"], 1)
+        )
         self.assertEqual(self.shop.stage("canary").state["by"], "alice")
 
     def test_does_nothing_when_the_canary_runs_it_already(self):
@@ -27,8 +36,10 @@ class TestCanaryBegin(ConsulActionTestCase):
         settled(self.shop, "canary", target)
         succeeded, result = self.act(**self.begin(target))
         self.assertTrue(succeeded)
-        self.assertEqual((result["begun"], result["reason"]),
-                         (False, "canary of shop runs " + target.version + " already"))
+        self.assertEqual(
+            (result["begun"], result["reason"]),
+            (False, "canary of shop runs " + target.version + " already"),
+        )
 
     def test_does_nothing_when_the_canary_has_had_a_newer_one(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
@@ -45,11 +56,23 @@ class TestCanaryBegin(ConsulActionTestCase):
 
     def test_refuses_a_release_nobody_published(self):
         published(self.shop)
-        self.assert_fails(r"shop has no release 9.9 \(nearest: 1.0-1.aaaaaaa\)", app="shop",
-                          version="9.9", by=None, wait_for_lock_s=0, by_hand=False)
+        self.assert_fails(
+            r"shop has no release 9.9 \(nearest: 1.0-1.aaaaaaa\)",
+            app="shop",
+            version="9.9",
+            by=None,
+            wait_for_lock_s=0,
+            by_hand=False,
+        )
 
     def by_hand(self, version):
-        return dict(app="shop", version=version, by="olga", wait_for_lock_s=60, by_hand=True)
+        return {
+            "app": "shop",
+            "version": version,
+            "by": "olga",
+            "wait_for_lock_s": 60,
+            "by_hand": True,
+        }
 
     def test_by_hand_takes_the_newest_release(self):
         published(self.shop, 1)

@@ -1,6 +1,8 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
-from consul_server import register
 from consul_query import ConsulQuery
+from consul_server import register
 
 
 class TestConsulQuery(ConsulActionTestCase):
@@ -15,15 +17,20 @@ class TestConsulQuery(ConsulActionTestCase):
 
     def test_says_which_tags_there_are_when_none_fits(self):
         register(self.url, "web-1", "10.0.0.2", "web", ["old"])
-        self.assert_fails("carries the tag new; the tags that exist are old", service="web",
-                          tag="new")
+        self.assert_fails(
+            "carries the tag new; the tags that exist are old", service="web", tag="new"
+        )
 
     def test_says_so_when_consul_is_unreachable(self):
         self.config["consul"]["url"] = "http://127.0.0.1:1"
-        self.assert_fails("Consul at http://127.0.0.1:1 did not answer after 3 attempts",
-                          service=None, tag=None)
+        self.assert_fails(
+            "Consul at http://127.0.0.1:1 did not answer after 3 attempts", service=None, tag=None
+        )
 
     def test_refuses_a_configuration_it_does_not_know_by_name(self):
         self.config["consull"] = {}
-        self.assert_fails("consull in the pack's configuration: there is no such key; nearest: "
-                          "consul", service=None, tag=None)
+        self.assert_fails(
+            "consull in the pack's configuration: there is no such key; nearest: consul",
+            service=None,
+            tag=None,
+        )

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from deploy_abort import DeployAbort
 from releases import published, settled
@@ -12,11 +14,14 @@ class TestDeployAbort(ConsulActionTestCase):
         self.shop.begin_rollout("canary", target, [["n"]], "alice", "deploy")
         succeeded, result = self.act(**self.abort)
         self.assertTrue(succeeded, result)
-        self.assertEqual((result["stage"], result["version"], result["reverted"]),
-                         ("canary", target.version, False))
+        self.assertEqual(
+            (result["stage"], result["version"], result["reverted"]),
+            ("canary", target.version, False),
+        )
         self.assertIn("stops after the current batch", result["text"])
-        self.assertEqual(self.shop.events()[-1]["message"],
-                         "shop: olga aborts " + target.version + " on canary")
+        self.assertEqual(
+            self.shop.events()[-1]["message"], "shop: olga aborts " + target.version + " on canary"
+        )
 
     def test_reverts_what_a_process_that_is_gone_has_left(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
@@ -26,8 +31,11 @@ class TestDeployAbort(ConsulActionTestCase):
         self.store.close_session(rollout.state["session"])
         succeeded, result = self.act(**self.abort)
         self.assertTrue(succeeded, result)
-        self.assertIn("was left behind by a process that is gone; it is aborted, and canary is "
-                      "back on " + old.version, result["text"])
+        self.assertIn(
+            "was left behind by a process that is gone; it is aborted, and canary is "
+            "back on " + old.version,
+            result["text"],
+        )
         self.assertEqual(self.shop.stage("canary").state["reason"], "olga asked for it")
         self.assertEqual(self.store.get_below("shop/stages/canary/assigned"), {})
         self.assertFalse(self.shop.is_locked())
@@ -39,6 +47,7 @@ class TestDeployAbort(ConsulActionTestCase):
     def test_who_is_not_on_the_list_may_not(self):
         self.shop.begin_rollout("canary", published(self.shop), [["n"]], "alice", "deploy")
         self.config["permissions"] = {"chat_users": ["alice"]}
-        self.assert_fails("sorry, olga may not abort: those who may in chat are alice",
-                          **self.abort)
+        self.assert_fails(
+            "sorry, olga may not abort: those who may in chat are alice", **self.abort
+        )
         self.assertEqual(self.shop.events()[-1]["type"], "rollout_started")

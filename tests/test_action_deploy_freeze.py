@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from deploy_freeze import DeployFreeze
 from releases import published
@@ -20,8 +22,7 @@ class TestDeployFreeze(ConsulActionTestCase):
         self.assertIsNone(result["until"])
         self.assertIn("shop is frozen by olga: the sale is on.", result["text"])
         self.assertIn("!deploy unfreeze shop", result["text"])
-        self.assertEqual(self.shop.events()[-1]["message"],
-                         "shop: frozen by olga: the sale is on")
+        self.assertEqual(self.shop.events()[-1]["message"], "shop: frozen by olga: the sale is on")
 
     def test_a_template_in_the_reason_is_none_any_more(self):
         self.act(**self.freeze("{{ config_context.consul.token }}\n<% x %>"))
@@ -33,11 +34,13 @@ class TestDeployFreeze(ConsulActionTestCase):
         self.assertRegex(result["until"], r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
     def test_an_unknown_application_is_answered_with_the_nearest(self):
-        self.assert_fails("no application shpo is known .nearest: shop",
-                          **dict(self.freeze(), app="shpo"))
+        self.assert_fails(
+            "no application shpo is known .nearest: shop", **dict(self.freeze(), app="shpo")
+        )
 
     def test_who_is_not_on_the_list_may_not(self):
         self.config["permissions"] = {"chat_users": ["alice"]}
-        self.assert_fails("sorry, olga may not freeze: those who may in chat are alice",
-                          **self.freeze())
+        self.assert_fails(
+            "sorry, olga may not freeze: those who may in chat are alice", **self.freeze()
+        )
         self.assertIsNone(self.shop.frozen())

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from deploy_history import DeployHistory
 from releases import published, settled
@@ -11,7 +13,11 @@ class TestDeployHistory(ConsulActionTestCase):
         settled(self.shop, "canary", target)
         _, result = self.act(app="shop", limit=3)
         messages = [line.split("  ", 1)[1] for line in result["text"].splitlines()]
-        self.assertEqual(messages, [
-            "shop: canary runs " + target.version,
-            "shop: canary batch 1 of 1: node-1",
-            "shop: deploying " + target.version + " on canary, alice"])
+        self.assertEqual(
+            messages,
+            [
+                "shop: canary runs " + target.version,
+                "shop: canary batch 1 of 1: node-1",
+                "shop: deploying " + target.version + " on canary, alice",
+            ],
+        )

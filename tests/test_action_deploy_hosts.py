@@ -1,6 +1,8 @@
-from action_test_case import ConsulActionTestCase
+from __future__ import annotations
+
 import json
 
+from action_test_case import ConsulActionTestCase
 from consul_server import register, take_down
 from deploy_hosts import DeployHosts
 from releases import published
@@ -13,12 +15,21 @@ class TestDeployHosts(ConsulActionTestCase):
         super().setUp()
         self.target = published(self.shop)
         register(self.url, "web-1", "10.0.1.1", "shop", ["shop::app"], agent=True)
-        register(self.url, "web-0", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"],
-                 agent=True)
+        register(
+            self.url, "web-0", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"], agent=True
+        )
 
     def report(self, node, **values):
-        report = dict({"version": self.target.version, "sha256": self.target.sha256,
-                       "status": "ok", "reason": "", "at": "2026-01-01T00:00:00Z"}, **values)
+        report = dict(
+            {
+                "version": self.target.version,
+                "sha256": self.target.sha256,
+                "status": "ok",
+                "reason": "",
+                "at": "2026-01-01T00:00:00Z",
+            },
+            **values,
+        )
         self.store.commit([self.store.overwrite("shop/hosts/" + node, json.dumps(report))])
 
     def lines(self):
@@ -28,8 +39,9 @@ class TestDeployHosts(ConsulActionTestCase):
 
     def test_tells_of_each_host_those_of_the_canary_first(self):
         self.report("web-0")
-        self.assertRegex(self.lines()[0], r"^web-0 \(canary\): " + self.target.version
-                         + r", ok, \d+ d$")
+        self.assertRegex(
+            self.lines()[0], r"^web-0 \(canary\): " + self.target.version + r", ok, \d+ d$"
+        )
         self.assertEqual(self.lines()[1], "web-1 (production): nothing, has not reported yet")
 
     def test_says_why_a_host_failed(self):
@@ -38,8 +50,15 @@ class TestDeployHosts(ConsulActionTestCase):
 
     def test_says_what_consul_finds_wrong_with_a_host(self):
         self.report("web-0")
-        register(self.url, "web-0", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"],
-                 passing=False, agent=True)
+        register(
+            self.url,
+            "web-0",
+            "10.0.0.1",
+            "shop",
+            ["shop::app", "shop::app_canary"],
+            passing=False,
+            agent=True,
+        )
         self.assertIn("fails shop answers", self.lines()[0])
         take_down(self.url, "web-1")
         self.assertIn("its Consul agent is down", self.lines()[1])

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from deploy_status import DeployStatus
 from releases import failed, published, settled
@@ -17,16 +19,25 @@ class TestDeployStatus(ConsulActionTestCase):
     def test_of_a_canary_that_waits(self):
         target = published(self.shop)
         settled(self.shop, "canary", target)
-        self.assertRegex(self.text(), "(?s)shop\n  canary +" + target.version + r" live \(alice, "
-                         r"\d s, 1 host\)\n  production  nothing yet\n"
-                         "  next: !deploy promote shop")
+        self.assertRegex(
+            self.text(),
+            "(?s)shop\n  canary +" + target.version + r" live \(alice, "
+            r"\d s, 1 host\)\n  production  nothing yet\n"
+            "  next: !deploy promote shop",
+        )
 
     def test_of_a_failed_canary_says_why(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
         settled(self.shop, "canary", old)
         failed(self.shop, "canary", new)
-        self.assertRegex(self.text("shop"), r"canary +" + old.version + "; " + new.version
-                         + r" failed \(alice, \d s\): node-1: is broken")
+        self.assertRegex(
+            self.text("shop"),
+            r"canary +"
+            + old.version
+            + "; "
+            + new.version
+            + r" failed \(alice, \d s\): node-1: is broken",
+        )
 
     def test_of_a_rollout_under_way(self):
         target = published(self.shop)
@@ -41,7 +52,8 @@ class TestDeployStatus(ConsulActionTestCase):
 
     def test_of_an_aborted_canary_says_by_whom(self):
         rollout = self.shop.begin_rollout(
-            "canary", published(self.shop), [["n"]], "alice", "deploy")
+            "canary", published(self.shop), [["n"]], "alice", "deploy"
+        )
         self.shop.ask_to_abort(rollout, "olga")
         self.shop.fail_rollout(rollout)
         self.assertRegex(self.text(), r"was aborted \(alice, \d+ s\): olga asked for it")

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from deploy_unfreeze import DeployUnfreeze
 from releases import published
@@ -14,8 +16,10 @@ class TestDeployUnfreeze(ConsulActionTestCase):
     def test_ends_a_freeze(self):
         self.shop.freeze("alice", "the sale is on")
         _, result = self.act(**self.unfreeze)
-        self.assertEqual((result["ended"], result["text"]),
-                         (True, "shop may be promoted again: !deploy promote shop"))
+        self.assertEqual(
+            (result["ended"], result["text"]),
+            (True, "shop may be promoted again: !deploy promote shop"),
+        )
         self.assertIsNone(self.shop.frozen())
         self.assertEqual(self.shop.events()[-1]["type"], "unfrozen")
 
@@ -26,6 +30,8 @@ class TestDeployUnfreeze(ConsulActionTestCase):
     def test_who_is_not_on_the_list_may_not(self):
         self.shop.freeze("alice")
         self.config["permissions"] = {"stackstorm_users": ["alice"]}
-        self.assert_fails("sorry, olga may not unfreeze: those who may as StackStorm users are "
-                          "alice", **self.unfreeze)
+        self.assert_fails(
+            "sorry, olga may not unfreeze: those who may as StackStorm users are alice",
+            **self.unfreeze,
+        )
         self.assertEqual(self.shop.frozen()["by"], "alice")

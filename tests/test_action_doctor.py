@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from doctor import Doctor
 
@@ -9,8 +11,7 @@ class TestDoctor(ConsulActionTestCase):
         self.config["ci"] = {"tool": "build_host"}
         succeeded, result = self.act()
         self.assertFalse(succeeded)
-        self.assertEqual(result["to_do"],
-                         sum(each["fine"] is False for each in result["findings"]))
+        self.assertEqual(result["to_do"], sum(each["fine"] is False for each in result["findings"]))
         self.assertIn("fine   Consul at " + self.url, result["text"])
         self.assertIn("TO DO  webhooks: github.webhook_secret is not set", result["text"])
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from consul_server import register
 from promotion_begin import PromotionBegin
@@ -11,16 +13,19 @@ class TestPromotionBegin(ConsulActionTestCase):
         super().setUp()
         self.who = {"by": "olga", "chat_user": "olga", "stackstorm_user": "bot"}
         for number in (1, 2):
-            register(self.url, "production-%d" % number, "10.0.1.%d" % number, "shop",
-                     ["shop::app"])
+            register(
+                self.url, "production-%d" % number, "10.0.1.%d" % number, "shop", ["shop::app"]
+            )
 
     def test_takes_the_only_canary_that_waits(self):
         target = published(self.shop)
         settled(self.shop, "canary", target)
         succeeded, result = self.act(app=None, stage=None, **self.who)
         self.assertTrue(succeeded, result)
-        self.assertEqual((result["app"], result["stage"], result["version"]),
-                         ("shop", "production", target.version))
+        self.assertEqual(
+            (result["app"], result["stage"], result["version"]),
+            ("shop", "production", target.version),
+        )
         self.assertEqual(result["hosts"], ["production-1", "production-2"])
         self.assertEqual(self.shop.stage("production").state["target"], target.as_dict())
 
@@ -30,38 +35,56 @@ class TestPromotionBegin(ConsulActionTestCase):
     def test_refuses_a_failed_canary(self):
         settled(self.shop, "canary", published(self.shop, 1))
         failed(self.shop, "canary", published(self.shop, 2))
-        self.assert_fails("the canary of shop failed with .*node-1: is broken", app="shop",
-                          stage=None, **self.who)
+        self.assert_fails(
+            "the canary of shop failed with .*node-1: is broken", app="shop", stage=None, **self.who
+        )
 
     def test_answers_an_unknown_application_with_the_nearest(self):
         published(self.shop)
-        self.assert_fails(r"no application shpo is known \(nearest: shop\)", app="shpo",
-                          stage=None, **self.who)
+        self.assert_fails(
+            r"no application shpo is known \(nearest: shop\)", app="shpo", stage=None, **self.who
+        )
 
     def test_refuses_to_promote_to_the_first_stage(self):
         settled(self.shop, "canary", published(self.shop))
-        self.assert_fails("nothing is promoted to canary of shop: its stages are canary, prod",
-                          app="shop", stage="canary", **self.who)
+        self.assert_fails(
+            "nothing is promoted to canary of shop: its stages are canary, prod",
+            app="shop",
+            stage="canary",
+            **self.who,
+        )
 
     def test_a_frozen_application_is_not_promoted(self):
         settled(self.shop, "canary", published(self.shop))
         self.shop.freeze("alice", "the sale is on")
-        self.assert_fails("shop is frozen by alice: the sale is on; to end that: "
-                          "!deploy unfreeze shop", app=None, stage=None, **self.who)
+        self.assert_fails(
+            "shop is frozen by alice: the sale is on; to end that: !deploy unfreeze shop",
+            app=None,
+            stage=None,
+            **self.who,
+        )
         self.assertEqual(self.shop.stage("production").status, "empty")
 
     def test_who_is_not_on_the_list_of_chat_users_hears_who_is(self):
         settled(self.shop, "canary", published(self.shop))
         self.config["permissions"] = {"chat_users": ["alice", "bob"]}
-        self.assert_fails("sorry, olga may not promote: those who may in chat are alice, bob",
-                          app="shop", stage=None, **self.who)
+        self.assert_fails(
+            "sorry, olga may not promote: those who may in chat are alice, bob",
+            app="shop",
+            stage=None,
+            **self.who,
+        )
         self.assertEqual(self.shop.stage("production").status, "empty")
 
     def test_the_bot_has_to_be_on_the_list_of_stackstorm_users_too(self):
         settled(self.shop, "canary", published(self.shop))
         self.config["permissions"] = {"chat_users": ["olga"], "stackstorm_users": ["st2admin"]}
-        self.assert_fails("sorry, bot may not promote: those who may as StackStorm users are "
-                          "st2admin", app="shop", stage=None, **self.who)
+        self.assert_fails(
+            "sorry, bot may not promote: those who may as StackStorm users are st2admin",
+            app="shop",
+            stage=None,
+            **self.who,
+        )
 
     def test_who_is_on_the_lists_may(self):
         settled(self.shop, "canary", published(self.shop))
@@ -72,6 +95,7 @@ class TestPromotionBegin(ConsulActionTestCase):
     def test_a_list_of_chat_users_is_not_for_who_does_not_come_by_chat(self):
         settled(self.shop, "canary", published(self.shop))
         self.config["permissions"] = {"chat_users": ["alice"]}
-        succeeded, result = self.act(app="shop", stage=None, by="st2admin", chat_user="",
-                                     stackstorm_user="st2admin")
+        succeeded, result = self.act(
+            app="shop", stage=None, by="st2admin", chat_user="", stackstorm_user="st2admin"
+        )
         self.assertTrue(succeeded, result)

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from consul_server import register
 from releases import published, settled
@@ -12,15 +14,22 @@ class TestRollbackBegin(ConsulActionTestCase):
         register(self.url, "canary-1", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"])
         for target in (old, new):
             settled(self.shop, "canary", target)
-        succeeded, result = self.act(app="shop", stage="canary", by="olga", chat_user="",
-                                     stackstorm_user="olga")
+        succeeded, result = self.act(
+            app="shop", stage="canary", by="olga", chat_user="", stackstorm_user="olga"
+        )
         self.assertTrue(succeeded, result)
         self.assertEqual(result["version"], old.version)
 
     def test_refuses_when_there_is_nothing_to_go_back_to(self):
         settled(self.shop, "production", published(self.shop))
-        self.assert_fails("production of shop has no earlier version", app="shop", stage=None,
-                          by="olga", chat_user="", stackstorm_user="olga")
+        self.assert_fails(
+            "production of shop has no earlier version",
+            app="shop",
+            stage=None,
+            by="olga",
+            chat_user="",
+            stackstorm_user="olga",
+        )
 
     def test_a_frozen_application_is_rolled_back_all_the_same(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
@@ -28,12 +37,18 @@ class TestRollbackBegin(ConsulActionTestCase):
         for target in (old, new):
             settled(self.shop, "production", target)
         self.shop.freeze("alice")
-        succeeded, result = self.act(app="shop", stage=None, by="olga", chat_user="olga",
-                                     stackstorm_user="bot")
+        succeeded, result = self.act(
+            app="shop", stage=None, by="olga", chat_user="olga", stackstorm_user="bot"
+        )
         self.assertTrue(succeeded, result)
 
     def test_who_is_not_on_the_list_may_not(self):
         self.config["permissions"] = {"chat_users": ["alice"]}
-        self.assert_fails("sorry, olga may not roll back: those who may in chat are alice",
-                          app="shop", stage=None, by="olga", chat_user="olga",
-                          stackstorm_user="bot")
+        self.assert_fails(
+            "sorry, olga may not roll back: those who may in chat are alice",
+            app="shop",
+            stage=None,
+            by="olga",
+            chat_user="olga",
+            stackstorm_user="bot",
+        )

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from action_test_case import ConsulActionTestCase
 from releases import published
 from rollout_revert import RolloutRevert
@@ -10,14 +12,22 @@ class TestRolloutRevert(ConsulActionTestCase):
         target = published(self.shop)
         rollout = self.shop.begin_rollout("canary", target, [["canary-1"]], "alice", "deploy")
         succeeded, result = self.act(
-            app="shop", stage="canary", deployment=rollout.state["deployment"])
+            app="shop", stage="canary", deployment=rollout.state["deployment"]
+        )
         self.assertTrue(succeeded, result)
-        self.assertEqual(result["error"], target.version + " failed on canary: the rollout was "
-                         "stopped; canary of shop had no version to go back to")
+        self.assertEqual(
+            result["error"],
+            target.version + " failed on canary: the rollout was "
+            "stopped; canary of shop had no version to go back to",
+        )
         self.assertEqual(self.shop.stage("canary").status, "failed")
         self.assertIsNone(self.store.lock_holder("shop/lock"))
 
     def test_refuses_a_rollout_that_is_over(self):
         published(self.shop)
-        self.assert_fails("the rollout canary-x of shop is over", app="shop", stage="canary",
-                          deployment="canary-x")
+        self.assert_fails(
+            "the rollout canary-x of shop is over",
+            app="shop",
+            stage="canary",
+            deployment="canary-x",
+        )

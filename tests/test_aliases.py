@@ -1,4 +1,7 @@
 """What people type in chat, and what becomes of it."""
+
+from __future__ import annotations
+
 import glob
 import os
 import re
@@ -26,8 +29,9 @@ class AliasTestCase(BaseActionAliasTestCase):
     def means(self, command, **parameters):
         """The command is taken by one format of all aliases, by one of this; with these values."""
         self.assertCommandMatchesExactlyOneFormatString(formats_of_all_aliases(), command)
-        taken = [each for each in self.action_alias_db.get_format_strings()
-                 if self.takes(each, command)]
+        taken = [
+            each for each in self.action_alias_db.get_format_strings() if self.takes(each, command)
+        ]
         self.assertEqual(len(taken), 1, command)
         expected = dict.fromkeys(re.findall(r"\(\?P<(\w+)>", taken[0]))
         expected.update(parameters)
@@ -70,8 +74,12 @@ class TestPromote(AliasTestCase):
         self.pins("by")
 
     def test_a_template_is_no_application(self):
-        self.assertFalse(any(self.takes(each, "deploy promote {{config_context.consul.token}}")
-                             for each in self.action_alias_db.get_format_strings()))
+        self.assertFalse(
+            any(
+                self.takes(each, "deploy promote {{config_context.consul.token}}")
+                for each in self.action_alias_db.get_format_strings()
+            )
+        )
 
 
 class TestRollback(AliasTestCase):
@@ -141,18 +149,28 @@ class TestFreeze(AliasTestCase):
         self.means("deploy freeze shop", app="shop")
 
     def test_with_a_reason_in_peoples_own_words(self):
-        self.means("deploy freeze shop because the sale is on, sorry!", app="shop",
-                   reason="the sale is on, sorry!")
+        self.means(
+            "deploy freeze shop because the sale is on, sorry!",
+            app="shop",
+            reason="the sale is on, sorry!",
+        )
 
     def test_for_some_time(self):
         self.means("deploy freeze shop for 2h", app="shop", duration="2h")
-        self.means("deploy freeze shop for 90 minutes because of the sale", app="shop",
-                   duration="90 minutes", reason="the sale")
+        self.means(
+            "deploy freeze shop for 90 minutes because of the sale",
+            app="shop",
+            duration="90 minutes",
+            reason="the sale",
+        )
 
     def test_a_reason_with_a_template_is_not_taken(self):
-        self.assertFalse(any(
-            self.takes(each, "deploy freeze shop because {{config_context.consul.token}}")
-            for each in self.action_alias_db.get_format_strings()))
+        self.assertFalse(
+            any(
+                self.takes(each, "deploy freeze shop because {{config_context.consul.token}}")
+                for each in self.action_alias_db.get_format_strings()
+            )
+        )
 
     def test_nobody_freezes_in_the_name_of_another(self):
         self.pins("by")

@@ -1,4 +1,7 @@
 """CI on a build host, over a real sshd with real git repositories."""
+
+from __future__ import annotations
+
 import os
 
 import pytest
@@ -42,8 +45,11 @@ def build(sshd, tmp_path, monkeypatch):
     monkeypatch.setattr(Workspace, "create", create_and_remember)
 
     def run(timeout_s=30, without=(), **scripts):
-        files = {path: scripts.get(path.rpartition("/")[2].replace("-", "_"), NOTHING)
-                 for path in SCRIPTS if path not in without}
+        files = {
+            path: scripts.get(path.rpartition("/")[2].replace("-", "_"), NOTHING)
+            for path in SCRIPTS
+            if path not in without
+        }
         commit = repository.commit(files, executable=files)
         return BuildHost(sshd.ssh(), lambda: sshd.host, timeout_s).run(job(repository, commit))
 
@@ -53,18 +59,25 @@ def build(sshd, tmp_path, monkeypatch):
 
 
 def test_a_commit_whose_scripts_succeed_passes(build):
-    verdict = build(cibuild="#!/bin/sh\necho $CI $CICD_BRANCH ${#CICD_COMMIT} $(cat marker)\n",
-                    cisetup="#!/bin/sh\necho set up > marker\n")
+    verdict = build(
+        cibuild="#!/bin/sh\necho $CI $CICD_BRANCH ${#CICD_COMMIT} $(cat marker)\n",
+        cisetup="#!/bin/sh\necho set up > marker\n",
+    )
 
     assert (verdict.status, verdict.passed, verdict.failed_step, verdict.reason) == (
-        "passed", True, None, "")
+        "passed",
+        True,
+        None,
+        "",
+    )
     assert verdict.log == "true main 40 set up\n"
     assert list(verdict.seconds) == ["check out", "script/cisetup", "script/cibuild"]
 
 
 def test_a_setup_that_fails_ends_the_build_with_its_log(build):
-    verdict = build(cisetup="#!/bin/sh\necho no network >&2\nexit 3\n",
-                    cibuild="#!/bin/sh\necho must not run\n")
+    verdict = build(
+        cisetup="#!/bin/sh\necho no network >&2\nexit 3\n", cibuild="#!/bin/sh\necho must not run\n"
+    )
 
     assert (verdict.status, verdict.failed_step) == ("failed", "script/cisetup")
     assert verdict.reason == "script/cisetup exited with 3"

@@ -1,4 +1,7 @@
 """A build on Jenkins from its start to its verdict, with a real Consul and a double of Jenkins."""
+
+from __future__ import annotations
+
 import json
 from datetime import datetime, timedelta, timezone
 
@@ -69,17 +72,24 @@ def let_time_pass(shop, seconds):
 
 # --- from start to verdict ----------------------------------------------------------------------
 
+
 def test_a_build_that_has_begun_is_recorded_with_where_it_runs(jenkins, server, shop):
     assert begin(server, shop).status == "running"
 
     build = shop.build(COMMIT)
     assert build["status"] == "running"
-    assert build["ci"] == {"job": NAME, "queue_id": 1, "number": 1, "starts": 1,
-                           "url": f"{jenkins.url}/job/shop/1/"}
+    assert build["ci"] == {
+        "job": NAME,
+        "queue_id": 1,
+        "number": 1,
+        "starts": 1,
+        "url": f"{jenkins.url}/job/shop/1/",
+    }
 
 
 def test_a_build_that_passed_is_recorded_and_starts_the_packaging_by_its_event(
-        jenkins, server, shop):
+    jenkins, server, shop
+):
     begin(server, shop)
     jenkins.build(NAME).end("SUCCESS")
     assert finish(server, shop).passed
@@ -155,6 +165,7 @@ def test_two_that_hear_of_it_at_once_record_it_once(jenkins, server, shop, monke
 
 # --- what Jenkins loses -------------------------------------------------------------------------
 
+
 def test_a_build_that_a_crash_took_from_the_queue_is_started_again(jenkins, server, shop):
     jenkins.executors = False
     begin(server, shop)
@@ -180,8 +191,7 @@ def test_a_build_that_is_lost_again_and_again_has_failed(jenkins, server, shop):
     assert len(jenkins.posts()) == builds.STARTS
 
 
-def test_a_build_whose_start_was_not_recorded_is_found_and_not_started_twice(
-        jenkins, server, shop):
+def test_a_build_whose_start_was_not_recorded_is_found_and_not_started_twice(jenkins, server, shop):
     server.run(job(shop))
     assert "ci" not in shop.build(COMMIT)
 
@@ -204,8 +214,10 @@ def test_a_build_that_is_just_being_started_is_no_news(jenkins, server, shop):
 
 # --- a Jenkins that is away ---------------------------------------------------------------------
 
+
 def test_a_build_goes_on_running_while_jenkins_is_away_and_is_started_when_it_is_back(
-        jenkins, server, shop):
+    jenkins, server, shop
+):
     jenkins.starting = True
     verdict = begin(server, shop)
     assert verdict.status == "running"
@@ -226,7 +238,8 @@ def test_a_build_has_failed_when_jenkins_stays_away_until_its_time_is_up(jenkins
     finish(server, shop)
 
     assert shop.build(COMMIT)["reason"].startswith(
-        "no verdict within 1800 s: Jenkins at http://127.0.0.1")
+        "no verdict within 1800 s: Jenkins at http://127.0.0.1"
+    )
 
 
 def test_a_build_that_takes_too_long_is_aborted_and_has_failed(jenkins, server, shop):
@@ -251,12 +264,14 @@ def test_a_start_that_can_never_succeed_fails_the_build(jenkins, server, shop):
 
 # --- which builds run ---------------------------------------------------------------------------
 
+
 def test_running_builds_are_those_without_a_verdict(store, shop):
     notes = Application(store, "notes")
     notes.start_build(COMMIT, "acme/notes", "main", "alice")
     shop.finish_build(COMMIT, passed=True)
-    assert [(application.name, build["commit"]) for application, build in running_builds(store)] \
-        == [("notes", COMMIT)]
+    assert [
+        (application.name, build["commit"]) for application, build in running_builds(store)
+    ] == [("notes", COMMIT)]
 
 
 def test_a_build_that_is_started_again_runs_again(store, shop):

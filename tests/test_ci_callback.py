@@ -1,4 +1,7 @@
 """Jenkins' callbacks, through the receiver: what is taken, and what is not."""
+
+from __future__ import annotations
+
 import base64
 import http.client
 import json
@@ -12,11 +15,11 @@ import unittest
 from unittest import mock
 
 import yaml
+from receiver import Receiver
 from st2tests.base import BaseSensorTestCase
 
 from delivery.ci import callback_id, jenkins_job
 from delivery.ci.callback import HEADER
-from receiver import Receiver
 
 SECRET = "a secret: \"with\" 'quotes' \\ and $signs"
 COMMIT = "1" * 40
@@ -30,12 +33,27 @@ def of_curl(**changes):
 
 def of_plugin(**changes):
     """Returns what the Notification plugin sends (its JobState and BuildState, by Gson)."""
-    build = {"full_url": "https://ci.example.org/job/team/job/shop/12/", "number": 12,
-             "queue_id": 7, "timestamp": 1767225600000, "duration": 1500, "phase": "FINALIZED",
-             "status": "SUCCESS", "url": "job/team/job/shop/12/", "scm": {}, "log": "",
-             "parameters": {"COMMIT": COMMIT, "CALLBACK": CALLBACK}, "notes": "", "artifacts": {}}
-    return {"name": "shop", "display_name": "shop", "url": "job/team/job/shop/",
-            "build": dict(build, **changes)}
+    build = {
+        "full_url": "https://ci.example.org/job/team/job/shop/12/",
+        "number": 12,
+        "queue_id": 7,
+        "timestamp": 1767225600000,
+        "duration": 1500,
+        "phase": "FINALIZED",
+        "status": "SUCCESS",
+        "url": "job/team/job/shop/12/",
+        "scm": {},
+        "log": "",
+        "parameters": {"COMMIT": COMMIT, "CALLBACK": CALLBACK},
+        "notes": "",
+        "artifacts": {},
+    }
+    return {
+        "name": "shop",
+        "display_name": "shop",
+        "url": "job/team/job/shop/",
+        "build": dict(build, **changes),
+    }
 
 
 def basic(secret):
@@ -53,9 +71,13 @@ class CallbackTestCase(BaseSensorTestCase):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.sensor = self.get_sensor_instance(config={
-            "github": {"webhook_secret": "x"}, "ci": {"jenkins": jenkins},
-            "receiver": {"host": "127.0.0.1", "port": self.port}})
+        self.sensor = self.get_sensor_instance(
+            config={
+                "github": {"webhook_secret": "x"},
+                "ci": {"jenkins": jenkins},
+                "receiver": {"host": "127.0.0.1", "port": self.port},
+            }
+        )
         self.sensor.setup()
         threading.Thread(target=self.sensor.run, daemon=True).start()
         self.addCleanup(self.sensor.cleanup)
@@ -87,7 +109,8 @@ class TestACallback(CallbackTestCase):
         self.assertEqual(self.call_back(of_curl()), (202, "accepted: shop 1111111"))
         self.assertTriggerDispatched(
             trigger="cicd_canary.build_finished",
-            payload={"app": "shop", "commit": COMMIT, "number": 12})
+            payload={"app": "shop", "commit": COMMIT, "number": 12},
+        )
 
     def test_of_a_pipeline_may_leave_out_the_number(self):
         self.call_back({"callback": CALLBACK})
@@ -96,8 +119,7 @@ class TestACallback(CallbackTestCase):
     def test_of_the_notification_plugin_is_dispatched(self):
         for phase in ("COMPLETED", "FINALIZED"):
             self.assertEqual(self.call_back(of_plugin(phase=phase))[0], 202)
-        self.assertEqual(
-            self.dispatched(), [{"app": "shop", "commit": COMMIT, "number": 12}] * 2)
+        self.assertEqual(self.dispatched(), [{"app": "shop", "commit": COMMIT, "number": 12}] * 2)
 
     def test_fits_the_schema_of_its_trigger(self):
         """StackStorm drops a payload that does not, and says nothing."""
@@ -121,13 +143,20 @@ class TestACallback(CallbackTestCase):
             self.assert_refused(202, "not started from here", of_plugin(parameters=parameters))
 
     def test_that_names_nothing_of_ours_is_refused(self):
-        for callback in ("", "shop", f"shop-{COMMIT}", f"../x-{COMMIT}-20260101000000", 1, None,
-                         CALLBACK + "\n", "{{config_context.x}}"):
-            self.assert_refused(400, "not one that was given from here",
-                                of_curl(callback=callback))
+        for callback in (
+            "",
+            "shop",
+            f"shop-{COMMIT}",
+            f"../x-{COMMIT}-20260101000000",
+            1,
+            None,
+            CALLBACK + "\n",
+            "{{config_context.x}}",
+        ):
+            self.assert_refused(400, "not one that was given from here", of_curl(callback=callback))
 
     def test_with_a_malformed_number_is_refused(self):
-        for number in ("12", -1, 1.5, True, 10 ** 30):
+        for number in ("12", -1, 1.5, True, 10**30):
             self.assert_refused(400, "not the number of a build", of_curl(number=number))
 
     def test_that_is_not_an_object_is_refused(self):
@@ -155,15 +184,24 @@ class TestACallback(CallbackTestCase):
 class TestTheSecret(CallbackTestCase):
     def test_may_be_the_password_of_basic_authentication_as_the_plugin_sends_it(self):
         self.assertEqual(
-            self.call_back(of_plugin(), headers={"Authorization": basic(SECRET)})[0], 202)
+            self.call_back(of_plugin(), headers={"Authorization": basic(SECRET)})[0], 202
+        )
 
     def test_that_is_missing_or_wrong_is_refused(self):
-        for headers in ({}, {HEADER: ""}, {HEADER: "other"}, {HEADER: SECRET + "x"},
-                        {"Authorization": basic("other")}, {"Authorization": "Basic ###"},
-                        {"Authorization": "Basic"}, {"Authorization": "Bearer " + SECRET},
-                        {"Authorization": "Basic " + base64.b64encode(b"\xff").decode()}):
-            self.assert_refused(401, "the secret in X-CICD-Secret is missing or wrong", of_curl(),
-                                headers=headers)
+        for headers in (
+            {},
+            {HEADER: ""},
+            {HEADER: "other"},
+            {HEADER: SECRET + "x"},
+            {"Authorization": basic("other")},
+            {"Authorization": "Basic ###"},
+            {"Authorization": "Basic"},
+            {"Authorization": "Bearer " + SECRET},
+            {"Authorization": "Basic " + base64.b64encode(b"\xff").decode()},
+        ):
+            self.assert_refused(
+                401, "the secret in X-CICD-Secret is missing or wrong", of_curl(), headers=headers
+            )
 
     def test_is_asked_for_before_the_body_is_read_as_json(self):
         self.assert_refused(401, "secret", b"not json", headers={})
@@ -178,6 +216,7 @@ class TestTheSecret(CallbackTestCase):
         import hmac
 
         import delivery.ci.callback
+
         compared = []
 
         class Spy:
@@ -197,10 +236,24 @@ class TestTheJobsOwnCallback(CallbackTestCase):
     def curl(self, **environment):
         """Runs the shell of the job's last step, as Jenkins does."""
         return subprocess.run(
-            ["sh", "-xe", "-c", jenkins_job.CALL_BACK], capture_output=True, text=True, timeout=60,
-            env=dict(os.environ, **dict({
-                "CALLBACK": CALLBACK, "BUILD_NUMBER": "12", "SECRET": SECRET, "no_proxy": "*",
-                "CALLBACK_TO": f"http://127.0.0.1:{self.port}/jenkins"}, **environment)))
+            ["sh", "-xe", "-c", jenkins_job.CALL_BACK],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=dict(
+                os.environ,
+                **dict(
+                    {
+                        "CALLBACK": CALLBACK,
+                        "BUILD_NUMBER": "12",
+                        "SECRET": SECRET,
+                        "no_proxy": "*",
+                        "CALLBACK_TO": f"http://127.0.0.1:{self.port}/jenkins",
+                    },
+                    **environment,
+                ),
+            ),
+        )
 
     def test_is_taken(self):
         done = self.curl()

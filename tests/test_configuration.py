@@ -1,4 +1,7 @@
 """The pack's configuration is refused by the name of what is wrong in it."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
@@ -10,24 +13,43 @@ from delivery.errors import DeliveryError
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("values, words", [
-    ({"consull": {}}, "consull in the pack's configuration: there is no such key; nearest: consul"),
-    ({"consul": {"urll": "x"}}, "consul.urll in .* no such key; nearest: consul.url"),
-    ({"url": "http://x"}, "url in .* no such key; nearest: consul.url"),
-    ({"ssh": {"gpg_key": "x"}}, "ssh.gpg_key in .* no such key; nearest: repository.gpg_key"),
-    ({"{{ config_context.x }}": {}}, r"^\? config_context.x \? in .* no such key"),
-    ({"consul": "http://x"}, "consul in .* expected keys with values, got 'http://x'"),
-    ({"ssh": {"connect_timeout_s": "10"}}, "ssh.connect_timeout_s in .* a whole number, got '10'"),
-    ({"ssh": {"connect_timeout_s": True}}, "ssh.connect_timeout_s in .* a whole number, got True"),
-    ({"ssh": {"connect_timeout_s": 0}}, "ssh.connect_timeout_s in .* expected 1 or more, got 0"),
-    ({"receiver": {"port": 70000}}, "receiver.port in .* expected from 1 to 65535, got 70000"),
-    ({"repository": {"tool": "apt"}}, "repository.tool in .* expected one of .*, got 'apt'"),
-    ({"consul": {"kv_prefix": "/a b"}}, r"consul.kv_prefix in .* expected .*, got '/a b'"),
-    ({"applications": {"acme/shop": {"branch": []}}},
-     "applications.acme/shop.branch in .* no such key; nearest: .*branches"),
-    ({"applications": {"acme/shop": {"branches": ["main", 2]}}},
-     r"applications.acme/shop.branches\[1\] in .* expected text, got 2"),
-])
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"consull": {}},
+            "consull in the pack's configuration: there is no such key; nearest: consul",
+        ),
+        ({"consul": {"urll": "x"}}, "consul.urll in .* no such key; nearest: consul.url"),
+        ({"url": "http://x"}, "url in .* no such key; nearest: consul.url"),
+        ({"ssh": {"gpg_key": "x"}}, "ssh.gpg_key in .* no such key; nearest: repository.gpg_key"),
+        ({"{{ config_context.x }}": {}}, r"^\? config_context.x \? in .* no such key"),
+        ({"consul": "http://x"}, "consul in .* expected keys with values, got 'http://x'"),
+        (
+            {"ssh": {"connect_timeout_s": "10"}},
+            "ssh.connect_timeout_s in .* a whole number, got '10'",
+        ),
+        (
+            {"ssh": {"connect_timeout_s": True}},
+            "ssh.connect_timeout_s in .* a whole number, got True",
+        ),
+        (
+            {"ssh": {"connect_timeout_s": 0}},
+            "ssh.connect_timeout_s in .* expected 1 or more, got 0",
+        ),
+        ({"receiver": {"port": 70000}}, "receiver.port in .* expected from 1 to 65535, got 70000"),
+        ({"repository": {"tool": "apt"}}, "repository.tool in .* expected one of .*, got 'apt'"),
+        ({"consul": {"kv_prefix": "/a b"}}, r"consul.kv_prefix in .* expected .*, got '/a b'"),
+        (
+            {"applications": {"acme/shop": {"branch": []}}},
+            "applications.acme/shop.branch in .* no such key; nearest: .*branches",
+        ),
+        (
+            {"applications": {"acme/shop": {"branches": ["main", 2]}}},
+            r"applications.acme/shop.branches\[1\] in .* expected text, got 2",
+        ),
+    ],
+)
 def test_what_is_wrong_is_named(values, words):
     with pytest.raises(DeliveryError, match=words):
         Configuration(values)

@@ -1,4 +1,7 @@
 """Finding hosts, against a real Consul."""
+
+from __future__ import annotations
+
 import uuid
 
 import pytest
@@ -19,11 +22,21 @@ def discovery(store):
 def app(consul_url):
     """An application with a canary host and two production hosts; a name for each test."""
     name = "app-" + uuid.uuid4().hex[:8]
-    register(consul_url, f"{name}-c1", "10.0.0.1", name,
-             [f"{name}::app", f"{name}::app_canary", "canary"])
+    register(
+        consul_url,
+        f"{name}-c1",
+        "10.0.0.1",
+        name,
+        [f"{name}::app", f"{name}::app_canary", "canary"],
+    )
     for number in (1, 2):
-        register(consul_url, f"{name}-p{number}", f"10.0.1.{number}", name,
-                 [f"{name}::app", "production"])
+        register(
+            consul_url,
+            f"{name}-p{number}",
+            f"10.0.1.{number}",
+            name,
+            [f"{name}::app", "production"],
+        )
     return name
 
 
@@ -39,7 +52,9 @@ def test_canary_hosts_are_those_with_the_canary_tag(discovery, app):
 
 def test_production_hosts_are_those_without_another_stages_tag(discovery, app):
     assert nodes(discovery.stage_hosts(app, "app", "production", STAGES).up) == [
-        f"{app}-p1", f"{app}-p2"]
+        f"{app}-p1",
+        f"{app}-p2",
+    ]
 
 
 def test_a_host_that_is_down_is_set_apart(discovery, app, consul_url):
@@ -55,8 +70,11 @@ def test_a_stage_whose_hosts_are_all_down_is_an_error(discovery, app, consul_url
 
 
 def test_no_host_with_the_tag_names_the_tag_and_those_that_exist(discovery, app):
-    with pytest.raises(NoHosts, match=f"carries the tag {app}::web_canary; the tags that exist "
-                                      f"are {app}::app, {app}::app_canary, canary, production"):
+    with pytest.raises(
+        NoHosts,
+        match=f"carries the tag {app}::web_canary; the tags that exist "
+        f"are {app}::app, {app}::app_canary, canary, production",
+    ):
         discovery.stage_hosts(app, "web", "canary", STAGES)
 
 

@@ -1,4 +1,7 @@
 """The doctor, against a real Consul; hosts are this machine, without SSH."""
+
+from __future__ import annotations
+
 import shutil
 import uuid
 
@@ -13,8 +16,22 @@ from delivery.doctor import as_text, examine
 from delivery.release import Application
 from delivery.remote import Ssh
 
-BASICS = ("sh", "timeout", "sed", "tail", "env", "curl", "flock", "jq", "git", "gpg", "grep",
-          "gpgv", "dpkg-deb", "apt-get")
+BASICS = (
+    "sh",
+    "timeout",
+    "sed",
+    "tail",
+    "env",
+    "curl",
+    "flock",
+    "jq",
+    "git",
+    "gpg",
+    "grep",
+    "gpgv",
+    "dpkg-deb",
+    "apt-get",
+)
 
 
 class Patient:
@@ -22,16 +39,18 @@ class Patient:
 
     def __init__(self, url, directory, monkeypatch):
         self.url = url
-        self.values = {"consul": {"url": url, "kv_prefix": "test-" + uuid.uuid4().hex},
-                       "ci": {"tool": "build_host"},
-                       "packaging": {"tool": "nfpm"}, "repository": {"tool": "aptly"},
-                       "github": {"webhook_secret": "s3cret"}}
+        self.values = {
+            "consul": {"url": url, "kv_prefix": "test-" + uuid.uuid4().hex},
+            "ci": {"tool": "build_host"},
+            "packaging": {"tool": "nfpm"},
+            "repository": {"tool": "aptly"},
+            "github": {"webhook_secret": "s3cret"},
+        }
         self.programs = directory / "bin"
         self.programs.mkdir()
         for name in BASICS:
             self.has(name)
-        monkeypatch.setattr(
-            Configuration, "ssh", lambda _: LocalShell(PATH=str(self.programs)))
+        monkeypatch.setattr(Configuration, "ssh", lambda _: LocalShell(PATH=str(self.programs)))
 
     @property
     def store(self):
@@ -52,8 +71,9 @@ class Patient:
 
     def finding(self, about):
         """Returns whether it is fine, and what is said."""
-        found = [each for each in examine(Configuration(self.values))
-                 if each.about.startswith(about)]
+        found = [
+            each for each in examine(Configuration(self.values)) if each.about.startswith(about)
+        ]
         assert len(found) == 1, found
         return found[0].fine, found[0].says
 
@@ -86,7 +106,9 @@ def web_host(patient):
 
 def test_consul_is_written_to_and_nothing_is_left_there(patient):
     assert patient.finding("Consul") == (
-        True, f"has a leader, and keys below {patient.store.prefix}/ and sessions can be written")
+        True,
+        f"has a leader, and keys below {patient.store.prefix}/ and sessions can be written",
+    )
     assert patient.store.keys() == []
 
 
@@ -99,7 +121,9 @@ def test_without_consul_nothing_is_said_of_hosts(patient):
 
 def test_no_hosts_at_all_are_something_to_do(patient):
     assert patient.finding("build hosts") == (
-        False, "Consul knows no service build; nearest: consul")
+        False,
+        "Consul knows no service build; nearest: consul",
+    )
     assert "run cicd-host-setup on the hosts" in patient.finding("application hosts")[1]
 
 
@@ -113,8 +137,10 @@ def test_a_program_that_a_build_host_lacks_is_named_with_what_installs_it(patien
 def test_freight_needs_its_configuration(patient, build_host):
     patient.pretends_to_have("freight")
     patient.values["repository"] = {"tool": "freight", "freight_conf": "/nowhere/freight.conf"}
-    assert "Freight's configuration /nowhere/freight.conf is not here: write VARLIB" in \
-        patient.finding("builder")[1]
+    assert (
+        "Freight's configuration /nowhere/freight.conf is not here: write VARLIB"
+        in patient.finding("builder")[1]
+    )
 
 
 def test_a_build_host_without_the_signing_key_is_told_so(patient, build_host):
@@ -133,9 +159,12 @@ def test_what_an_application_host_lacks_is_named(patient, web_host):
     patient.lacks("jq")
     fine, says = patient.finding("web-1")
     assert not fine
-    for words in ("host of shop: ", "/usr/local/sbin/cicd-converge is missing",
-                  "jq is not installed: apt-get install jq",
-                  "/etc/cicd/shop.conf is missing: run cicd-host-setup --app shop"):
+    for words in (
+        "host of shop: ",
+        "/usr/local/sbin/cicd-converge is missing",
+        "jq is not installed: apt-get install jq",
+        "/etc/cicd/shop.conf is missing: run cicd-host-setup --app shop",
+    ):
         assert words in says
 
 
@@ -147,7 +176,8 @@ def test_a_host_that_does_not_let_us_in_is_named(patient, web_host, monkeypatch)
 def test_a_receiver_without_a_secret_is_something_to_do(patient):
     del patient.values["github"]["webhook_secret"]
     fine, says = patient.finding("webhooks")
-    assert not fine and says.startswith("github.webhook_secret is not set")
+    assert not fine
+    assert says.startswith("github.webhook_secret is not set")
 
 
 def test_tools_that_are_not_in_use_are_not_asked(patient):
@@ -158,13 +188,18 @@ def test_tools_that_are_not_in_use_are_not_asked(patient):
 def test_jenkins_is_asked_for_the_job_of_every_application(patient):
     published(Application(patient.store, "shop"))
     with running_jenkins() as (jenkins, url):
-        patient.values["ci"] = {"tool": "jenkins", "jenkins": {
-            "url": url, "user": USER, "api_token": API_TOKEN}}
+        patient.values["ci"] = {
+            "tool": "jenkins",
+            "jenkins": {"url": url, "user": USER, "api_token": API_TOKEN},
+        }
         fine, says = patient.finding("Jenkins")
-        assert not fine and "make it with cicd_canary.jenkins_job_ensure" in says
+        assert not fine
+        assert "make it with cicd_canary.jenkins_job_ensure" in says
         jenkins.add_job("shop")
         assert patient.finding("Jenkins") == (
-            True, "answers, 0 wait in its queue, every application has its job")
+            True,
+            "answers, 0 wait in its queue, every application has its job",
+        )
 
 
 def test_the_text_has_80_columns_and_what_is_to_do_last(patient, web_host):

@@ -1,4 +1,7 @@
 """What FPM is told, by its arguments; no FPM is needed for these."""
+
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -15,8 +18,12 @@ from .local_host import LocalShell
 from .repositories import Repository
 
 COMMIT = "0123abc" + "0" * 33
-METADATA = {"maintainer": "Ada <ada@example.org>", "description": "Sells things.",
-            "licence": None, "homepage": None}
+METADATA = {
+    "maintainer": "Ada <ada@example.org>",
+    "description": "Sells things.",
+    "licence": None,
+    "homepage": None,
+}
 
 # Stands in for FPM: writes down its arguments and makes a package of nothing but a name and a
 # version. It leaves out everything else that FPM does.
@@ -36,38 +43,81 @@ with open({record!r}, "w") as file:
 
 
 def recipe(settings="", commit=COMMIT, **metadata):
-    return Recipe("shop", "1.2.0-7.0123abc", commit, "main", 1700000000,
-                  {key: {"value": value, "from": "default", "also": {}}
-                   for key, value in {**METADATA, **metadata}.items()},
-                  load(settings, "shop").as_dict())
+    return Recipe(
+        "shop",
+        "1.2.0-7.0123abc",
+        commit,
+        "main",
+        1700000000,
+        {
+            key: {"value": value, "from": "default", "also": {}}
+            for key, value in {**METADATA, **metadata}.items()
+        },
+        load(settings, "shop").as_dict(),
+    )
 
 
 def test_everything_the_settings_say_is_an_argument():
-    told = arguments(recipe("""package:
+    told = arguments(
+        recipe(
+            """package:
         {depends: [python3 (>= 3.9), a1 | b1], conflicts: [old1], replaces: [old1 (<< 2)],
-         config_files: [shop.ini], architecture: amd64}""", licence="MIT",
-                            homepage="https://example.org"),
-                     ["postinst", "postrm", "preinst", "prerm"], "/w")
+         config_files: [shop.ini], architecture: amd64}""",
+            licence="MIT",
+            homepage="https://example.org",
+        ),
+        ["postinst", "postrm", "preinst", "prerm"],
+        "/w",
+    )
 
     assert told == [
-        "--input-type=dir", "--output-type=deb", "--log=error", "--workdir=/w/package/work",
-        "--chdir=/w/package/tree", "--package=/w/package/shop_1.2.0-7.0123abc_amd64.deb",
-        "--name=shop", "--version=1.2.0", "--iteration=7.0123abc", "--architecture=amd64",
-        "--maintainer=Ada <ada@example.org>", "--vendor=", "--category=misc",
-        "--deb-priority=optional", "--description=Sells things.", "--license=MIT",
-        "--url=https://example.org", "--depends=python3 (>= 3.9)", "--depends=a1 | b1",
-        "--conflicts=old1", "--replaces=old1 (<< 2)", "--config-files=/opt/shop/shop.ini",
-        "--after-install=/w/package/scripts/postinst", "--after-remove=/w/package/scripts/postrm",
-        "--before-install=/w/package/scripts/preinst", "--before-remove=/w/package/scripts/prerm",
-        "--deb-changelog=/w/package/changelog", "--source-date-epoch-default=1700000000",
-        "--deb-no-default-config-files", "--", "."]
+        "--input-type=dir",
+        "--output-type=deb",
+        "--log=error",
+        "--workdir=/w/package/work",
+        "--chdir=/w/package/tree",
+        "--package=/w/package/shop_1.2.0-7.0123abc_amd64.deb",
+        "--name=shop",
+        "--version=1.2.0",
+        "--iteration=7.0123abc",
+        "--architecture=amd64",
+        "--maintainer=Ada <ada@example.org>",
+        "--vendor=",
+        "--category=misc",
+        "--deb-priority=optional",
+        "--description=Sells things.",
+        "--license=MIT",
+        "--url=https://example.org",
+        "--depends=python3 (>= 3.9)",
+        "--depends=a1 | b1",
+        "--conflicts=old1",
+        "--replaces=old1 (<< 2)",
+        "--config-files=/opt/shop/shop.ini",
+        "--after-install=/w/package/scripts/postinst",
+        "--after-remove=/w/package/scripts/postrm",
+        "--before-install=/w/package/scripts/preinst",
+        "--before-remove=/w/package/scripts/prerm",
+        "--deb-changelog=/w/package/changelog",
+        "--source-date-epoch-default=1700000000",
+        "--deb-no-default-config-files",
+        "--",
+        ".",
+    ]
 
 
-@pytest.mark.parametrize("key, option", [
-    ("description", "description"), ("licence", "license"), ("maintainer", "maintainer"),
-    ("homepage", "url")])
-@pytest.mark.parametrize("text", [
-    "--template-scripts", "-e", "--", "a=b", "$(touch x) `id`; ${HOME} 'a' \"b\" \\ *", "ä\nb"])
+@pytest.mark.parametrize(
+    ("key", "option"),
+    [
+        ("description", "description"),
+        ("licence", "license"),
+        ("maintainer", "maintainer"),
+        ("homepage", "url"),
+    ],
+)
+@pytest.mark.parametrize(
+    "text",
+    ["--template-scripts", "-e", "--", "a=b", "$(touch x) `id`; ${HOME} 'a' \"b\" \\ *", "ä\nb"],
+)
 def test_a_text_is_one_argument_and_never_an_option(key, option, text):
     told = arguments(recipe(**{key: text}), [], "/w")
 

@@ -1,6 +1,8 @@
 """What the delivery says to GitHub and asks of it, against a double of GitHub's REST API."""
-import pytest
 
+from __future__ import annotations
+
+import pytest
 from github_double import INSTALLATION_TOKEN, READING_TOKEN, TOKEN, running_github
 
 from delivery import github
@@ -49,11 +51,13 @@ def shop(there, token=TOKEN, **settings):
 
 
 def deployment(state, key="canary-1", commit=COMMIT, environment="canary", log_url="", **more):
-    return Deployment(key, commit, environment, more.get("production", False), state,
-                      "shop 1.0", log_url)
+    return Deployment(
+        key, commit, environment, more.get("production", False), state, "shop 1.0", log_url
+    )
 
 
 # --- statuses ------------------------------------------------------------------------------------
+
 
 def test_a_status_has_its_context_text_and_link(there):
     assert shop(there).set_status(COMMIT, "cicd/ci", "pending", "build 1 is running", "http://x/1")
@@ -86,11 +90,13 @@ def test_a_commit_github_does_not_know_is_an_error_that_names_it(there):
 
 # --- deployments ---------------------------------------------------------------------------------
 
+
 def test_a_deployment_goes_through_its_states(there):
     for state in ("queued", "in_progress", "success"):
         assert shop(there).set_deployment(deployment(state))
     assert there.deployments("acme/shop") == [
-        (COMMIT, "canary", ["queued", "in_progress", "success"])]
+        (COMMIT, "canary", ["queued", "in_progress", "success"])
+    ]
 
 
 def test_a_state_it_has_already_writes_nothing(there):
@@ -115,11 +121,14 @@ def test_the_log_of_a_deployment_is_linked(there):
 def test_what_succeeded_before_becomes_inactive(there, production):
     environment = "production" if production else "canary"
     for number, commit in enumerate((OLD, COMMIT, NEW)):
-        shop(there).set_deployment(deployment("success", f"rollout-{number}", commit, environment,
-                                              production=production))
+        shop(there).set_deployment(
+            deployment("success", f"rollout-{number}", commit, environment, production=production)
+        )
     assert there.deployments("acme/shop") == [
         (OLD, environment, ["success", "inactive"]),
-        (COMMIT, environment, ["success", "inactive"]), (NEW, environment, ["success"])]
+        (COMMIT, environment, ["success", "inactive"]),
+        (NEW, environment, ["success"]),
+    ]
 
 
 def test_only_what_was_not_made_inactive_before_is_looked_at(there):
@@ -127,8 +136,9 @@ def test_only_what_was_not_made_inactive_before_is_looked_at(there):
         shop(there).set_deployment(deployment("success", f"rollout-{number}"))
     there.requests.clear()
     shop(there).set_deployment(deployment("success", "rollout-6"))
-    looked_at = [path for method, path in there.requests
-                 if method == "GET" and path.endswith("/statuses")]
+    looked_at = [
+        path for method, path in there.requests if method == "GET" and path.endswith("/statuses")
+    ]
     assert len(looked_at) == 3
 
 
@@ -159,6 +169,7 @@ def test_the_same_commit_again_in_another_rollout_is_another_deployment(there):
 
 # --- tags ----------------------------------------------------------------------------------------
 
+
 def test_a_movable_tag_is_made_and_moved_back_and_forth(there):
     for commit in (COMMIT, NEW, OLD):
         assert shop(there).set_tag("deployed/canary", commit, movable=True)
@@ -177,14 +188,22 @@ def test_a_release_tag_is_never_moved(there):
         shop(there).set_tag("release/1.0", NEW, movable=False)
 
 
-@pytest.mark.parametrize("version, tag", [
-    ("1.0-7.abc1234", "1.0-7.abc1234"), ("1.0~rc1+b-1.abc1234", "1.0_rc1+b-1.abc1234"),
-    ("1..0", "1.#.0"), ("1.0.", "1.0.#"), ("1.0.lock", "1.0.#lock")])
+@pytest.mark.parametrize(
+    ("version", "tag"),
+    [
+        ("1.0-7.abc1234", "1.0-7.abc1234"),
+        ("1.0~rc1+b-1.abc1234", "1.0_rc1+b-1.abc1234"),
+        ("1..0", "1.#.0"),
+        ("1.0.", "1.0.#"),
+        ("1.0.lock", "1.0.#lock"),
+    ],
+)
 def test_a_version_becomes_the_name_of_a_tag_as_debian_spells_it(version, tag):
     assert tag_of_version(version) == tag
 
 
 # --- pushes --------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("commit", [NEW, COMMIT, OLD])
 def test_a_branch_contains_its_head_and_its_history(there, commit):
@@ -240,6 +259,7 @@ def test_a_public_repository_is_read_without_a_token(there):
 
 # --- what GitHub does not take now ---------------------------------------------------------------
 
+
 def test_a_server_error_is_tried_again_after_a_growing_pause(there, clock):
     there.fail(502, times=3)
     assert shop(there).set_status(COMMIT, "cicd/ci", "success", "build 1 passed")
@@ -266,17 +286,26 @@ def test_a_secondary_limit_without_a_time_is_given_a_minute(there, clock):
 
 
 def test_the_primary_limit_is_waited_for_until_it_is_reset(there, clock):
-    there.fail(403, "API rate limit exceeded for user ID 1.", headers={
-        "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(clock.now) + 30)})
+    there.fail(
+        403,
+        "API rate limit exceeded for user ID 1.",
+        headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(clock.now) + 30)},
+    )
     shop(there).default_branch()
     assert clock.slept == [31]
 
 
 def test_a_limit_that_lasts_too_long_is_not_waited_for(there, clock):
-    there.fail(403, "API rate limit exceeded for user ID 1.", headers={
-        "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(clock.now) + 3000)})
-    with pytest.raises(DeliveryError, match="GitHub answered 403, and wants to be asked again in "
-                                            "3001 s, which is too long: run it again later"):
+    there.fail(
+        403,
+        "API rate limit exceeded for user ID 1.",
+        headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(clock.now) + 3000)},
+    )
+    with pytest.raises(
+        DeliveryError,
+        match="GitHub answered 403, and wants to be asked again in "
+        "3001 s, which is too long: run it again later",
+    ):
         shop(there).default_branch()
     assert clock.slept == []
 
@@ -305,6 +334,7 @@ def test_what_is_forbidden_is_not_tried_again(there, clock):
 
 # --- credentials ---------------------------------------------------------------------------------
 
+
 def test_a_wrong_token_is_an_error_that_says_what_to_do_and_not_the_token(there):
     with pytest.raises(DeliveryError, match="401 .Bad credentials.: .* github.token") as it:
         shop(there, token="ghp_" + "w" * 36).default_branch()
@@ -324,10 +354,12 @@ def key_pair():
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                serialization.NoEncryption())
-    public = key.public_key().public_bytes(serialization.Encoding.PEM,
-                                           serialization.PublicFormat.SubjectPublicKeyInfo)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     return private.decode(), public.decode()
 
 

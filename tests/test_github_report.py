@@ -1,17 +1,18 @@
 """What GitHub shows of a delivery: a real Consul, and a double of GitHub."""
+
+from __future__ import annotations
+
 import os
 import sys
 from unittest import mock
 
 import pytest
-
-from st2tests.base import BaseSensorTestCase
-
 from action_test_case import ConsulActionTestCase
 from events import Events
 from github_double import TOKEN, running_github
 from github_report import GithubReport
 from releases import COMMITS, failed, published, settled
+from st2tests.base import BaseSensorTestCase
 
 from delivery import github
 from delivery.release import Application
@@ -62,7 +63,6 @@ class GithubReportTestCase(ConsulActionTestCase):
 
 
 class TestStatuses(GithubReportTestCase):
-
     def test_a_build_that_runs_is_pending(self):
         self.shop.start_build(A, "acme/shop", "main", "alice")
         result = self.report("build_started")
@@ -93,8 +93,10 @@ class TestStatuses(GithubReportTestCase):
     def test_a_published_release_waits_for_the_canary(self):
         published(self.shop)
         self.report("release_published")
-        self.assertEqual(self.statuses(), {
-            "cicd/ci": "success", "cicd/package": "success", "cicd/canary": "pending"})
+        self.assertEqual(
+            self.statuses(),
+            {"cicd/ci": "success", "cicd/package": "success", "cicd/canary": "pending"},
+        )
 
     def test_a_canary_that_is_live_is_a_success(self):
         settled(self.shop, "canary", published(self.shop))
@@ -136,7 +138,6 @@ class TestStatuses(GithubReportTestCase):
 
 
 class TestDeployments(GithubReportTestCase):
-
     def test_the_deployment_of_a_release_is_queued_then_in_progress_then_a_success(self):
         target = published(self.shop)
         self.report("release_published")
@@ -144,8 +145,7 @@ class TestDeployments(GithubReportTestCase):
         self.report("rollout_started")
         self.finish(rollout)
         self.report("rollout_succeeded")
-        self.assertEqual(self.deployments(), [
-            (A, "canary", ["queued", "in_progress", "success"])])
+        self.assertEqual(self.deployments(), [(A, "canary", ["queued", "in_progress", "success"])])
 
     def test_a_rollout_that_failed_is_a_failure(self):
         failed(self.shop, "canary", published(self.shop))
@@ -159,25 +159,33 @@ class TestDeployments(GithubReportTestCase):
         self.report("rollout_succeeded", 0)
         self.report("rollout_succeeded", 1)
         there = self.github.repositories["acme/shop"].deployments
-        self.assertEqual([(each["environment"], each["production_environment"]) for each in there],
-                         [("canary", False), ("production", True)])
+        self.assertEqual(
+            [(each["environment"], each["production_environment"]) for each in there],
+            [("canary", False), ("production", True)],
+        )
 
     def test_what_a_new_version_replaces_becomes_inactive(self):
         settled(self.shop, "canary", published(self.shop))
         self.report("rollout_succeeded")
         settled(self.shop, "canary", published(self.shop, 2))
         self.report("rollout_succeeded")
-        self.assertEqual(self.deployments(), [
-            (A, "canary", ["success", "inactive"]), (B, "canary", ["success"])])
+        self.assertEqual(
+            self.deployments(), [(A, "canary", ["success", "inactive"]), (B, "canary", ["success"])]
+        )
 
     def test_a_rollback_is_a_deployment_of_the_commit_before(self):
         first, second = published(self.shop), published(self.shop, 2)
         for target, kind in ((first, "deploy"), (second, "deploy"), (first, "rollback")):
             settled(self.shop, "canary", target, kind)
             self.report("rollout_succeeded")
-        self.assertEqual(self.deployments(), [
-            (A, "canary", ["success", "inactive"]), (B, "canary", ["success", "inactive"]),
-            (A, "canary", ["success"])])
+        self.assertEqual(
+            self.deployments(),
+            [
+                (A, "canary", ["success", "inactive"]),
+                (B, "canary", ["success", "inactive"]),
+                (A, "canary", ["success"]),
+            ],
+        )
 
     def test_a_release_rolled_out_again_is_another_deployment(self):
         target = published(self.shop)
@@ -185,12 +193,12 @@ class TestDeployments(GithubReportTestCase):
         self.report("rollout_failed")
         settled(self.shop, "canary", target)
         self.report("rollout_succeeded")
-        self.assertEqual([states for _, _, states in self.deployments()],
-                         [["failure"], ["success"]])
+        self.assertEqual(
+            [states for _, _, states in self.deployments()], [["failure"], ["success"]]
+        )
 
 
 class TestOrder(GithubReportTestCase):
-
     def test_an_event_reported_twice_changes_nothing(self):
         settled(self.shop, "canary", published(self.shop))
         for kind in ("release_published", "rollout_started", "rollout_succeeded"):
@@ -204,8 +212,10 @@ class TestOrder(GithubReportTestCase):
         settled(self.shop, "canary", published(self.shop))
         for kind in ("rollout_succeeded", "build_started", "rollout_started", "release_published"):
             self.report(kind)
-        self.assertEqual(self.statuses(), {
-            "cicd/ci": "success", "cicd/package": "success", "cicd/canary": "success"})
+        self.assertEqual(
+            self.statuses(),
+            {"cicd/ci": "success", "cicd/package": "success", "cicd/canary": "success"},
+        )
         self.assertEqual(self.deployments(), [(A, "canary", ["success"])])
 
     def test_a_success_reported_after_the_next_one_is_inactive(self):
@@ -213,8 +223,10 @@ class TestOrder(GithubReportTestCase):
             settled(self.shop, "canary", published(self.shop, number))
         self.report("rollout_succeeded", 1)
         self.report("rollout_succeeded", 0)
-        self.assertEqual({commit: states[-1] for commit, _, states in self.deployments()},
-                         {A: "inactive", B: "success"})
+        self.assertEqual(
+            {commit: states[-1] for commit, _, states in self.deployments()},
+            {A: "inactive", B: "success"},
+        )
 
     def test_what_happens_while_it_is_reported_is_reported_too(self):
         rollout = self.begin("canary", published(self.shop))
@@ -234,7 +246,6 @@ class TestOrder(GithubReportTestCase):
 
 
 class TestTags(GithubReportTestCase):
-
     def test_no_tag_is_written_unless_configured(self):
         settled(self.shop, "canary", published(self.shop))
         self.report("release_published")
@@ -244,8 +255,11 @@ class TestTags(GithubReportTestCase):
     def test_a_tag_follows_what_a_stage_runs(self):
         self.config["github"]["tags"] = "stage"
         first, second = published(self.shop), published(self.shop, 2)
-        for target, kind, commit in ((first, "deploy", A), (second, "deploy", B),
-                                     (first, "rollback", A)):
+        for target, kind, commit in (
+            (first, "deploy", A),
+            (second, "deploy", B),
+            (first, "rollback", A),
+        ):
             settled(self.shop, "canary", target, kind)
             self.report("rollout_succeeded")
             self.assertEqual(self.tags(), {"refs/tags/deployed/canary": commit})
@@ -272,7 +286,6 @@ class TestTags(GithubReportTestCase):
 
 
 class TestWhatIsNotReported(GithubReportTestCase):
-
     def test_without_a_token_github_is_told_nothing_and_that_is_no_failure(self):
         self.config["github"] = {"api_url": self.github.url}
         published(self.shop)
@@ -285,7 +298,8 @@ class TestWhatIsNotReported(GithubReportTestCase):
         config = {"consul": {"url": "http://127.0.0.1:1"}}
         with mock.patch.dict(sys.modules, github=None):
             succeeded, result = self.get_action_instance(config=config).run(
-                app="shop", event="0000000001")
+                app="shop", event="0000000001"
+            )
         self.assertTrue(succeeded, result)
 
     def test_an_application_that_nobody_knows_is_an_error(self):
@@ -293,20 +307,27 @@ class TestWhatIsNotReported(GithubReportTestCase):
 
     def test_an_event_that_is_no_longer_kept_is_an_error(self):
         published(self.shop)
-        self.assert_fails("shop has no event 0000000099: the last 200", app="shop",
-                          event="0000000099")
+        self.assert_fails(
+            "shop has no event 0000000099: the last 200", app="shop", event="0000000099"
+        )
 
     def test_a_repository_that_the_token_does_not_see_is_an_error_that_names_it(self):
         Application(self.store, "shop").start_build(A, "acme/hidden", "main", "alice")
-        self.assert_fails("repository acme/hidden: GitHub answered 404 .*may not see it",
-                          app="shop", event=self.event("build_started"))
+        self.assert_fails(
+            "repository acme/hidden: GitHub answered 404 .*may not see it",
+            app="shop",
+            event=self.event("build_started"),
+        )
 
     def test_a_repository_that_was_renamed_is_an_error_that_says_its_new_name(self):
         self.github.renamed["acme/shop"] = "acme/store"
         self.github.add_repository("acme/store", main=list(COMMITS))
         published(self.shop)
-        self.assert_fails("acme/shop is called acme/store on GitHub", app="shop",
-                          event=self.event("release_published"))
+        self.assert_fails(
+            "acme/shop is called acme/store on GitHub",
+            app="shop",
+            event=self.event("release_published"),
+        )
 
     def test_a_failure_says_what_to_do_and_keeps_the_token_to_itself(self):
         published(self.shop)

@@ -1,4 +1,7 @@
 """Jenkins as the CI server, against a double of its remote access API."""
+
+from __future__ import annotations
+
 import logging
 import shutil
 import ssl
@@ -14,8 +17,14 @@ from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 
 COMMIT = "1" * 40
-JOB = Job("shop", "acme/shop", "http://github/acme/shop.git", "main", COMMIT,
-          f"shop-{COMMIT}-20260101000000")
+JOB = Job(
+    "shop",
+    "acme/shop",
+    "http://github/acme/shop.git",
+    "main",
+    COMMIT,
+    f"shop-{COMMIT}-20260101000000",
+)
 OTHER = JOB._replace(callback=f"shop-{COMMIT}-20260102000000")
 NAME = "team/shop"
 
@@ -35,9 +44,20 @@ def server(jenkins, monkeypatch):
 
 
 def connected(jenkins, **settings):
-    return Jenkins(Settings.read(dict(
-        {"url": jenkins.url, "user": USER, "api_token": API_TOKEN, "job": "team/{app}",
-         "callback_url": "http://cicd:8095/jenkins"}, **settings)))
+    return Jenkins(
+        Settings.read(
+            dict(
+                {
+                    "url": jenkins.url,
+                    "user": USER,
+                    "api_token": API_TOKEN,
+                    "job": "team/{app}",
+                    "callback_url": "http://cicd:8095/jenkins",
+                },
+                **settings,
+            )
+        )
+    )
 
 
 def started(server):
@@ -46,21 +66,32 @@ def started(server):
 
 # --- starting a build ---------------------------------------------------------------------------
 
+
 def test_a_build_is_started_with_what_the_job_needs_to_know(jenkins, server):
     server.run(JOB)
 
-    given = {each["name"]: each["value"]
-             for each in jenkins.build(NAME).item["actions"][0]["parameters"]}
-    assert given == {"REPOSITORY": "acme/shop", "BRANCH": "main", "COMMIT": COMMIT,
-                     "CALLBACK": JOB.callback, "CALLBACK_URL": "http://cicd:8095/jenkins"}
+    given = {
+        each["name"]: each["value"] for each in jenkins.build(NAME).item["actions"][0]["parameters"]
+    }
+    assert given == {
+        "REPOSITORY": "acme/shop",
+        "BRANCH": "main",
+        "COMMIT": COMMIT,
+        "CALLBACK": JOB.callback,
+        "CALLBACK_URL": "http://cicd:8095/jenkins",
+    }
 
 
 def test_a_started_build_is_running_and_its_page_is_known(jenkins, server):
     verdict = server.run(JOB)
 
     assert verdict.status == "running"
-    assert verdict.record == {"job": NAME, "queue_id": 1, "number": 1,
-                              "url": f"{jenkins.url}/job/team/job/shop/1/"}
+    assert verdict.record == {
+        "job": NAME,
+        "queue_id": 1,
+        "number": 1,
+        "url": f"{jenkins.url}/job/team/job/shop/1/",
+    }
 
 
 def test_a_build_that_waits_for_an_executor_is_running_too(jenkins, server):
@@ -91,7 +122,8 @@ def test_a_job_that_would_not_say_which_build_is_ours_is_an_error(jenkins, serve
 
 
 def test_a_build_is_running_when_jenkins_goes_away_right_after_taking_it(
-        jenkins, server, monkeypatch):
+    jenkins, server, monkeypatch
+):
     trigger = server.trigger
 
     def trigger_and_go_away(job):
@@ -119,22 +151,27 @@ def test_a_disabled_job_is_an_error_that_says_so(jenkins, server):
 
 # --- results ------------------------------------------------------------------------------------
 
+
 def test_a_build_that_succeeded_has_passed(jenkins, server):
     record = started(server)
     jenkins.build(NAME).end("SUCCESS", duration_ms=61500)
     verdict = server.look(JOB, record)
 
-    assert verdict.passed and verdict.reason == ""
+    assert verdict.passed
+    assert verdict.reason == ""
     assert verdict.seconds == {"jenkins": 61.5}
 
 
-@pytest.mark.parametrize("result, words", [
-    ("FAILURE", "build 1 of team/shop failed"),
-    ("UNSTABLE", "build 1 of team/shop is unstable"),
-    ("NOT_BUILT", "build 1 of team/shop was not built"),
-    ("ABORTED", "build 1 of team/shop was aborted"),
-    ("SOMETHING_NEW", "build 1 of team/shop ended with 'SOMETHING_NEW', which is not known"),
-])
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ("FAILURE", "build 1 of team/shop failed"),
+        ("UNSTABLE", "build 1 of team/shop is unstable"),
+        ("NOT_BUILT", "build 1 of team/shop was not built"),
+        ("ABORTED", "build 1 of team/shop was aborted"),
+        ("SOMETHING_NEW", "build 1 of team/shop ended with 'SOMETHING_NEW', which is not known"),
+    ],
+)
 def test_a_build_that_ended_otherwise_has_failed_and_says_how(jenkins, server, result, words):
     record = started(server)
     jenkins.build(NAME).end(result)
@@ -177,6 +214,7 @@ def test_a_job_that_was_deleted_has_failed_its_build(jenkins, server):
 
 
 # --- the queue ----------------------------------------------------------------------------------
+
 
 def test_an_item_that_was_cancelled_has_failed_its_build(jenkins, server):
     jenkins.executors = False
@@ -232,6 +270,7 @@ def test_an_item_whose_number_never_arrived_here_is_found_by_its_callback(jenkin
 
 # --- hints --------------------------------------------------------------------------------------
 
+
 def test_a_number_from_a_callback_is_believed_if_the_build_is_ours(jenkins, server):
     started(server)
     jenkins.build(NAME).end("SUCCESS")
@@ -258,6 +297,7 @@ def test_a_number_that_leads_nowhere_is_not_believed(jenkins, server):
 
 # --- stopping -----------------------------------------------------------------------------------
 
+
 def test_a_running_build_is_aborted(jenkins, server):
     server.stop(JOB, started(server))
     assert jenkins.build(NAME).result == "ABORTED"
@@ -275,6 +315,7 @@ def test_stopping_what_is_not_there_any_more_is_fine(server, record):
 
 
 # --- reaching it --------------------------------------------------------------------------------
+
 
 def test_a_jenkins_that_restarts_is_not_taken_for_one_that_has_deleted_the_build(jenkins, server):
     record = started(server)
@@ -329,16 +370,34 @@ def test_credentials_are_in_no_url_and_no_log(jenkins, caplog):
 
 # --- TLS ----------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed: apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout",
-         str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
-        check=True, capture_output=True)
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            str(folder / "key.pem"),
+            "-out",
+            str(folder / "cert.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 
@@ -368,17 +427,21 @@ def test_a_certificate_nobody_vouches_for_is_refused(secure_jenkins, monkeypatch
 
 # --- configuration ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("change, words", [
-    ({"url": None}, "ci.jenkins.url is not set"),
-    ({"user": ""}, "ci.jenkins.user is not set"),
-    ({"api_token": None}, "ci.jenkins.api_token is not set"),
-    ({"url": "https://u:hunter2@ci.example.org"}, "without user and password"),
-    ({"url": "ci.example.org"}, "expected http"),
-    ({"callback_url": "https://u:hunter2@cicd:8095/jenkins"}, "ci.jenkins.callback_url"),
-    ({"job": "../admin"}, "ci.jenkins.job"),
-    ({"job": "team//{app}"}, "ci.jenkins.job"),
-    ({"job": "{application}"}, "ci.jenkins.job"),
-])
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"url": None}, "ci.jenkins.url is not set"),
+        ({"user": ""}, "ci.jenkins.user is not set"),
+        ({"api_token": None}, "ci.jenkins.api_token is not set"),
+        ({"url": "https://u:hunter2@ci.example.org"}, "without user and password"),
+        ({"url": "ci.example.org"}, "expected http"),
+        ({"callback_url": "https://u:hunter2@cicd:8095/jenkins"}, "ci.jenkins.callback_url"),
+        ({"job": "../admin"}, "ci.jenkins.job"),
+        ({"job": "team//{app}"}, "ci.jenkins.job"),
+        ({"job": "{application}"}, "ci.jenkins.job"),
+    ],
+)
 def test_a_wrong_setting_is_refused_by_name(change, words):
     section = dict({"url": "https://ci.example.org", "user": USER, "api_token": "x"}, **change)
     with pytest.raises(DeliveryError, match=words) as refused:

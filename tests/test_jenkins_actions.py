@@ -1,4 +1,7 @@
 """The actions that talk to Jenkins, with a real Consul and a double of Jenkins."""
+
+from __future__ import annotations
+
 import json
 
 import build_finish
@@ -18,8 +21,15 @@ class JenkinsActionTestCase(ConsulActionTestCase):
         running = running_jenkins()
         self.jenkins, self.jenkins_url = running.__enter__()
         self.addCleanup(running.__exit__, None, None, None)
-        self.config["ci"] = {"tool": "jenkins", "jenkins": {
-            "url": self.jenkins_url, "user": USER, "api_token": API_TOKEN, "job": "team/{app}"}}
+        self.config["ci"] = {
+            "tool": "jenkins",
+            "jenkins": {
+                "url": self.jenkins_url,
+                "user": USER,
+                "api_token": API_TOKEN,
+                "job": "team/{app}",
+            },
+        }
         self.jenkins.add_job("team/shop")
         self.shop.start_build(COMMIT, "acme/shop", "main", "alice")
 
@@ -104,11 +114,14 @@ class TestJenkinsTrigger(JenkinsActionTestCase):
     action_cls = JenkinsTrigger
 
     def test_starts_the_job_and_says_where_it_runs(self):
-        succeeded, result = self.act(app="shop", repository="acme/shop", branch="main",
-                                     commit=COMMIT, callback="by-hand")
+        succeeded, result = self.act(
+            app="shop", repository="acme/shop", branch="main", commit=COMMIT, callback="by-hand"
+        )
         self.assertTrue(succeeded, result)
-        self.assertEqual((result["job"], result["queue_id"], result["number"], result["url"]), (
-            "team/shop", 1, 1, self.jenkins_url + "/job/team/job/shop/1/"))
+        self.assertEqual(
+            (result["job"], result["queue_id"], result["number"], result["url"]),
+            ("team/shop", 1, 1, self.jenkins_url + "/job/team/job/shop/1/"),
+        )
         self.assertNotIn("ci", self.shop.build(COMMIT), "it records nothing")
 
 

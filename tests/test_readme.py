@@ -1,11 +1,13 @@
 """What the README says of the pack is so."""
+
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Iterator
 
 import yaml
+
 from delivery import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,18 +16,18 @@ SCHEMA = yaml.safe_load((ROOT / "config.schema.yaml").read_text(encoding="utf-8"
 EXAMPLE = re.search(r"```yaml\n(.*?)```", README, re.DOTALL).group(1)
 
 
-def schema_keys(properties: Dict[str, Any], path: str = "") -> Iterator[Tuple[str, Dict]]:
+def schema_keys(properties: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict]]:
     """Every key that can be set, as `section.key`; `*` stands for a name of the user's choice."""
     for name, details in properties.items():
         below = dict(details.get("properties") or {})
         if isinstance(details.get("additionalProperties"), dict):
             below["*"] = details["additionalProperties"]
-        if "default" in details or not below and name != "*":
+        if "default" in details or (not below and name != "*"):
             yield path + name, details
         yield from schema_keys(below, f"{path}{name}.")
 
 
-def default_of(details: Dict[str, Any]) -> str:
+def default_of(details: dict[str, Any]) -> str:
     return f"`{details['default']}`" if "default" in details else ""
 
 
@@ -33,7 +35,7 @@ def section(heading: str) -> str:
     return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-def table(heading: str) -> Iterator[Tuple[str, ...]]:
+def table(heading: str) -> Iterator[tuple[str, ...]]:
     """The rows of a section's table, without its head."""
     rows = [line for line in section(heading).splitlines() if line.startswith("|")]
     for row in rows[2:]:
@@ -63,15 +65,21 @@ def test_every_action_that_is_named_exists_and_takes_the_parameters_given():
 def test_every_other_part_of_the_pack_that_is_named_exists():
     named = set(re.findall(r"cicd_canary\.(\w+)", README)) - {"yaml"}
     parts = {path.stem for folder in ("actions", "rules") for path in ROOT.glob(f"{folder}/*.yaml")}
-    sensors = {yaml.safe_load(path.read_text(encoding="utf-8"))["class_name"]
-               for path in ROOT.glob("sensors/*.yaml")}
-    assert named and named <= parts | sensors
+    sensors = {
+        yaml.safe_load(path.read_text(encoding="utf-8"))["class_name"]
+        for path in ROOT.glob("sensors/*.yaml")
+    }
+    assert named
+    assert named <= parts | sensors
 
 
 def test_the_chat_commands_are_exactly_the_aliases():
     said = {chat.strip("`") for chat, _, _ in table("Commands")} - {""}
-    shown = {f"!{form['display']}" for path in ROOT.glob("aliases/*.yaml")
-             for form in yaml.safe_load(path.read_text(encoding="utf-8"))["formats"]}
+    shown = {
+        f"!{form['display']}"
+        for path in ROOT.glob("aliases/*.yaml")
+        for form in yaml.safe_load(path.read_text(encoding="utf-8"))["formats"]
+    }
     assert said == shown
 
 
@@ -79,8 +87,9 @@ def test_every_file_of_the_project_that_is_named_exists():
     folders = "actions|bench|docs|host|script|tests"
     named = set(re.findall(rf"(?<![\w./])(?:{folders})/[\w./-]*\w", README))
     missing = {path for path in named if not (ROOT / path).exists()}
-    assert missing == {"script/cisetup", "script/cibuild", "script/post-inst", "script/package"}, \
+    assert missing == {"script/cisetup", "script/cibuild", "script/post-inst", "script/package"}, (
         "only an application's scripts are not the project's"
+    )
 
 
 def test_the_example_of_an_application_holds_the_defaults():

@@ -1,12 +1,22 @@
 """Builds, releases, stages and events against a real Consul."""
+
+from __future__ import annotations
+
 import pytest
 from releases import COMMITS, failed, published, settled, shop
 
 from delivery.errors import DeliveryError
 from delivery.promotion import choose
 from delivery.release import (
-    EVENTS_KEPT, Aborted, Application, Locked, LostRace, known_application, package_version,
-    unseen_events)
+    EVENTS_KEPT,
+    Aborted,
+    Application,
+    Locked,
+    LostRace,
+    known_application,
+    package_version,
+    unseen_events,
+)
 
 
 def types(application):
@@ -19,6 +29,7 @@ def unseen(store):
 
 # --- builds -------------------------------------------------------------------------------------
 
+
 def test_a_second_delivery_of_a_commit_starts_no_second_build(store):
     application = shop(store)
     first = application.start_build(COMMITS[0], "acme/shop", "main", "alice")
@@ -29,8 +40,9 @@ def test_a_second_delivery_of_a_commit_starts_no_second_build(store):
 
 
 def test_builds_are_numbered_in_order(store):
-    numbers = [shop(store).start_build(commit, "acme/shop", "main", "alice").number
-               for commit in COMMITS]
+    numbers = [
+        shop(store).start_build(commit, "acme/shop", "main", "alice").number for commit in COMMITS
+    ]
     assert numbers == [1, 2, 3, 4]
 
 
@@ -61,16 +73,20 @@ def test_a_failed_build_says_why_without_template_markers(store):
     application = shop(store)
     application.start_build(COMMITS[0], "acme/shop", "main", "alice")
     application.finish_build(COMMITS[0], passed=False, reason="see {{ config_context.token }}\nx")
-    assert application.events()[-1]["message"] == \
-        "shop: build 1 of main (aaaaaaa) failed: see ? config_context.token ? x"
+    assert (
+        application.events()[-1]["message"]
+        == "shop: build 1 of main (aaaaaaa) failed: see ? config_context.token ? x"
+    )
 
 
 def test_a_version_names_its_build_and_commit():
     assert package_version("1.2.0", 7, "abcdef0" + "0" * 33) == "1.2.0-7.abcdef0"
 
 
-@pytest.mark.parametrize("branch", [
-    "main; rm -rf /", "{{config_context.x}}", "../main", "a//b", "ünï", "a b", "x.lock", ""])
+@pytest.mark.parametrize(
+    "branch",
+    ["main; rm -rf /", "{{config_context.x}}", "../main", "a//b", "ünï", "a b", "x.lock", ""],
+)
 def test_a_branch_that_could_do_harm_is_refused(store, branch):
     with pytest.raises(DeliveryError, match="is not the name of a branch"):
         shop(store).start_build(COMMITS[0], "acme/shop", branch, "alice")
@@ -84,6 +100,7 @@ def test_feature_branches_keep_their_whole_name(store):
 
 
 # --- releases -----------------------------------------------------------------------------------
+
 
 def test_a_release_is_written_once(store):
     application = shop(store)
@@ -108,6 +125,7 @@ def test_an_unknown_application_is_answered_with_the_nearest(store):
 
 
 # --- rollouts -----------------------------------------------------------------------------------
+
 
 def test_the_advertised_version_moves_only_when_the_rollout_has_succeeded(store):
     application = shop(store)
@@ -158,7 +176,8 @@ def test_a_rollout_whose_process_is_gone_is_taken_over(store):
 def test_a_rollout_whose_lock_has_lapsed_takes_it_again(store):
     application = shop(store)
     rollout = application.begin_rollout(
-        "canary", published(application), [["node-1"]], "alice", "deploy")
+        "canary", published(application), [["node-1"]], "alice", "deploy"
+    )
     store.close_session(rollout.state["session"])
     resumed = application.rollout("canary", rollout.state["deployment"])
     application.assign(resumed, ["node-1"])
@@ -168,7 +187,8 @@ def test_a_rollout_whose_lock_has_lapsed_takes_it_again(store):
 def test_a_step_without_the_lock_changes_nothing(store):
     application = shop(store)
     rollout = application.begin_rollout(
-        "canary", published(application), [["node-1"]], "alice", "deploy")
+        "canary", published(application), [["node-1"]], "alice", "deploy"
+    )
     store.close_session(rollout.state["session"])
     with pytest.raises(LostRace):
         application.finish_rollout(rollout)
@@ -176,6 +196,7 @@ def test_a_step_without_the_lock_changes_nothing(store):
 
 
 # --- promotion and rollback -----------------------------------------------------------------------
+
 
 def test_promotion_takes_exactly_what_the_canary_runs(store):
     application = shop(store)
@@ -238,8 +259,10 @@ def test_promotion_without_a_name_lists_the_candidates_when_there_are_several(st
     for name in ("shop", "notes"):
         application = Application(store, name)
         settled(application, "canary", published(application))
-    with pytest.raises(DeliveryError, match="more than one canary waits: notes 1.0-1.aaaaaaa, "
-                                            "shop 1.0-1.aaaaaaa; say which"):
+    with pytest.raises(
+        DeliveryError,
+        match="more than one canary waits: notes 1.0-1.aaaaaaa, shop 1.0-1.aaaaaaa; say which",
+    ):
         choose(store)
 
 
@@ -278,6 +301,7 @@ def test_what_was_rolled_back_is_promoted_again_only_by_name(store):
 
 
 # --- freeze and abort -----------------------------------------------------------------------------
+
 
 def test_a_freeze_that_comes_while_a_promotion_begins_still_counts(store, monkeypatch):
     application = shop(store)
@@ -345,7 +369,8 @@ def test_the_next_rollout_is_not_stopped_by_an_old_word(store):
 def test_a_host_that_failed_makes_a_rollout_failed_and_not_aborted(store):
     application = shop(store)
     rollout = application.begin_rollout(
-        "canary", published(application), [["node-1"]], "alice", "deploy")
+        "canary", published(application), [["node-1"]], "alice", "deploy"
+    )
     application.ask_to_abort(rollout, "olga")
     rollout = application.record_batch(rollout, {"node-1": "broken"}, "node-1: broken")
     assert application.fail_rollout(rollout).status == "failed"
@@ -353,10 +378,15 @@ def test_a_host_that_failed_makes_a_rollout_failed_and_not_aborted(store):
 
 # --- events ---------------------------------------------------------------------------------------
 
+
 def test_events_are_numbered_without_gaps_however_many_write(store):
     import threading
-    threads = [threading.Thread(target=published, args=(Application(store, name), number))
-               for number in (1, 2) for name in ("shop", "notes")]
+
+    threads = [
+        threading.Thread(target=published, args=(Application(store, name), number))
+        for number in (1, 2)
+        for name in ("shop", "notes")
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

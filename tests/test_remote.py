@@ -1,4 +1,7 @@
 """Commands on other hosts, against a real sshd on this machine."""
+
+from __future__ import annotations
+
 import socket
 import subprocess
 import time
@@ -25,9 +28,22 @@ def test_a_node_name_that_could_be_anything_else_is_refused(node):
         Host(node, "10.0.0.1")
 
 
-@pytest.mark.parametrize("address", [
-    "", "-oProxyCommand=id", "10.0.0.1;id", "fe80::1%$(id)", "a b", "root@10.0.0.1", "300.0.0.1",
-    "host-", "a..b", "10.0.0.1\n", "x" * 254])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "-oProxyCommand=id",
+        "10.0.0.1;id",
+        "fe80::1%$(id)",
+        "a b",
+        "root@10.0.0.1",
+        "300.0.0.1",
+        "host-",
+        "a..b",
+        "10.0.0.1\n",
+        "x" * 254,
+    ],
+)
 def test_an_address_that_could_be_anything_else_is_refused(address):
     with pytest.raises(DeliveryError, match="not an address of host web-1"):
         Host("web-1", address)
@@ -67,8 +83,11 @@ def test_stdin_arrives_byte_for_byte(sshd):
 
 def test_a_failing_command_names_host_command_and_last_line(sshd):
     with pytest.raises(RemoteError) as failure:
-        sshd.ssh().run(HERE, ["sh", "-c", "echo first >&2; echo no such thing >&2; exit 1"],
-                       what="find the thing")
+        sshd.ssh().run(
+            HERE,
+            ["sh", "-c", "echo first >&2; echo no such thing >&2; exit 1"],
+            what="find the thing",
+        )
 
     assert str(failure.value) == "here (127.0.0.1): find the thing: no such thing"
     assert failure.value.result.exit_status == 1
@@ -116,7 +135,8 @@ def test_one_host_that_fails_does_not_hide_the_others(sshd):
 
     first, gone, last = sshd.ssh().run_many(hosts, ["true"])
 
-    assert first.ok and last.ok
+    assert first.ok
+    assert last.ok
     assert (gone.exit_status, gone.reason) == (None, "its name does not resolve")
 
 
@@ -128,8 +148,11 @@ def test_a_refused_connection_says_so(sshd):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with pytest.raises(RemoteError, match=rf"here \(127.0.0.1\): true: connection refused "
-                                              rf"on port {port}$"):
+        with pytest.raises(
+            RemoteError,
+            match=rf"here \(127.0.0.1\): true: connection refused "
+            rf"on port {port}$",
+        ):
             sshd.ssh(port=port).run(HERE, ["true"])
 
 
@@ -160,13 +183,13 @@ def test_a_host_whose_key_has_changed_is_refused(sshd, tmp_path):
 
     result = sshd.ssh(known_hosts_file=str(other)).run(HERE, ["true"], check=False)
 
-    assert (result.exit_status, result.reason) == (
-        None, f"its host key is not the one in {other}")
+    assert (result.exit_status, result.reason) == (None, f"its host key is not the one in {other}")
 
 
 def test_a_key_that_is_not_let_in_says_whose(sshd, tmp_path):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")],
-                   check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True
+    )
 
     result = sshd.ssh(key_file=str(tmp_path / "key")).run(HERE, ["true"], check=False)
 
@@ -185,13 +208,16 @@ def test_a_kept_connection_serves_the_next_command_and_is_closed_after_its_time(
 
 
 def test_a_kept_connection_serves_nobody_who_would_not_have_been_let_in(sshd, tmp_path):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")],
-                   check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True
+    )
     (tmp_path / "known_hosts").touch()
     sshd.ssh(keep_connection_s=5).run(HERE, ["true"])
 
-    for stranger in ({"key_file": str(tmp_path / "key")},
-                     {"known_hosts_file": str(tmp_path / "known_hosts")}):
+    for stranger in (
+        {"key_file": str(tmp_path / "key")},
+        {"known_hosts_file": str(tmp_path / "known_hosts")},
+    ):
         assert not sshd.ssh(keep_connection_s=5, **stranger).run(HERE, ["true"], check=False).ok
 
 
@@ -202,7 +228,8 @@ def test_a_kept_connection_tells_commands_apart_in_what_they_say_and_how_they_en
     results = ssh.run_many([HERE] * 16, ["sh", "-c", "cat; echo no >&2; sleep 0.5; exit 3"], b"in")
 
     assert [(result.exit_status, result.text, result.reason) for result in results] == [
-        (3, "in", "no")] * 16
+        (3, "in", "no")
+    ] * 16
 
 
 def test_a_kept_connection_that_was_cut_says_so_and_is_made_anew(tmp_path):

@@ -3,6 +3,9 @@
 The stand-in does what cicd-converge does to Consul (it reports) and nothing of what it does to a
 host; the end-to-end tests have the real program on real hosts.
 """
+
+from __future__ import annotations
+
 import json
 import uuid
 
@@ -33,16 +36,29 @@ class Hosts:
         if host.node in self.refusing:
             return Result(host, None, b"", "", 0.1, "connection refused on port 22")
         store, name = self.application.store, self.application.name
-        wanted = store.get(f"{name}/stages/canary/assigned/{host.node}") or \
-            store.get(f"{name}/stages/canary/version")
+        wanted = store.get(f"{name}/stages/canary/assigned/{host.node}") or store.get(
+            f"{name}/stages/canary/version"
+        )
         version = wanted.value
         if version in self.broken.get(host.node, ()):
             report = json.dumps({"reason": f"{version} was not healthy within 2 s"})
             return Result(host, 1, report.encode(), "", 0.1, "exit status 1")
         release = self.application.release(version)
-        store.commit([store.overwrite(f"{name}/hosts/{host.node}", json.dumps({
-            "version": version, "sha256": release["package"]["sha256"], "status": "ok",
-            "at": "2026-01-01T00:00:00Z"}))])
+        store.commit(
+            [
+                store.overwrite(
+                    f"{name}/hosts/{host.node}",
+                    json.dumps(
+                        {
+                            "version": version,
+                            "sha256": release["package"]["sha256"],
+                            "status": "ok",
+                            "at": "2026-01-01T00:00:00Z",
+                        }
+                    ),
+                )
+            ]
+        )
         return Result(host, 0, b"{}", "", 0.1)
 
 
@@ -52,8 +68,13 @@ class Fleet:
         name = self.application.name
         self.nodes = [f"{name}-{number}" for number in range(count)]
         for number, node in enumerate(self.nodes):
-            register(consul_url, node, f"10.1.0.{number + 1}", name, [
-                f"{name}::app", f"{name}::app_canary"])
+            register(
+                consul_url,
+                node,
+                f"10.1.0.{number + 1}",
+                name,
+                [f"{name}::app", f"{name}::app_canary"],
+            )
         self.hosts = Hosts(self.application)
         self.rollout = Rollout(self.application, Discovery(store), self.hosts)
 
@@ -73,9 +94,18 @@ def fleet(store, consul_url):
     return Fleet(store, consul_url, 3)
 
 
-@pytest.mark.parametrize("hosts, size, expected", [
-    (3, 1, [1, 1, 1]), (3, "25%", [1, 1, 1]), (10, "25%", [3, 3, 3, 1]), (4, "50%", [2, 2]),
-    (5, "100%", [5]), (2, 9, [2]), (100, "1%", [1] * 100)])
+@pytest.mark.parametrize(
+    ("hosts", "size", "expected"),
+    [
+        (3, 1, [1, 1, 1]),
+        (3, "25%", [1, 1, 1]),
+        (10, "25%", [3, 3, 3, 1]),
+        (4, "50%", [2, 2]),
+        (5, "100%", [5]),
+        (2, 9, [2]),
+        (100, "1%", [1] * 100),
+    ],
+)
 def test_batches_are_cut_by_number_or_share(hosts, size, expected):
     nodes = [str(number) for number in range(hosts)]
     batches = plan_batches(nodes, size)
@@ -139,8 +169,14 @@ def test_a_failure_within_the_budget_does_not_stop_the_rollout(fleet):
 def test_a_host_that_consul_does_not_find_healthy_has_failed(fleet, consul_url):
     target = published(fleet.application)
     name = fleet.application.name
-    register(consul_url, fleet.nodes[0], "10.1.0.1", name,
-             [f"{name}::app", f"{name}::app_canary"], passing=False)
+    register(
+        consul_url,
+        fleet.nodes[0],
+        "10.1.0.1",
+        name,
+        [f"{name}::app", f"{name}::app_canary"],
+        passing=False,
+    )
     stage = fleet.rollout.deploy("canary", target.version, "alice")
     with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: fails in Consul: {name} answers"):
         fleet.rollout.update_batch("canary", stage.state["deployment"])
@@ -174,14 +210,17 @@ def test_a_promotion_without_hosts_writes_nothing(fleet):
 
 def test_a_rollout_waits_for_the_lock_as_long_as_it_is_told_to(fleet, monkeypatch):
     import delivery.rollout
+
     target = published(fleet.application)
     first = fleet.rollout.deploy("canary", target.version, "alice")
     monkeypatch.setattr(delivery.rollout, "LOCK_POLL_S", 0.05)
     with pytest.raises(DeliveryError, match="is locked: deploying"):
         fleet.rollout.deploy("canary", target.version, "bob", wait_for_lock_s=0)
     fleet.application.store.close_session(first.state["session"])
-    assert fleet.rollout.deploy("canary", target.version, "bob", wait_for_lock_s=5).state["by"] \
+    assert (
+        fleet.rollout.deploy("canary", target.version, "bob", wait_for_lock_s=5).state["by"]
         == "bob"
+    )
 
 
 def test_an_abort_stops_before_the_next_batch_and_brings_hosts_back(fleet):

@@ -1,4 +1,7 @@
 """The shell scripts people run, and those that run on hosts."""
+
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -11,8 +14,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def shell_scripts():
     """Returns the project's programs whose first line names a shell."""
     found = []
-    for folder in (".ci", "host", "script", "sandbox/applications/shop/script",
-                   "sandbox/applications/notes/script"):
+    for folder in (
+        ".ci",
+        "host",
+        "script",
+        "sandbox/applications/shop/script",
+        "sandbox/applications/notes/script",
+    ):
         for name in sorted(os.listdir(os.path.join(ROOT, folder))):
             path = os.path.join(folder, name)
             with open(os.path.join(ROOT, path), "rb") as script:
@@ -23,8 +31,9 @@ def shell_scripts():
 
 
 def run(*command):
-    return subprocess.run(command, cwd=ROOT, universal_newlines=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=60)
+    return subprocess.run(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+    )
 
 
 @pytest.mark.parametrize("path", shell_scripts())
@@ -48,28 +57,34 @@ def test_a_host_program_explains_itself(program):
     assert "set -e" not in shown.stdout
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    ([], "Usage: cicd-converge"),
-    (["--nonsense"], "Usage: cicd-converge"),
-    (["../etc/passwd"], "not an application's name"),
-    (["no-such-app"], "no-such-app.conf is missing: run cicd-host-setup"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "Usage: cicd-converge"),
+        (["--nonsense"], "Usage: cicd-converge"),
+        (["../etc/passwd"], "not an application's name"),
+        (["no-such-app"], "no-such-app.conf is missing: run cicd-host-setup"),
+    ],
+)
 def test_cicd_converge_refuses_wrong_usage(arguments, expected):
     refused = run("host/cicd-converge", *arguments)
     assert refused.returncode == 2
     assert expected in refused.stdout
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    (["--app", "Shop", "--stage", "canary", "--port", "1"], "--app Shop: lower-case"),
-    (["--app", "shop", "--stage", "a;b", "--port", "1"], "--stage a;b: lower-case"),
-    (["--app", "shop", "--stage", "canary", "--port", "x"], "--port x: a whole number"),
-    (["--app", "shop", "--stage", "canary", "--port", "1", "--health", "$(id)"], "--health"),
-    (["--app"], "--app needs a value"),
-    (["--app", "shop", "--stage", "canary", "--port", "1", "--node", "a b"], "--node a b"),
-    (["--app", "shop", "--stage", "canary", "--port", "1", "--prefix", "/a"], "--prefix /a"),
-    (["--what"], "unknown option --what"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--app", "Shop", "--stage", "canary", "--port", "1"], "--app Shop: lower-case"),
+        (["--app", "shop", "--stage", "a;b", "--port", "1"], "--stage a;b: lower-case"),
+        (["--app", "shop", "--stage", "canary", "--port", "x"], "--port x: a whole number"),
+        (["--app", "shop", "--stage", "canary", "--port", "1", "--health", "$(id)"], "--health"),
+        (["--app"], "--app needs a value"),
+        (["--app", "shop", "--stage", "canary", "--port", "1", "--node", "a b"], "--node a b"),
+        (["--app", "shop", "--stage", "canary", "--port", "1", "--prefix", "/a"], "--prefix /a"),
+        (["--what"], "unknown option --what"),
+    ],
+)
 def test_cicd_host_setup_refuses_what_it_cannot_use(arguments, expected):
     refused = run("host/cicd-host-setup", *arguments)
     assert refused.returncode == 2

@@ -1,13 +1,16 @@
 """The builds sensor against a real Consul and a double of Jenkins."""
+
+from __future__ import annotations
+
 import json
 import os
 
 import yaml
+from builds import Builds
 from consul_server import WithConsul
 from jenkins_double import API_TOKEN, USER, running_jenkins
 from st2tests.base import BaseSensorTestCase
 
-from builds import Builds
 from delivery import ci
 from delivery.ci import builds
 from delivery.configuration import Configuration
@@ -26,8 +29,10 @@ class TestBuilds(WithConsul, BaseSensorTestCase):
         running = running_jenkins()
         self.jenkins, url = running.__enter__()
         self.addCleanup(running.__exit__, None, None, None)
-        self.config["ci"] = {"tool": "jenkins", "jenkins": {
-            "url": url, "user": USER, "api_token": API_TOKEN}}
+        self.config["ci"] = {
+            "tool": "jenkins",
+            "jenkins": {"url": url, "user": USER, "api_token": API_TOKEN},
+        }
         self.sensor = self.start(self.config)
 
     def start(self, config):
@@ -71,7 +76,8 @@ class TestBuilds(WithConsul, BaseSensorTestCase):
         self.assertEqual(self.found(), ["notes"])
         self.assertTriggerDispatched(
             trigger="cicd_canary.build_finished",
-            payload={"app": "notes", "commit": COMMIT, "number": 0})
+            payload={"app": "notes", "commit": COMMIT, "number": 0},
+        )
 
     def test_a_build_that_was_deleted_cancelled_or_lost_is_found(self):
         self.begin("one")

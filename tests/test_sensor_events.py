@@ -1,11 +1,14 @@
 """The events sensor against a real Consul."""
+
+from __future__ import annotations
+
 from consul_server import WithConsul
+from events import Events
 from releases import published
 from st2tests.base import BaseSensorTestCase
 
 from delivery.release import Application
 from delivery.store import Store
-from events import Events
 
 
 class TestEvents(WithConsul, BaseSensorTestCase):
@@ -21,14 +24,18 @@ class TestEvents(WithConsul, BaseSensorTestCase):
         return sensor
 
     def dispatched(self):
-        return [(trigger["payload"]["application"], trigger["payload"]["type"])
-                for trigger in self.get_dispatched_triggers()]
+        return [
+            (trigger["payload"]["application"], trigger["payload"]["type"])
+            for trigger in self.get_dispatched_triggers()
+        ]
 
     def test_every_event_becomes_a_trigger_in_order(self):
         published(Application(self.store, "shop"))
         self.sensor.step()
-        self.assertEqual(self.dispatched(), [
-            ("shop", "build_started"), ("shop", "build_passed"), ("shop", "release_published")])
+        self.assertEqual(
+            self.dispatched(),
+            [("shop", "build_started"), ("shop", "build_passed"), ("shop", "release_published")],
+        )
 
     def test_an_event_is_dispatched_once(self):
         published(Application(self.store, "shop"))
@@ -57,6 +64,7 @@ class TestEvents(WithConsul, BaseSensorTestCase):
 
         published(Application(self.store, "shop"))
         import events
+
         self.addCleanup(setattr, events, "PAUSE_AFTER_ERROR_S", events.PAUSE_AFTER_ERROR_S)
         events.PAUSE_AFTER_ERROR_S = 0
         dispatch, self.sensor.sensor_service.dispatch = self.sensor.sensor_service.dispatch, refuse
@@ -67,6 +75,7 @@ class TestEvents(WithConsul, BaseSensorTestCase):
 
     def test_an_unreachable_consul_does_not_end_the_sensor(self):
         import events
+
         self.addCleanup(setattr, events, "PAUSE_AFTER_ERROR_S", events.PAUSE_AFTER_ERROR_S)
         events.PAUSE_AFTER_ERROR_S = 0
         self.sensor.store = Store("http://127.0.0.1:1")

@@ -1,4 +1,7 @@
 """The receiver: what GitHub may send, and what anybody else might."""
+
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import hmac
@@ -13,12 +16,12 @@ import uuid
 from unittest import mock
 
 import yaml
+from receiver import Receiver
 from st2tests.base import BaseSensorTestCase
 from waiting import wait_for
 
 from delivery.errors import DeliveryError
 from delivery.webhook import BODY_LIMIT_BYTES
-from receiver import Receiver
 
 SECRET = "a secret"
 COMMIT = "1" * 40
@@ -28,9 +31,14 @@ SENSOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sensors
 def push(**changes):
     """Returns the fields of a push that the receiver reads, as GitHub sends them."""
     payload = {
-        "ref": "refs/heads/main", "before": "0" * 40, "after": COMMIT, "deleted": False,
+        "ref": "refs/heads/main",
+        "before": "0" * 40,
+        "after": COMMIT,
+        "deleted": False,
         "repository": {"full_name": "acme/shop", "name": "shop", "default_branch": "main"},
-        "pusher": {"name": "alice"}, "sender": {"login": "alice"}}
+        "pusher": {"name": "alice"},
+        "sender": {"login": "alice"},
+    }
     for path, value in changes.items():
         target, names = payload, path.split("__")
         for name in names[:-1]:
@@ -53,9 +61,13 @@ class ReceiverTestCase(BaseSensorTestCase):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.sensor = self.get_sensor_instance(config={
-            "github": {"webhook_secret": SECRET}, "applications": applications,
-            "receiver": {"host": "127.0.0.1", "port": self.port}})
+        self.sensor = self.get_sensor_instance(
+            config={
+                "github": {"webhook_secret": SECRET},
+                "applications": applications,
+                "receiver": {"host": "127.0.0.1", "port": self.port},
+            }
+        )
         self.sensor.setup()
         thread = threading.Thread(target=self.sensor.run, daemon=True)
         thread.start()
@@ -65,15 +77,21 @@ class ReceiverTestCase(BaseSensorTestCase):
     @contextlib.contextmanager
     def stackstorm_away(self):
         """Nothing can be dispatched while the block runs."""
-        with mock.patch.object(self.sensor.sensor_service, "dispatch",
-                               side_effect=RuntimeError("the message bus is away")):
+        with mock.patch.object(
+            self.sensor.sensor_service,
+            "dispatch",
+            side_effect=RuntimeError("the message bus is away"),
+        ):
             yield
 
     def deliver(self, payload, event="push", delivery=None, sign=signature, body=None, headers=()):
         """Returns status and message of the answer to one delivery."""
         body = json.dumps(payload).encode() if body is None else body
-        sent = {"Content-Type": "application/json", "X-GitHub-Event": event,
-                "X-GitHub-Delivery": delivery or str(uuid.uuid4())}
+        sent = {
+            "Content-Type": "application/json",
+            "X-GitHub-Event": event,
+            "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
+        }
         if sign:
             sent["X-Hub-Signature-256"] = sign(body)
         sent.update(headers)
@@ -95,9 +113,17 @@ class TestAPushToABranchThatIsBuilt(ReceiverTestCase):
         self.listen()
         status, message = self.deliver(push(), delivery="d-1")
         self.assertEqual((status, message), (202, "accepted: shop 1111111 on main"))
-        self.assertTriggerDispatched(trigger="cicd_canary.push", payload={
-            "app": "shop", "repository": "acme/shop", "branch": "main", "commit": COMMIT,
-            "by": "alice", "delivery": "d-1"})
+        self.assertTriggerDispatched(
+            trigger="cicd_canary.push",
+            payload={
+                "app": "shop",
+                "repository": "acme/shop",
+                "branch": "main",
+                "commit": COMMIT,
+                "by": "alice",
+                "delivery": "d-1",
+            },
+        )
 
     def test_fits_the_schema_of_its_trigger(self):
         """StackStorm drops a payload that does not, and says nothing."""
@@ -157,6 +183,7 @@ class TestASignature(ReceiverTestCase):
 
     def test_is_compared_in_constant_time(self):
         import delivery.webhook
+
         compared = []
 
         class Spy:
@@ -164,6 +191,7 @@ class TestASignature(ReceiverTestCase):
             def compare_digest(one, other):
                 compared.append((one, other))
                 return hmac.compare_digest(one, other)
+
             new = staticmethod(hmac.new)
 
         self.listen()
@@ -208,13 +236,23 @@ class TestABody(ReceiverTestCase):
 
     def test_of_another_content_type_is_refused(self):
         self.listen()
-        self.assert_refused(415, "application/json", push(),
-                            headers={"Content-Type": "application/x-www-form-urlencoded"})
+        self.assert_refused(
+            415,
+            "application/json",
+            push(),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
 
     def test_that_lacks_a_field_is_refused_with_its_name(self):
         self.listen()
-        for path in ("ref", "after", "deleted", "repository__full_name", "sender__login",
-                     "repository__default_branch"):
+        for path in (
+            "ref",
+            "after",
+            "deleted",
+            "repository__full_name",
+            "sender__login",
+            "repository__default_branch",
+        ):
             field = path.replace("__", ".")
             self.assert_refused(400, "the field " + field + " is missing", push(**{path: None}))
 
@@ -222,11 +260,13 @@ class TestABody(ReceiverTestCase):
         self.listen()
         self.assert_refused(400, "the field ref is int, expected text", push(ref=1))
         self.assert_refused(400, "the field repository.full_name is missing", push(repository=[]))
-        self.assert_refused(400, "the field deleted is str, expected true or false",
-                            push(deleted="no"))
+        self.assert_refused(
+            400, "the field deleted is str, expected true or false", push(deleted="no")
+        )
 
     def test_that_does_not_arrive_is_given_up(self):
         import receiver
+
         self.addCleanup(setattr, receiver, "REQUEST_TIMEOUT_S", receiver.REQUEST_TIMEOUT_S)
         self.addCleanup(setattr, receiver.Handler, "timeout", receiver.Handler.timeout)
         receiver.REQUEST_TIMEOUT_S = receiver.Handler.timeout = 1
@@ -270,8 +310,9 @@ class TestARef(ReceiverTestCase):
     def test_that_could_do_harm_is_refused_even_where_every_branch_is_built(self):
         self.listen(**{"acme/shop": {"branches": ["*"]}})
         for branch in ("\u00fcn\u00ef", "{{config_context.x}}", "; rm -rf /", "../x", "a b", "x\n"):
-            self.assert_refused(422, "is not the name of a branch",
-                                push(ref="refs/heads/" + branch))
+            self.assert_refused(
+                422, "is not the name of a branch", push(ref="refs/heads/" + branch)
+            )
 
     def test_never_puts_a_template_into_the_answer(self):
         self.listen()
@@ -283,15 +324,22 @@ class TestARepository(ReceiverTestCase):
     def test_that_is_no_package_name_is_refused_and_told_how_to_map_it(self):
         self.listen()
         for name in ("Web_Shop", "UPPER", "x", "a.b"):
-            self.assert_refused(422, "cannot be a Debian package's name.*applications:",
-                                push(repository__full_name="acme/" + name))
+            self.assert_refused(
+                422,
+                "cannot be a Debian package's name.*applications:",
+                push(repository__full_name="acme/" + name),
+            )
 
 
 class TestTheServer(ReceiverTestCase):
     def test_answers_where_it_has_nothing(self):
         self.listen()
-        for method, path, expected in (("GET", "/", 404), ("POST", "/other", 404),
-                                       ("GET", "/health", 200), ("DELETE", "/github", 501)):
+        for method, path, expected in (
+            ("GET", "/", 404),
+            ("POST", "/other", 404),
+            ("GET", "/health", 200),
+            ("DELETE", "/github", 501),
+        ):
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
             connection.request(method, path, "")
             self.assertEqual(connection.getresponse().status, expected)

@@ -1,4 +1,7 @@
 """An application's .cicd.yaml."""
+
+from __future__ import annotations
+
 import json
 
 import pytest
@@ -48,65 +51,120 @@ def test_every_setting_arrives_and_survives_as_plain_data():
     assert json.loads(json.dumps(settings)) == settings
     assert settings["package"]["depends"][1] == "default-jre | java-runtime"
     assert settings["package"]["description"] == "Sells things.\nAlso on Sundays.\n"
-    assert settings["rollout"] == {"batch_size": 2, "failure_budget": 1, "healthy_deadline_s": 30,
-                                   "min_healthy_s": 5}
+    assert settings["rollout"] == {
+        "batch_size": 2,
+        "failure_budget": 1,
+        "healthy_deadline_s": 30,
+        "min_healthy_s": 5,
+    }
 
 
-@pytest.mark.parametrize("text, message", [
-    ("package: {licens: MIT}", "package.licens: no such key, expected one of version, "),
-    ("package: {licens: MIT}", "the nearest is package.licence"),
-    ("Role: web", "the nearest is role"),
-    ("batch_size: 2", "the nearest is rollout.batch_size"),
-    ("zzzzzz: 2", "zzzzzz: no such key, expected one of name, role, stages, package, rollout"),
-    ("1: 2", "1: no such key"),
-    ("? [a, b]\n: 2", "unhashable"),
-    ("'{{x}}': 2", r"\?x\?: no such key"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("package: {licens: MIT}", "package.licens: no such key, expected one of version, "),
+        ("package: {licens: MIT}", "the nearest is package.licence"),
+        ("Role: web", "the nearest is role"),
+        ("batch_size: 2", "the nearest is rollout.batch_size"),
+        ("zzzzzz: 2", "zzzzzz: no such key, expected one of name, role, stages, package, rollout"),
+        ("1: 2", "1: no such key"),
+        ("? [a, b]\n: 2", "unhashable"),
+        ("'{{x}}': 2", r"\?x\?: no such key"),
+    ],
+)
 def test_an_unknown_key_is_named_with_the_nearest_known_one(text, message):
     with pytest.raises(SettingsError, match=message):
         load(text, "shop")
 
 
-@pytest.mark.parametrize("text, message", [
-    ("package: 3", "package: expected keys with values, got the number 3"),
-    ("[a]", "the file: expected keys with values, got a list of 1"),
-    ("package: {version: 1.10}", "package.version: expected a version such as '1.2.0', in quotes, "
-                                 "got the number 1.1"),
-    ("package: {version: 2024-01-01}", "got the date 2024-01-01"),
-    ("package: {depends: python3}", r"package.depends: expected a list \(at most 200\), each a "
-                                    r"Debian dependency .* got the text 'python3'"),
-    ("package: {depends: [a1, 3]}", r"package.depends\[1\]: expected a Debian dependency"),
-    ("package: {architecture: {}}", "architecture: expected one of all, amd64, .* got keys with"),
-    ("package: {architecture: any}", "architecture: expected one of all, amd64"),
-    ("rollout: {batch_size: true}", "rollout.batch_size: expected a number of hosts, .* got true"),
-    ("rollout: {batch_size: 0}", "got the number 0"),
-    ("rollout: {batch_size: 0%}", "got the text '0%'"),
-    ("rollout: {batch_size: 101%}", "got the text '101%'"),
-    ("rollout: {failure_budget: -1}", "a number of hosts, 0 or more, got the number -1"),
-    ("rollout: {healthy_deadline_s: 1.5}", "healthy_deadline_s: expected seconds, .* number 1.5"),
-    ("role:", "role: expected a word .* got nothing"),
-    ("name: blog", "name: expected shop, as this application is called here, or nothing, got blog"),
-    ("stages: []", "stages: expected at least one stage"),
-    ("stages: [canary, canary]", "none of them twice"),
-    ("package: {prefix: /}", "package.prefix: expected a directory, or package.root"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("package: 3", "package: expected keys with values, got the number 3"),
+        ("[a]", "the file: expected keys with values, got a list of 1"),
+        (
+            "package: {version: 1.10}",
+            "package.version: expected a version such as '1.2.0', in quotes, got the number 1.1",
+        ),
+        ("package: {version: 2024-01-01}", "got the date 2024-01-01"),
+        (
+            "package: {depends: python3}",
+            r"package.depends: expected a list \(at most 200\), each a "
+            r"Debian dependency .* got the text 'python3'",
+        ),
+        ("package: {depends: [a1, 3]}", r"package.depends\[1\]: expected a Debian dependency"),
+        (
+            "package: {architecture: {}}",
+            "architecture: expected one of all, amd64, .* got keys with",
+        ),
+        ("package: {architecture: any}", "architecture: expected one of all, amd64"),
+        (
+            "rollout: {batch_size: true}",
+            "rollout.batch_size: expected a number of hosts, .* got true",
+        ),
+        ("rollout: {batch_size: 0}", "got the number 0"),
+        ("rollout: {batch_size: 0%}", "got the text '0%'"),
+        ("rollout: {batch_size: 101%}", "got the text '101%'"),
+        ("rollout: {failure_budget: -1}", "a number of hosts, 0 or more, got the number -1"),
+        (
+            "rollout: {healthy_deadline_s: 1.5}",
+            "healthy_deadline_s: expected seconds, .* number 1.5",
+        ),
+        ("role:", "role: expected a word .* got nothing"),
+        (
+            "name: blog",
+            "name: expected shop, as this application is called here, or nothing, got blog",
+        ),
+        ("stages: []", "stages: expected at least one stage"),
+        ("stages: [canary, canary]", "none of them twice"),
+        ("package: {prefix: /}", "package.prefix: expected a directory, or package.root"),
+    ],
+)
 def test_a_wrong_type_or_value_names_key_expected_and_found(text, message):
     with pytest.raises(SettingsError, match=message):
         load(text, "shop")
 
 
-@pytest.mark.parametrize("key, value", [
-    ("version", "1.0; id"), ("version", "$(id)"), ("version", "latest"), ("version", "1.0\n"),
-    ("maintainer", "Ada"), ("maintainer", "Ada\nX: y <a@b>"), ("homepage", "javascript:alert(1)"),
-    ("homepage", "http://x y"), ("licence", "MIT\nX: y"), ("description", "bell\x07"),
-    ("depends", ["a1, b1"]), ("depends", ["a1 (>= 1)\nX: y"]), ("depends", ["${shlibs:Depends}"]),
-    ("prefix", "opt/shop"), ("prefix", "/opt/../etc"), ("prefix", "/opt//x"), ("prefix", "/opt/x/"),
-    ("prefix", "/opt/$HOME"), ("root", "../x"), ("root", "/etc"), ("root", "a/../../b"),
-    ("build", "/bin/sh"), ("build", "../x"), ("build", "script/x --y"), ("build", "-c"),
-    ("exclude", ["/etc"]), ("exclude", ["../x"]), ("exclude", ["--x"]), ("exclude", ["a b"]),
-    ("exclude", [".."]), ("config_files", ["/etc/passwd"]), ("config_files", ["a/../../b"]),
-    ("config_files", ["a/./b"]), ("config_files", ["."]), ("config_files", [""]),
-])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("version", "1.0; id"),
+        ("version", "$(id)"),
+        ("version", "latest"),
+        ("version", "1.0\n"),
+        ("maintainer", "Ada"),
+        ("maintainer", "Ada\nX: y <a@b>"),
+        ("homepage", "javascript:alert(1)"),
+        ("homepage", "http://x y"),
+        ("licence", "MIT\nX: y"),
+        ("description", "bell\x07"),
+        ("depends", ["a1, b1"]),
+        ("depends", ["a1 (>= 1)\nX: y"]),
+        ("depends", ["${shlibs:Depends}"]),
+        ("prefix", "opt/shop"),
+        ("prefix", "/opt/../etc"),
+        ("prefix", "/opt//x"),
+        ("prefix", "/opt/x/"),
+        ("prefix", "/opt/$HOME"),
+        ("root", "../x"),
+        ("root", "/etc"),
+        ("root", "a/../../b"),
+        ("build", "/bin/sh"),
+        ("build", "../x"),
+        ("build", "script/x --y"),
+        ("build", "-c"),
+        ("exclude", ["/etc"]),
+        ("exclude", ["../x"]),
+        ("exclude", ["--x"]),
+        ("exclude", ["a b"]),
+        ("exclude", [".."]),
+        ("config_files", ["/etc/passwd"]),
+        ("config_files", ["a/../../b"]),
+        ("config_files", ["a/./b"]),
+        ("config_files", ["."]),
+        ("config_files", [""]),
+    ],
+)
 def test_a_value_that_could_mean_something_else_is_refused(key, value):
     with pytest.raises(SettingsError, match=rf"package\.{key}.*: (expected|special)|special"):
         load(json.dumps({"package": {key: value}}), "shop")
@@ -118,20 +176,23 @@ def test_a_role_that_would_break_a_tag_is_refused(role):
         load(json.dumps({"role": role}), "shop")
 
 
-@pytest.mark.parametrize("text, message", [
-    ("role: a\nrole: b", "line 2: key role is there twice"),
-    ("package: {root: a, root: b}", "line 1: key root is there twice"),
-    ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not taken here"),
-    ("role: [", "line 1: "),
-    ("role: a\n\tx: b", "line 2: "),
-    ("--- a\n--- b", "line 2: "),
-    ("role: !!python/object/apply:os.system [id]", "line 1: could not determine a constructor"),
-    ("[" * 20000, "is nested too deeply"),
-    ("#" * 65537, "has 65537 bytes, more than 65536"),
-    (b"role: \xff", "expected text in UTF-8"),
-    ("package: {version: 2024-13-45}", "month must be in 1..12"),
-    ("role: a\x00b", "special characters are not allowed"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("role: a\nrole: b", "line 2: key role is there twice"),
+        ("package: {root: a, root: b}", "line 1: key root is there twice"),
+        ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not taken here"),
+        ("role: [", "line 1: "),
+        ("role: a\n\tx: b", "line 2: "),
+        ("--- a\n--- b", "line 2: "),
+        ("role: !!python/object/apply:os.system [id]", "line 1: could not determine a constructor"),
+        ("[" * 20000, "is nested too deeply"),
+        ("#" * 65537, "has 65537 bytes, more than 65536"),
+        (b"role: \xff", "expected text in UTF-8"),
+        ("package: {version: 2024-13-45}", "month must be in 1..12"),
+        ("role: a\x00b", "special characters are not allowed"),
+    ],
+)
 def test_a_file_that_is_not_plain_yaml_is_refused_with_its_line(text, message):
     with pytest.raises(SettingsError, match=message) as refusal:
         load(text, "shop")

@@ -1,4 +1,7 @@
 """The store against a real Consul."""
+
+from __future__ import annotations
+
 import socket
 import threading
 

@@ -1,4 +1,7 @@
 """Working directories on a build host, with real git repositories."""
+
+from __future__ import annotations
+
 import os
 import time
 from pathlib import Path
@@ -72,8 +75,7 @@ def test_a_workspace_left_by_a_crashed_run_is_removed_after_a_day(ssh):
 def test_a_file_left_by_one_step_is_read_by_the_next(ssh, workspace):
     workspace.write("metadata.json", b'{"a": "\xc3\xa4\\n"}')
 
-    assert Workspace(ssh, ssh.host, workspace.id).read("metadata.json") == (
-        b'{"a": "\xc3\xa4\\n"}')
+    assert Workspace(ssh, ssh.host, workspace.id).read("metadata.json") == (b'{"a": "\xc3\xa4\\n"}')
 
 
 @pytest.mark.parametrize("name", ["../x.json", "/etc/passwd", "a/b.json", ".x", "-n.json", "a"])
@@ -142,33 +144,47 @@ def test_what_could_not_be_a_branch_is_refused(workspace, branch):
         workspace.check_out("file:///x.git", "a" * 40, branch)
 
 
-@pytest.mark.parametrize("git_url, url", [
-    ("https://github.com", "https://github.com/acme/shop.git"),
-    ("http://github", "http://github/acme/shop.git"),
-    ("ssh://git@git.example:2222/base", "ssh://git@git.example:2222/base/acme/shop.git"),
-    ("file:///srv/git", "file:///srv/git/acme/shop.git")])
+@pytest.mark.parametrize(
+    ("git_url", "url"),
+    [
+        ("https://github.com", "https://github.com/acme/shop.git"),
+        ("http://github", "http://github/acme/shop.git"),
+        ("ssh://git@git.example:2222/base", "ssh://git@git.example:2222/base/acme/shop.git"),
+        ("file:///srv/git", "file:///srv/git/acme/shop.git"),
+    ],
+)
 def test_a_clone_url_is_the_server_and_the_repository(git_url, url):
     assert clone_url(git_url, "acme/shop") == url
 
 
-@pytest.mark.parametrize("git_url", [
-    "", "github.com", "ext::sh -c id", "https://user:token@github.com", "https://github.com/",
-    "--upload-pack=id", "https://github.com;id", "git@github.com:acme"])
+@pytest.mark.parametrize(
+    "git_url",
+    [
+        "",
+        "github.com",
+        "ext::sh -c id",
+        "https://user:token@github.com",
+        "https://github.com/",
+        "--upload-pack=id",
+        "https://github.com;id",
+        "git@github.com:acme",
+    ],
+)
 def test_a_git_url_that_is_no_servers_address_is_refused(git_url):
     with pytest.raises(DeliveryError, match="github.git_url"):
         clone_url(git_url, "acme/shop")
 
 
-@pytest.mark.parametrize("repository", [
-    "shop", "../shop", "a/b/c", "acme/shop\n", "a/-b;c"])
+@pytest.mark.parametrize("repository", ["shop", "../shop", "a/b/c", "acme/shop\n", "a/-b;c"])
 def test_a_repository_that_is_not_owner_and_name_is_refused(repository):
     with pytest.raises(DeliveryError, match="not the name of a repository"):
         clone_url("https://github.com", repository)
 
 
 def test_the_projects_files_are_read_from_the_commit_in_one_call(workspace, repository):
-    commit = repository.commit({"VERSION": "1.0\n", "debian/control": "Source: shop\n",
-                                "package.json": "{}"})
+    commit = repository.commit(
+        {"VERSION": "1.0\n", "debian/control": "Source: shop\n", "package.json": "{}"}
+    )
     repository.git("tag", "v1.0.0", commit)
     repository.git("tag", "deployed/production", commit)
     workspace.check_out(repository.url, commit, "main")
@@ -176,8 +192,11 @@ def test_the_projects_files_are_read_from_the_commit_in_one_call(workspace, repo
 
     sources = workspace.read_sources([".cicd.yaml", "VERSION", "debian/control", "package.json"])
 
-    assert sources.files == {"VERSION": b"1.0\n", "debian/control": b"Source: shop\n",
-                             "package.json": b"{}"}
+    assert sources.files == {
+        "VERSION": b"1.0\n",
+        "debian/control": b"Source: shop\n",
+        "package.json": b"{}",
+    }
     assert sources.describe == "v1.0.0"
     assert sources.committed_at == repository.committed_at(commit)
 
@@ -207,8 +226,7 @@ def test_a_file_that_is_too_large_is_refused(workspace, repository):
 
 
 def check_out_script(workspace, repository, text, executable=True):
-    commit = repository.commit({"script/x": text},
-                               executable=["script/x"] if executable else [])
+    commit = repository.commit({"script/x": text}, executable=["script/x"] if executable else [])
     workspace.check_out(repository.url, commit, "main")
 
 
@@ -234,16 +252,18 @@ def test_a_script_that_does_not_say_what_runs_it_is_refused(workspace, repositor
 
 
 def test_a_script_that_is_a_link_out_of_the_repository_is_refused(workspace, repository):
-    workspace.check_out(repository.url, repository.commit({}, links={"script/x": "/bin/ls"}),
-                        "main")
+    workspace.check_out(
+        repository.url, repository.commit({}, links={"script/x": "/bin/ls"}), "main"
+    )
 
     with pytest.raises(RefusedSource, match="script/x leads out of the repository"):
         workspace.require_scripts(["script/x"])
 
 
 def test_a_script_runs_in_the_checkout_with_its_environment(workspace, repository):
-    check_out_script(workspace, repository,
-                     '#!/bin/sh\npwd\necho "$CI|$CICD_BRANCH" >&2\ncat\nexit 7\n')
+    check_out_script(
+        workspace, repository, '#!/bin/sh\npwd\necho "$CI|$CICD_BRANCH" >&2\ncat\nexit 7\n'
+    )
 
     run = workspace.run_script("script/x", {"CICD_BRANCH": "$(id) ä"}, timeout_s=10)
 
@@ -266,10 +286,12 @@ def test_a_log_of_one_endless_line_is_cut(workspace, repository):
 
 
 def test_a_script_that_takes_too_long_is_ended_with_what_it_started(
-        workspace, repository, tmp_path):
+    workspace, repository, tmp_path
+):
     survivor = tmp_path / "survivor"
-    check_out_script(workspace, repository,
-                     f"#!/bin/sh\necho begun\n(sleep 2; touch {survivor}) &\nsleep 60\n")
+    check_out_script(
+        workspace, repository, f"#!/bin/sh\necho begun\n(sleep 2; touch {survivor}) &\nsleep 60\n"
+    )
 
     run = workspace.run_script("script/x", {}, timeout_s=1)
 
@@ -281,10 +303,12 @@ def test_a_script_that_takes_too_long_is_ended_with_what_it_started(
 
 
 def test_a_server_a_script_left_running_is_ended_and_does_not_hold_things_up(
-        workspace, repository, tmp_path):
+    workspace, repository, tmp_path
+):
     survivor = tmp_path / "survivor"
-    check_out_script(workspace, repository,
-                     f"#!/bin/sh\nsetsid sh -c 'sleep 2; touch {survivor}' &\nexit 0\n")
+    check_out_script(
+        workspace, repository, f"#!/bin/sh\nsetsid sh -c 'sleep 2; touch {survivor}' &\nexit 0\n"
+    )
 
     run = workspace.run_script("script/x", {}, timeout_s=30)
 

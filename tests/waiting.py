@@ -1,4 +1,7 @@
 """How tests wait for what happens beside them."""
+
+from __future__ import annotations
+
 import time
 
 

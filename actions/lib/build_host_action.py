@@ -4,8 +4,12 @@ Each step of the packaging is a process of its own. What one has to leave to the
 too (a description, a maintainer), and free text does not travel through a workflow: it lies in
 files of the workspace (`Recipe`, `Package`).
 """
-from delivery.workspace import Workspace
+
+from __future__ import annotations
+
 from delivery_action import DeliveryAction
+
+from delivery.workspace import Workspace
 
 
 class BuildHostAction(DeliveryAction):

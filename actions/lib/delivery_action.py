@@ -1,4 +1,7 @@
 """What the pack's actions have in common: their tools, and errors a person can read."""
+
+from __future__ import annotations
+
 import traceback
 
 from st2common.runners.base_action import Action
@@ -49,7 +52,8 @@ class DeliveryAction(Action):
     def require_permission(self, to_do, chat_user, stackstorm_user):
         """Refuses who the configuration does not allow to do this."""
         permission.require(
-            self.configuration.section("permissions"), to_do, chat_user, stackstorm_user)
+            self.configuration.section("permissions"), to_do, chat_user, stackstorm_user
+        )
 
     def rollout(self, application):
         """Returns the steps of a rollout of this application."""

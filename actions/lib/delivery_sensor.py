@@ -1,7 +1,9 @@
 """What the pack's sensors have in common: how they hand triggers over to StackStorm."""
 
+from __future__ import annotations
 
-class DeliverySensor(object):
+
+class DeliverySensor:
     """Comes before StackStorm's own base class; its sensors care for no triggers of others."""
 
     def hand_over(self, trigger, payload, trace_tag=None):
@@ -20,7 +22,8 @@ class DeliverySensor(object):
             dispatcher = getattr(self.sensor_service, "_trigger_dispatcher_service", None)
             if dispatcher:
                 self.sensor_service._trigger_dispatcher_service = type(dispatcher)(
-                    logger=dispatcher._logger)
+                    logger=dispatcher._logger
+                )
             raise
 
     def cleanup(self):

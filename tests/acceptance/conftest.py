@@ -1,4 +1,5 @@
 """A running StackStorm, and the sandbox in its reach with the pack configured for it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -6,7 +7,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, List
+from typing import Any, Callable, ContextManager, Iterator
 
 import pytest
 import yaml
@@ -36,7 +37,7 @@ def world() -> World:
 
 
 @pytest.fixture(scope="session")
-def configured(stackstorm: StackStorm, world: World, began: str) -> Iterator[Dict[str, Any]]:
+def configured(stackstorm: StackStorm, world: World, began: str) -> Iterator[dict[str, Any]]:
     """The pack's configuration, which is the world's until the tests have ended."""
     before = stackstorm_configuration(stackstorm)
     values = yaml.safe_load((world.config_dir / f"{PACK}.yaml").read_text())
@@ -45,9 +46,12 @@ def configured(stackstorm: StackStorm, world: World, began: str) -> Iterator[Dic
     values["applications"] = {"acme/shop": {"branches": ["main", "*config_context*"]}}
     # Used by the tests with Jenkins; looked for, with all that is secret, in the end.
     values["ci"]["jenkins"] = {
-        "user": USER, "api_token": API_TOKEN, "job": "team/{app}",
+        "user": USER,
+        "api_token": API_TOKEN,
+        "job": "team/{app}",
         "callback_url": f"http://{MACHINE_ADDRESS}:{WEBHOOK_PORT}/jenkins",
-        "callback_secret": str(uuid.uuid4())}
+        "callback_secret": str(uuid.uuid4()),
+    }
     # A sensor that has just failed is started again some seconds later even if it was stopped
     # meanwhile, beside the one that is started here: so stop it again when that is over.
     with started_again(stackstorm, RESPAWN_S):
@@ -60,7 +64,7 @@ def configured(stackstorm: StackStorm, world: World, began: str) -> Iterator[Dic
         stackstorm.enable_sensors(PACK, True)
 
 
-def stackstorm_configuration(stackstorm: StackStorm) -> Dict[str, Any]:
+def stackstorm_configuration(stackstorm: StackStorm) -> dict[str, Any]:
     try:
         return stackstorm.get(f"configs/{PACK}", show_secrets="true")["values"]
     except ApiError as error:
@@ -80,7 +84,7 @@ def shop(world: World, stackstorm: StackStorm, configured: Any, tmp_path_factory
     return Delivery(world, stackstorm, "shop", tmp_path_factory.mktemp("shop"))
 
 
-_phases: List[str] = []
+_phases: list[str] = []
 
 
 @pytest.fixture
@@ -92,8 +96,12 @@ def phase(stackstorm: StackStorm) -> Callable[[str], ContextManager[None]]:
         since, started = now(), time.monotonic()
         yield
         took_s = time.monotonic() - started
-        count = sum(1 for _ in stackstorm.everything("executions", timestamp_gt=since,
-                                                     include_attributes="id"))
+        count = sum(
+            1
+            for _ in stackstorm.everything(
+                "executions", timestamp_gt=since, include_attributes="id"
+            )
+        )
         _phases.append(f"{name:<44}{took_s:6.1f} s{count:5} executions")
 
     return measure

@@ -1,4 +1,5 @@
 """Pushes, promotes and asks, as developers and operators do, and sees what becomes of it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -7,13 +8,13 @@ import os
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Iterator
 
 import pytest
-from delivery.release import Application
-from delivery.store import Store
 from stackstorm import Json, StackStorm, eventually, skip_module_without_stackstorm
 
+from delivery.release import Application
+from delivery.store import Store
 from sandbox.fleet import MACHINE_ADDRESS, WEBHOOK_PORT
 from sandbox.repositories import Checkout
 from sandbox.world import World, listens
@@ -27,11 +28,13 @@ def skip_module_without_sandbox() -> None:
     """Skips the module that is being imported, as one, outside a world StackStorm reaches."""
     skip_module_without_stackstorm()
     if not os.environ.get("CICD_SANDBOX"):
-        pytest.skip("no sandbox is in StackStorm's reach: start this with script/acceptance",
-                    allow_module_level=True)
+        pytest.skip(
+            "no sandbox is in StackStorm's reach: start this with script/acceptance",
+            allow_module_level=True,
+        )
 
 
-def configure(stackstorm: StackStorm, values: Dict[str, Any]) -> None:
+def configure(stackstorm: StackStorm, values: dict[str, Any]) -> None:
     stackstorm.call("PUT", f"configs/{PACK}", values)
 
 
@@ -43,8 +46,11 @@ def started_again(stackstorm: StackStorm, pause_s: float = 0) -> Iterator[None]:
     eventually(lambda: not listens(MACHINE_ADDRESS, WEBHOOK_PORT), "the receiver to stop", 60)
     yield
     stackstorm.enable_sensors(PACK, True)
-    eventually(lambda: listens(MACHINE_ADDRESS, WEBHOOK_PORT),
-               "the receiver sensor to listen: is the sensor container running?", 60)
+    eventually(
+        lambda: listens(MACHINE_ADDRESS, WEBHOOK_PORT),
+        "the receiver sensor to listen: is the sensor container running?",
+        60,
+    )
 
 
 class Delivery:
@@ -67,22 +73,32 @@ class Delivery:
     def push_and_wait(self, *kinds: str) -> Json:
         """Pushes, and returns the first event of one of these types about that commit."""
         self.push()
-        return eventually(lambda: next(
-            (event for event in self.application.events()
-             if event["type"] in kinds and self._is_of_commit(event)), None), f"one of {kinds}")
+        return eventually(
+            lambda: next(
+                (
+                    event
+                    for event in self.application.events()
+                    if event["type"] in kinds and self._is_of_commit(event)
+                ),
+                None,
+            ),
+            f"one of {kinds}",
+        )
 
     def _is_of_commit(self, event: Json) -> bool:
-        return event.get("commit") == self.commit or \
-            event.get("version", "").endswith("." + self.commit[:7])
+        return event.get("commit") == self.commit or event.get("version", "").endswith(
+            "." + self.commit[:7]
+        )
 
     def deploy(self) -> str:
         """Brings the next version to the canary; returns it."""
-        event = self.push_and_wait("rollout_succeeded", "build_failed", "packaging_failed",
-                                   "rollout_failed")
+        event = self.push_and_wait(
+            "rollout_succeeded", "build_failed", "packaging_failed", "rollout_failed"
+        )
         assert event["type"] == "rollout_succeeded", event
         return event["version"]
 
-    def executions(self, action: str, since: str) -> List[Json]:
+    def executions(self, action: str, since: str) -> list[Json]:
         return self.stackstorm.executions(f"cicd_canary.{action}", since)
 
     def answers(self, host: str) -> str:

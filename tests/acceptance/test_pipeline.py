@@ -1,8 +1,8 @@
 """The main job on a running StackStorm: its sensor container, its rules engine, its runners."""
+
 from __future__ import annotations
 
 import re
-from typing import Dict, List
 
 import pytest
 from driver import HOSTS, OLGA, Delivery, skip_module_without_sandbox
@@ -14,6 +14,7 @@ skip_module_without_sandbox()
 
 
 # --- the job itself -------------------------------------------------------------------------------
+
 
 def test_a_push_reaches_the_canary_through_sensors_and_rules(shop: Delivery, phase):
     since = now()
@@ -31,22 +32,34 @@ def test_the_results_say_what_was_made(shop: Delivery, began: str):
     release = shop.application.release(shop.application.stage("canary").version)
     built = shop.executions("package", began)[0]["result"]["output"]
     assert (built["version"], built["sha256"], built["error"]) == (
-        release["version"], release["package"]["sha256"], None)
+        release["version"],
+        release["package"]["sha256"],
+        None,
+    )
     deployed = shop.executions("deploy_canary", began)[0]["result"]["output"]
     assert (deployed["version"], deployed["error"]) == (release["version"], None)
 
 
 def test_the_push_is_one_trigger_and_every_event_another(shop: Delivery, began: str):
     stackstorm = shop.stackstorm
-    pushes = [each for each in stackstorm.everything(
-        "triggerinstances", trigger="cicd_canary.push", timestamp_gt=began)
-        if each["payload"]["commit"] == shop.commit]
+    pushes = [
+        each
+        for each in stackstorm.everything(
+            "triggerinstances", trigger="cicd_canary.push", timestamp_gt=began
+        )
+        if each["payload"]["commit"] == shop.commit
+    ]
     assert [each["status"] for each in pushes] == ["processed"]
 
-    def triggered() -> List[str]:
-        return sorted(each["payload"]["id"] for each in stackstorm.everything(
-            "triggerinstances", trigger="cicd_canary.event", timestamp_gt=began)
-            if each["payload"]["application"] == shop.app)
+    def triggered() -> list[str]:
+        return sorted(
+            each["payload"]["id"]
+            for each in stackstorm.everything(
+                "triggerinstances", trigger="cicd_canary.event", timestamp_gt=began
+            )
+            if each["payload"]["application"] == shop.app
+        )
+
     recorded = sorted(event["id"] for event in shop.application.events())
     eventually(lambda: triggered() == recorded, f"the triggers {recorded}", 20)
 
@@ -60,29 +73,42 @@ def test_one_trace_ties_together_what_a_push_set_off(shop: Delivery, began: str)
 
 
 def test_what_people_want_to_know_is_announced(shop: Delivery, began: str):
-    def announced() -> List[str]:
-        return [each["parameters"]["message"] for each in shop.stackstorm.executions(
-            "chatops.post_message", began)]
+    def announced() -> list[str]:
+        return [
+            each["parameters"]["message"]
+            for each in shop.stackstorm.executions("chatops.post_message", began)
+        ]
+
     version = shop.application.stage("canary").version
-    eventually(lambda: f"shop: canary runs {version}. To promote it: !deploy promote shop"
-               in announced(), "the announcement", 20)
+    eventually(
+        lambda: f"shop: canary runs {version}. To promote it: !deploy promote shop" in announced(),
+        "the announcement",
+        20,
+    )
 
 
 def test_the_same_delivery_and_the_same_commit_are_built_once(shop: Delivery, world: World):
     since = now()
     hook = world.github.hooks("acme/shop")[0]["id"]
-    push = next(each for each in world.github.deliveries("acme/shop", hook)
-                if each["event"] == "push")
+    push = next(
+        each for each in world.github.deliveries("acme/shop", hook) if each["event"] == "push"
+    )
     world.github.redeliver("acme/shop", hook, push["id"])
-    execution = shop.stackstorm.run("cicd_canary.ci", {
-        "app": "shop", "repository": "acme/shop", "branch": "main", "commit": shop.commit,
-        "by": "dana"})
+    execution = shop.stackstorm.run(
+        "cicd_canary.ci",
+        {
+            "app": "shop",
+            "repository": "acme/shop",
+            "branch": "main",
+            "commit": shop.commit,
+            "by": "dana",
+        },
+    )
     assert execution["result"]["output"]["status"] == "passed"
     assert shop.executions("ci_build", since) == []
 
 
-def test_promotion_through_the_api_takes_the_canarys_package_to_production(
-        shop: Delivery, phase):
+def test_promotion_through_the_api_takes_the_canarys_package_to_production(shop: Delivery, phase):
     with phase("promotion of three hosts through the API"):
         execution = shop.stackstorm.run("cicd_canary.deploy_promote", {"app": "shop"})
     assert execution["status"] == "succeeded", execution["result"]
@@ -115,7 +141,8 @@ def test_a_promotion_without_a_name_says_when_there_is_none(shop: Delivery):
 def test_status_and_history_by_chat_can_be_read(shop: Delivery):
     version = shop.application.stage("production").version
     status = shop.say("deploy status shop")
-    assert re.search(rf"production\s+{re.escape(version)} live", status) and OLGA in status
+    assert re.search(rf"production\s+{re.escape(version)} live", status)
+    assert OLGA in status
     assert f"production runs {version}" in shop.say("deploy history shop")
     assert "no application shpo is known (nearest: shop)" in shop.say("deploy status shpo")
 
@@ -131,6 +158,7 @@ def test_rollback_by_chat_brings_back_what_was_there(shop: Delivery, phase):
 
 # --- what goes wrong ------------------------------------------------------------------------------
 
+
 def test_failing_tests_end_red_and_are_announced(shop: Delivery):
     since = now()
     script = shop.checkout.directory / "script" / "cibuild"
@@ -138,7 +166,8 @@ def test_failing_tests_end_red_and_are_announced(shop: Delivery):
     script.write_text("#!/bin/sh\nexit 3\n")
     event = shop.push_and_wait("build_failed", "release_published", "packaging_failed")
     script.write_text(content)
-    assert event["type"] == "build_failed" and "script/cibuild exited with 3" in event["message"]
+    assert event["type"] == "build_failed"
+    assert "script/cibuild exited with 3" in event["message"]
     assert [each["status"] for each in shop.executions("ci", since)] == ["failed"]
     assert shop.executions("package", since) == []
 
@@ -153,22 +182,28 @@ def test_a_version_that_does_not_get_healthy_is_taken_back_and_ends_red(shop: De
         event = shop.push_and_wait("rollout_failed", "rollout_succeeded")
     settings.write_text(before[0])
     health.write_text(before[1])
-    assert event["type"] == "rollout_failed" and f"back to {old}" in event["message"]
+    assert event["type"] == "rollout_failed"
+    assert f"back to {old}" in event["message"]
     assert [each["status"] for each in shop.executions("deploy_canary", since)] == ["failed"]
     assert shop.answers("canary-1") == old
 
 
 def test_consul_keeps_what_happens_while_the_events_sensor_is_away(shop: Delivery):
     """The hand-over from CI to packaging waits in Consul."""
-    sensor = next(each for each in shop.stackstorm.content("sensortypes", "cicd_canary")
-                  if each["name"] == "Events")
+    sensor = next(
+        each
+        for each in shop.stackstorm.content("sensortypes", "cicd_canary")
+        if each["name"] == "Events"
+    )
     shop.stackstorm.call("PUT", f"sensortypes/{sensor['id']}", dict(sensor, enabled=False))
     try:
         shop.push_and_wait("build_passed")
     finally:
         shop.stackstorm.call("PUT", f"sensortypes/{sensor['id']}", dict(sensor, enabled=True))
-    eventually(lambda: (shop.application.stage("canary").version or "").endswith(
-        shop.commit[:7]), "the canary to run it")
+    eventually(
+        lambda: (shop.application.stage("canary").version or "").endswith(shop.commit[:7]),
+        "the canary to run it",
+    )
 
 
 def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
@@ -176,30 +211,50 @@ def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
     world.host("consul").stop()
     try:
         shop.push()
-        eventually(lambda: any(
-            ((each.get("result") or {}).get("result") or {}).get("without") == "consul"
-            for each in shop.executions("build_start", since)), "the push to find Consul away", 60)
+        eventually(
+            lambda: any(
+                ((each.get("result") or {}).get("result") or {}).get("without") == "consul"
+                for each in shop.executions("build_start", since)
+            ),
+            "the push to find Consul away",
+            60,
+        )
         assert "did not answer" in shop.say("deploy status shop")
     finally:
         world.host("consul").start()
-    eventually(lambda: (shop.application.stage("canary").version or "").endswith(
-        shop.commit[:7]), "the canary to run it")
-    assert len([each for each in shop.executions("ci_build", since)]) == 1
+    eventually(
+        lambda: (shop.application.stage("canary").version or "").endswith(shop.commit[:7]),
+        "the canary to run it",
+    )
+    assert len(list(shop.executions("ci_build", since))) == 1
 
 
 # --- bad input ------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("action, parameters", [
-    ("deploy_status", {"app": "Shop"}),
-    ("deploy_status", {"app": "shop\n"}),
-    ("deploy_promote", {"app": "../shop"}),
-    ("deploy_rollback", {"app": "shop", "stage": "; rm -rf /"}),
-    ("ci", {"app": "shop", "repository": "acme/shop", "branch": "main", "commit": "HEAD",
-            "by": "dana"}),
-    ("deploy_promote", {"app": "shop", "version": "1.0.0"}),
-])
+
+@pytest.mark.parametrize(
+    ("action", "parameters"),
+    [
+        ("deploy_status", {"app": "Shop"}),
+        ("deploy_status", {"app": "shop\n"}),
+        ("deploy_promote", {"app": "../shop"}),
+        ("deploy_rollback", {"app": "shop", "stage": "; rm -rf /"}),
+        (
+            "ci",
+            {
+                "app": "shop",
+                "repository": "acme/shop",
+                "branch": "main",
+                "commit": "HEAD",
+                "by": "dana",
+            },
+        ),
+        ("deploy_promote", {"app": "shop", "version": "1.0.0"}),
+    ],
+)
 def test_a_parameter_that_does_not_fit_is_refused_at_the_door(
-        stackstorm: StackStorm, action: str, parameters: Dict[str, str]):
+    stackstorm: StackStorm, action: str, parameters: dict[str, str]
+):
     with pytest.raises(ApiError) as refused:
         stackstorm.start(f"cicd_canary.{action}", parameters)
     assert refused.value.status == 400

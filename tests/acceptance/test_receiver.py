@@ -1,11 +1,12 @@
 """The receiver as StackStorm's sensor container runs it, and clients that mean no good."""
+
 from __future__ import annotations
 
 import http.client
 import json
 import resource
 import socket
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 from driver import Delivery, skip_module_without_sandbox
@@ -38,9 +39,13 @@ def redeliver(world: World) -> int:
     before = world.github.deliveries("acme/shop", hook)
     push = next(each for each in before if each["event"] == "push")
     world.github.redeliver("acme/shop", hook, push["id"])
-    after: List[Dict[str, Any]] = eventually(lambda: (
-        lambda found: found if len(found) > len(before) else None)(
-            world.github.deliveries("acme/shop", hook)), "the delivery", 20)
+    after: list[dict[str, Any]] = eventually(
+        lambda: (lambda found: found if len(found) > len(before) else None)(
+            world.github.deliveries("acme/shop", hook)
+        ),
+        "the delivery",
+        20,
+    )
     return after[0]["status_code"]
 
 

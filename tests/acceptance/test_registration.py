@@ -1,8 +1,9 @@
 """What is registered in StackStorm is what this pack has."""
+
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 import yaml
@@ -14,28 +15,36 @@ PACK = "cicd_canary"
 skip_module_without_stackstorm()
 
 
-def files(directory: str) -> List[Dict[str, Any]]:
+def files(directory: str) -> list[dict[str, Any]]:
     return [yaml.safe_load(path.read_text()) for path in (PROJECT / directory).glob("*.yaml")]
 
 
-@pytest.mark.parametrize("directory, kind, name", [
-    ("actions", "actions", "name"),
-    ("rules", "rules", "name"),
-    ("sensors", "sensortypes", "class_name"),
-    ("aliases", "actionalias", "name"),
-    ("policies", "policies", "name"),
-])
+@pytest.mark.parametrize(
+    ("directory", "kind", "name"),
+    [
+        ("actions", "actions", "name"),
+        ("rules", "rules", "name"),
+        ("sensors", "sensortypes", "class_name"),
+        ("aliases", "actionalias", "name"),
+        ("policies", "policies", "name"),
+    ],
+)
 def test_everything_in_the_pack_is_registered_and_nothing_else(
-        stackstorm: StackStorm, directory: str, kind: str, name: str):
+    stackstorm: StackStorm, directory: str, kind: str, name: str
+):
     there = {(each["name"], each["enabled"]) for each in stackstorm.content(kind, PACK)}
     assert there == {(each[name], each.get("enabled", True)) for each in files(directory)}
 
 
 def test_every_trigger_type_is_there_with_its_schema(stackstorm: StackStorm):
-    there = {each["name"]: each["payload_schema"]
-             for each in stackstorm.content("triggertypes", PACK)}
-    assert there == {each["name"]: each["payload_schema"]
-                     for sensor in files("sensors") for each in sensor["trigger_types"]}
+    there = {
+        each["name"]: each["payload_schema"] for each in stackstorm.content("triggertypes", PACK)
+    }
+    assert there == {
+        each["name"]: each["payload_schema"]
+        for sensor in files("sensors")
+        for each in sensor["trigger_types"]
+    }
 
 
 def test_the_version_and_the_code_are_these(stackstorm: StackStorm):

@@ -3,6 +3,7 @@
 Outside a world, such tests are run by a second pytest inside one, and what it reports is reported
 here.
 """
+
 from __future__ import annotations
 
 import json
@@ -10,7 +11,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
 
 import pytest
 
@@ -21,8 +21,8 @@ sys.path.insert(0, str(PROJECT))
 
 from sandbox.world import World  # noqa: E402
 
-_done: Dict[Path, Dict[str, List[pytest.TestReport]]] = {}
-_said: Dict[Path, str] = {}
+_done: dict[Path, dict[str, list[pytest.TestReport]]] = {}
+_said: dict[Path, str] = {}
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: Optional[pytest.Item]) -> Optional[bool]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     inside = os.environ.get("CICD_SANDBOX") or os.geteuid() != 0
     if inside or "world" not in getattr(item, "fixturenames", ()):
         return None
@@ -54,23 +54,42 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: Optional[pytest.Item]) 
     return True
 
 
-def run_in_a_world(item: pytest.Item) -> Dict[str, List[pytest.TestReport]]:
+def run_in_a_world(item: pytest.Item) -> dict[str, list[pytest.TestReport]]:
     """Run the selected tests of the item's module in a world; their reports by node id."""
-    chosen = [other.nodeid for other in item.session.items
-              if other.path == item.path and "world" in getattr(other, "fixturenames", ())]
+    chosen = [
+        other.nodeid
+        for other in item.session.items
+        if other.path == item.path and "world" in getattr(other, "fixturenames", ())
+    ]
     directory = item.session.config._tmp_path_factory.mktemp("world")
     reports_file = directory / "reports"
     environment = dict(os.environ, **{REPORTS: str(reports_file)})
     done = subprocess.run(
-        [str(PROJECT / "script/sandbox"), "run", "--quiet", "--",
-         sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *chosen],
-        cwd=item.session.config.rootpath, env=environment, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        [
+            str(PROJECT / "script/sandbox"),
+            "run",
+            "--quiet",
+            "--",
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            *chosen,
+        ],
+        cwd=item.session.config.rootpath,
+        env=environment,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     _said[item.path] = done.stdout[-4000:]
-    reports: Dict[str, List[pytest.TestReport]] = {}
+    reports: dict[str, list[pytest.TestReport]] = {}
     for line in reports_file.read_text().splitlines() if reports_file.exists() else []:
         report = item.config.hook.pytest_report_from_serializable(
-            config=item.config, data=json.loads(line))
+            config=item.config, data=json.loads(line)
+        )
         reports.setdefault(report.nodeid, []).append(report)
     return reports
 

@@ -1,4 +1,5 @@
 """Conversations with the embedded engine and a real Consul. No host can be reached."""
+
 from __future__ import annotations
 
 import io
@@ -13,8 +14,8 @@ from releases import published, settled
 
 from delivery.release import Application
 from delivery.store import Store
-from embedded import chat
-from embedded.engine import Engine
+from packengine import chat
+from packengine.engine import Engine
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -25,12 +26,17 @@ class Conversation:
     def __init__(self, consul_url, directory, **configuration):
         prefix = "test-" + uuid.uuid4().hex
         self.application = Application(Store(consul_url, prefix=prefix), "shop")
-        values = dict({"consul": {"url": consul_url, "kv_prefix": prefix},
-                       "ssh": {"connect_timeout_s": 1}}, **configuration)
+        values = dict(
+            {"consul": {"url": consul_url, "kv_prefix": prefix}, "ssh": {"connect_timeout_s": 1}},
+            **configuration,
+        )
         (directory / "configs").mkdir()
         (directory / "configs" / "cicd_canary.yaml").write_text(json.dumps(values))
-        self.engine = Engine(packs=[str(PROJECT)], config_dir=str(directory / "configs"),
-                             data_dir=str(directory / "data"))
+        self.engine = Engine(
+            packs=[str(PROJECT)],
+            config_dir=str(directory / "configs"),
+            data_dir=str(directory / "data"),
+        )
         for number, tags in enumerate((["shop::app", "shop::app_canary"], ["shop::app"])):
             register(consul_url, f"host-{number}", "127.0.0.1", "shop", tags)
 
@@ -52,23 +58,33 @@ def test_a_promotion_that_fails_says_why_in_one_line_and_where_to_look(talk):
     answer = talk.say("!Promote shop to production")
     assert answer.startswith(
         "Promoting shop to production, batch by batch; what fails goes back by itself. To stop it: "
-        "!deploy abort shop (execution ")
-    assert re.search(rf"Not promoted: {target.version} failed on production: host-1: .*; "
-                     r"production of shop had no version to go back to \(execution \w+\)$", answer)
+        "!deploy abort shop (execution "
+    )
+    assert re.search(
+        rf"Not promoted: {target.version} failed on production: host-1: .*; "
+        r"production of shop had no version to go back to \(execution \w+\)$",
+        answer,
+    )
     assert talk.application.stage("production").state["by"] == "olga"
 
 
 def test_what_is_pinned_cannot_be_typed(talk):
     settled(talk.application, "canary", published(talk.application))
-    for line in ("!deploy promote shop by=alice", "!deploy rollback shop by=alice",
-                 "!deploy canary shop by_hand=false", "!deploy freeze shop by=alice"):
+    for line in (
+        "!deploy promote shop by=alice",
+        "!deploy rollback shop by=alice",
+        "!deploy canary shop by_hand=false",
+        "!deploy freeze shop by=alice",
+    ):
         assert talk.say(line).startswith("Immutable arguments cannot be overriden: by"), line
     assert "stackstorm_user" in talk.say("!deploy freeze shop stackstorm_user=alice")
     assert [event["type"] for event in talk.application.events()][-1] == "rollout_succeeded"
 
 
-@pytest.mark.parametrize("user, by", [
-    ("@Alice.B {{ x }}", "Alice.Bx"), ("deployments/olga", "olga"), ("%%", "somebody")])
+@pytest.mark.parametrize(
+    ("user", "by"),
+    [("@Alice.B {{ x }}", "Alice.Bx"), ("deployments/olga", "olga"), ("%%", "somebody")],
+)
 def test_a_user_with_a_strange_name_is_still_a_user(talk, user, by):
     published(talk.application)
     assert f"shop is frozen by {by}." in talk.say("!deploy freeze shop", user=user)
@@ -77,21 +93,30 @@ def test_a_user_with_a_strange_name_is_still_a_user(talk, user, by):
 def test_a_freeze_is_seen_by_everybody_until_it_ends(talk):
     settled(talk.application, "canary", published(talk.application))
     assert "shop is frozen by olga: the sale is on" in talk.say(
-        "!deploy freeze shop because the sale is on")
+        "!deploy freeze shop because the sale is on"
+    )
     assert "frozen by olga: the sale is on" in talk.say("!deploy status")
     answer = talk.say("!deploy promote", user="bob")
-    assert re.search(r"Not promoted: shop is frozen by olga: the sale is on; to end that: "
-                     r"!deploy unfreeze shop \(execution \w+\)$", answer)
+    assert re.search(
+        r"Not promoted: shop is frozen by olga: the sale is on; to end that: "
+        r"!deploy unfreeze shop \(execution \w+\)$",
+        answer,
+    )
     assert talk.say("!deploy unfreeze shop").endswith(
-        "shop may be promoted again: !deploy promote shop")
+        "shop may be promoted again: !deploy promote shop"
+    )
 
 
 def test_who_is_not_on_the_list_is_told_who_is(consul_url, tmp_path):
     talk = Conversation(consul_url, tmp_path, permissions={"chat_users": ["alice"]})
     settled(talk.application, "canary", published(talk.application))
-    for line, what in (("!promote shop", "promote"), ("!rollback shop", "roll back"),
-                       ("!deploy freeze shop", "freeze"), ("!deploy abort shop", "abort"),
-                       ("!deploy unfreeze shop", "unfreeze")):
+    for line, what in (
+        ("!promote shop", "promote"),
+        ("!rollback shop", "roll back"),
+        ("!deploy freeze shop", "freeze"),
+        ("!deploy abort shop", "abort"),
+        ("!deploy unfreeze shop", "unfreeze"),
+    ):
         assert f"sorry, olga may not {what}: those who may in chat are alice" in talk.say(line)
     for user in ("alice", "@alice"):  # As some bots write it.
         assert "shop is frozen by alice" in talk.say("!deploy freeze shop", user=user)
@@ -99,11 +124,13 @@ def test_who_is_not_on_the_list_is_told_who_is(consul_url, tmp_path):
 
 def test_a_rollout_that_a_dead_process_has_left_is_aborted(talk):
     rollout = talk.application.begin_rollout(
-        "canary", published(talk.application), [["host-0"]], "alice", "deploy")
+        "canary", published(talk.application), [["host-0"]], "alice", "deploy"
+    )
     assert "stops after the current batch" in talk.say("!deploy abort shop")
     talk.application.store.close_session(rollout.state["session"])
     assert "was left behind by a process that is gone; it is aborted" in talk.say(
-        "!deploy abort shop")
+        "!deploy abort shop"
+    )
 
 
 def test_a_canary_by_hand_takes_the_newest_release(talk):
@@ -113,24 +140,28 @@ def test_a_canary_by_hand_takes_the_newest_release(talk):
     assert f"Not on the canary: {target.version} failed on canary: host-0: " in answer
     settled(talk.application, "canary", target)
     assert f"Nothing to do: canary of shop runs {target.version} already." in talk.say(
-        "!deploy canary shop")
+        "!deploy canary shop"
+    )
 
 
 def test_a_wrong_line_gets_the_nearest_help(talk):
     assert 'There is no command "promot". Nearest: !deploy promote [app]' in talk.say(
-        "!deploy promot shop")
+        "!deploy promot shop"
+    )
     assert talk.say("!deploy rollback").startswith("!deploy rollback <app> [stage]")
 
 
 def test_a_question_that_cannot_be_answered_says_why_and_where_to_look(talk):
     published(talk.application)
     for line in ("!deploy status shpo", "!deploy history shpo", "!deploy hosts shpo"):
-        assert re.match(r"no application shpo is known \(nearest: shop\) \(execution \w+\)$",
-                        talk.say(line)), line
+        assert re.match(
+            r"no application shpo is known \(nearest: shop\) \(execution \w+\)$", talk.say(line)
+        ), line
 
 
 def test_hosts_are_listed_with_what_they_run(talk):
     published(talk.application)
     assert talk.say("!deploy hosts shop") == (
         "host-0 (canary): nothing, has not reported yet "
-        "host-1 (production): nothing, has not reported yet")
+        "host-1 (production): nothing, has not reported yet"
+    )

@@ -1,4 +1,5 @@
 """The doctor in the sandbox, where everything is fine until a test makes it otherwise."""
+
 from __future__ import annotations
 
 import io
@@ -6,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded import chat
-from embedded.engine import Engine
+from packengine import chat
+from packengine.engine import Engine
 from sandbox.world import World
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -15,8 +16,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def engine(world: World, tmp_path_factory):
-    with Engine(packs=[str(PROJECT)], config_dir=str(world.config_dir),
-                data_dir=str(tmp_path_factory.mktemp("engine"))) as engine:
+    with Engine(
+        packs=[str(PROJECT)],
+        config_dir=str(world.config_dir),
+        data_dir=str(tmp_path_factory.mktemp("engine")),
+    ) as engine:
         yield engine
 
 
@@ -29,8 +33,11 @@ def ask(engine: Engine) -> str:
 def test_a_fresh_sandbox_is_fine(engine: Engine):
     said = ask(engine)
     assert said.endswith("everything is fine\n"), said
-    for host in ("build (10.77.0.20): build host, with git", "canary-1 (10.77.1.1): host of shop",
-                 "production-3 (10.77.2.3): host of notes"):
+    for host in (
+        "build (10.77.0.20): build host, with git",
+        "canary-1 (10.77.1.1): host of shop",
+        "production-3 (10.77.2.3): host of notes",
+    ):
         assert f"fine   {host}" in said
 
 
@@ -41,5 +48,7 @@ def test_what_is_wrong_with_a_host_is_said_with_what_to_do(engine: Engine, world
         said = " ".join(ask(engine).split())
     finally:
         host.run(["mv", "/etc/cicd/shop.off", "/etc/cicd/shop.conf"])
-    assert ("TO DO production-2 (10.77.2.2): host of shop: /etc/cicd/shop.conf is missing: run "
-            "cicd-host-setup --app shop 1 to do") in said
+    assert (
+        "TO DO production-2 (10.77.2.2): host of shop: /etc/cicd/shop.conf is missing: run "
+        "cicd-host-setup --app shop 1 to do"
+    ) in said

@@ -1,4 +1,5 @@
 """The main job in the sandbox: real pushes, real packages, real hosts, the embedded engine."""
+
 from __future__ import annotations
 
 import contextlib
@@ -11,14 +12,14 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
+
 from delivery.release import Application
 from delivery.store import Store
-
-from embedded import chat
-from embedded.engine import Engine
+from packengine import chat
+from packengine.engine import Engine
 from sandbox.repositories import Checkout
 from sandbox.world import World, listens
 
@@ -43,26 +44,29 @@ class Delivery:
         self.checkout.push("--force", "HEAD:refs/heads/main")
         return commit
 
-    def push_and_wait(self, *kinds: str) -> Dict[str, Any]:
+    def push_and_wait(self, *kinds: str) -> dict[str, Any]:
         """Pushes, and returns the first later event of one of these types."""
         before = len(self.application.events())
         self.push()
         return self.wait_for(*kinds, after=before)
 
-    def wait_for(self, *kinds: str, after: int = 0, timeout_s: float = 90) -> Dict[str, Any]:
+    def wait_for(self, *kinds: str, after: int = 0, timeout_s: float = 90) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             for event in self.application.events()[after:]:
                 if event["type"] in kinds:
                     return event
             time.sleep(0.1)
-        raise AssertionError(f"none of {kinds} within {timeout_s} s, but "
-                             f"{[each['message'] for each in self.application.events()[after:]]}")
+        raise AssertionError(
+            f"none of {kinds} within {timeout_s} s, but "
+            f"{[each['message'] for each in self.application.events()[after:]]}"
+        )
 
     def deploy(self) -> str:
         """Brings the next version to the canary; returns it."""
-        event = self.push_and_wait("rollout_succeeded", "build_failed", "packaging_failed",
-                                   "rollout_failed")
+        event = self.push_and_wait(
+            "rollout_succeeded", "build_failed", "packaging_failed", "rollout_failed"
+        )
         assert event["type"] == "rollout_succeeded", event
         return event["version"]
 
@@ -72,17 +76,20 @@ class Delivery:
         chat.handle(self.engine, user, line, out)
         return out.getvalue()
 
-    def installed(self) -> Dict[str, str]:
-        return {name: self.world.host(name).run(
-            ["dpkg-query", "--show", "--showformat", "${Version}", self.app]).stdout
-            for name in HOSTS}
+    def installed(self) -> dict[str, str]:
+        return {
+            name: self.world.host(name)
+            .run(["dpkg-query", "--show", "--showformat", "${Version}", self.app])
+            .stdout
+            for name in HOSTS
+        }
 
     def answers(self, host: str) -> str:
         url = f"http://{self.world.addresses[host]}:{self.world.applications[self.app]}/"
         with urllib.request.urlopen(url, timeout=5) as answer:
             return json.load(answer)["version"]
 
-    def executions(self, action: str) -> List[Any]:
+    def executions(self, action: str) -> list[Any]:
         """Returns the executions of an action, newest first, once they have all ended."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -92,34 +99,46 @@ class Delivery:
             time.sleep(0.1)
         raise AssertionError(f"{action} does not end")
 
-    def announced(self) -> List[str]:
+    def announced(self) -> list[str]:
         """Returns what rules have posted to the channel; an event is announced after it is told."""
-        return [each.parameters["message"] for each in self.engine.executions(
-            action="chatops.post_message", top_level=False)]
+        return [
+            each.parameters["message"]
+            for each in self.engine.executions(action="chatops.post_message", top_level=False)
+        ]
 
     def workspaces(self) -> str:
         """Returns what lies in the workspaces on the build host."""
-        return self.world.host("build").run(
-            ["find", "/var/tmp/cicd-canary", "-mindepth", "1", "-maxdepth", "2", "-ls"]).stdout
+        return (
+            self.world.host("build")
+            .run(["find", "/var/tmp/cicd-canary", "-mindepth", "1", "-maxdepth", "2", "-ls"])
+            .stdout
+        )
 
 
 @pytest.fixture(scope="module")
 def engine(world: World, tmp_path_factory):
     """The embedded engine serving this pack, and another on the same data for what people type."""
     data_dir = tmp_path_factory.mktemp("engine")
-    environment = dict(os.environ, ENGINE_CONFIG_DIR=str(world.config_dir),
-                       ENGINE_DATA_DIR=str(data_dir))
+    environment = dict(
+        os.environ, ENGINE_CONFIG_DIR=str(world.config_dir), ENGINE_DATA_DIR=str(data_dir)
+    )
     with open(data_dir / "log", "w") as log:
-        server = subprocess.Popen([str(PROJECT / "script/engine"), "serve"], env=environment,
-                                  stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            [str(PROJECT / "script/engine"), "serve"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     try:
         deadline = time.monotonic() + 20
         while not listens("10.77.0.1", 8095):
-            assert server.poll() is None and time.monotonic() < deadline, \
-                (data_dir / "log").read_text()
+            assert server.poll() is None and time.monotonic() < deadline, (
+                data_dir / "log"
+            ).read_text()
             time.sleep(0.1)
-        with Engine(packs=[str(PROJECT)], config_dir=str(world.config_dir),
-                    data_dir=str(data_dir)) as engine:
+        with Engine(
+            packs=[str(PROJECT)], config_dir=str(world.config_dir), data_dir=str(data_dir)
+        ) as engine:
             yield engine
     finally:
         server.terminate()
@@ -153,11 +172,13 @@ def changed(delivery: Delivery, path: str, content: str):
 
 # --- the job itself -------------------------------------------------------------------------------
 
+
 def test_a_push_reaches_the_canary_and_nothing_else(shop: Delivery):
     version = shop.deploy()
     assert re.fullmatch(r"1\.0\.0-1\.[0-9a-f]{7}", version)
     assert {host: found for host, found in shop.installed().items() if found} == {
-        "canary-1": version}
+        "canary-1": version
+    }
     assert shop.answers("canary-1") == version
 
 
@@ -174,8 +195,9 @@ def test_promotion_takes_exactly_the_canarys_package_to_production(shop: Deliver
 
 def test_promoting_again_says_that_there_is_nothing_to_promote(shop: Delivery):
     assert "nothing to promote" in shop.say("!deploy promote")
-    assert re.search(r"production of shop already runs 1\.0\.0-1\.", shop.say(
-        "!deploy promote shop"))
+    assert re.search(
+        r"production of shop already runs 1\.0\.0-1\.", shop.say("!deploy promote shop")
+    )
 
 
 def test_the_workspaces_are_gone(shop: Delivery):
@@ -194,12 +216,15 @@ def test_the_release_says_where_each_value_came_from(shop: Delivery):
 def test_the_same_delivery_and_the_same_commit_are_built_once(shop: Delivery, world: World):
     builds = len(shop.executions("ci_build"))
     hook = world.github.hooks("acme/shop")[0]["id"]
-    push = next(each for each in world.github.deliveries("acme/shop", hook)
-                if each["event"] == "push")
+    push = next(
+        each for each in world.github.deliveries("acme/shop", hook) if each["event"] == "push"
+    )
     world.github.redeliver("acme/shop", hook, push["id"])
     head = shop.checkout.git("rev-parse", "HEAD").strip()
-    shop.engine.run("cicd_canary.ci", {
-        "app": "shop", "repository": "acme/shop", "branch": "main", "commit": head, "by": "dana"})
+    shop.engine.run(
+        "cicd_canary.ci",
+        {"app": "shop", "repository": "acme/shop", "branch": "main", "commit": head, "by": "dana"},
+    )
     assert len(shop.executions("ci_build")) == builds
 
 
@@ -233,6 +258,7 @@ def test_production_can_be_rolled_back(shop: Delivery):
 
 # --- what goes wrong ------------------------------------------------------------------------------
 
+
 def assert_build_fails(delivery: Delivery, reason: str) -> None:
     releases = delivery.application.releases()
     event = delivery.push_and_wait("build_failed", "release_published", "packaging_failed")
@@ -260,13 +286,17 @@ def test_failing_tests_fail_ci_and_make_no_package(shop: Delivery):
         assert_build_fails(shop, "script/cibuild exited with 3")
 
 
-@pytest.mark.parametrize("content, reason", [
-    ("packge: {}", "packge.*package"),
-    ("rollout: {batch_size: many}", "rollout.batch_size"),
-    ("[]", "expected"),
-])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("packge: {}", "packge.*package"),
+        ("rollout: {batch_size: many}", "rollout.batch_size"),
+        ("[]", "expected"),
+    ],
+)
 def test_a_wrong_cicd_yaml_fails_packaging_and_names_the_key(
-        shop: Delivery, content: str, reason: str):
+    shop: Delivery, content: str, reason: str
+):
     with changed(shop, ".cicd.yaml", content):
         event = shop.push_and_wait("packaging_failed", "release_published")
     assert event["type"] == "packaging_failed", event
@@ -277,14 +307,20 @@ def test_a_wrong_cicd_yaml_fails_packaging_and_names_the_key(
 
 
 def test_templates_in_what_the_project_says_are_no_templates(shop: Delivery, world: World):
-    with changed(shop, ".cicd.yaml",
-                 'package: {description: "{{ config_context.github.webhook_secret }}"}'):
+    with changed(
+        shop, ".cicd.yaml", 'package: {description: "{{ config_context.github.webhook_secret }}"}'
+    ):
         version = shop.deploy()
-    shown = world.host("canary-1").run(["dpkg-query", "--show", "--showformat", "${Description}",
-                                        "shop"]).stdout
-    assert "config_context.github.webhook_secret" in shown and "{{" not in shown
-    everything = json.dumps([
-        [each.parameters, each.result] for each in shop.engine.executions(top_level=False)])
+    shown = (
+        world.host("canary-1")
+        .run(["dpkg-query", "--show", "--showformat", "${Description}", "shop"])
+        .stdout
+    )
+    assert "config_context.github.webhook_secret" in shown
+    assert "{{" not in shown
+    everything = json.dumps(
+        [[each.parameters, each.result] for each in shop.engine.executions(top_level=False)]
+    )
     assert world.webhook_secret not in everything
     assert shop.application.release(version)["package"]["sha256"]
 
@@ -328,18 +364,24 @@ def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
     world.host("consul").stop()
     try:
         commit = shop.push()
-        wait_until(lambda: any(
-            each.result and each.result["result"].get("without") == "consul"
-            for each in shop.engine.executions(action="cicd_canary.build_start", top_level=False)),
-            "the push to find Consul away")
+        wait_until(
+            lambda: any(
+                each.result and each.result["result"].get("without") == "consul"
+                for each in shop.engine.executions(
+                    action="cicd_canary.build_start", top_level=False
+                )
+            ),
+            "the push to find Consul away",
+        )
     finally:
         world.host("consul").start()
-    wait_until(lambda: (shop.application.stage("canary").version or "").endswith(commit[:7]),
-               "the canary to run it")
+    wait_until(
+        lambda: (shop.application.stage("canary").version or "").endswith(commit[:7]),
+        "the canary to run it",
+    )
 
 
-def test_a_host_that_was_down_comes_back_to_what_the_stage_settled_on(
-        shop: Delivery, world: World):
+def test_a_host_that_was_down_comes_back_to_what_the_stage_settled_on(shop: Delivery, world: World):
     world.host("production-3").stop()
     try:
         wait_until(lambda: "production-3" not in passing(world), "production-3 to be seen down")
@@ -366,7 +408,8 @@ def test_a_package_that_is_not_the_published_one_is_not_installed(shop: Delivery
 
 
 def test_a_version_that_was_not_installed_from_the_published_package_is_installed_again(
-        shop: Delivery, world: World):
+    shop: Delivery, world: World
+):
     version = shop.application.stage("production").version
     host = world.host("production-1")
     host.run(["rm", "/var/lib/cicd/shop.sha256"], check=True)  # As when apt failed in the end.
@@ -380,7 +423,7 @@ def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
     assert "To go back: !deploy rollback shop" in " ".join(shop.say("!deploy promote shop").split())
     old = shop.application.stage("production").version
     new = shop.deploy()
-    said: List[str] = []
+    said: list[str] = []
     promoting = threading.Thread(target=lambda: said.append(shop.say("!deploy promote shop")))
     before = len(shop.application.events())
     promoting.start()
@@ -388,16 +431,21 @@ def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
     assert "stops after the current batch" in shop.say("!deploy abort shop", user="bob")
     promoting.join()
     answer = " ".join(said[0].split())
-    assert f"Not promoted: {new} was aborted on production: bob asked for it; production of shop " \
+    assert (
+        f"Not promoted: {new} was aborted on production: bob asked for it; production of shop "
         f"is back on {old} (execution " in answer
+    )
     production = shop.application.stage("production")
     assert (production.status, production.version) == ("aborted", old)
     assert {shop.answers(f"production-{number}") for number in (1, 2, 3)} == {old}
 
 
-def passing(world: World) -> List[str]:
-    return [check["Node"] for check in world.consul("health/state/passing")
-            if check["CheckID"] == "serfHealth"]
+def passing(world: World) -> list[str]:
+    return [
+        check["Node"]
+        for check in world.consul("health/state/passing")
+        if check["CheckID"] == "serfHealth"
+    ]
 
 
 def wait_until(true, what: str, timeout_s: float = 60) -> None:

@@ -1,4 +1,5 @@
 """The main job in the sandbox with the tools production is expected to use: FPM and Freight."""
+
 from __future__ import annotations
 
 import shutil
@@ -28,8 +29,9 @@ def production_tools(world: World) -> None:
     after = before.replace("tool: nfpm", "tool: fpm").replace("tool: aptly", "tool: freight")
     assert sum(one != other for one, other in zip(before.splitlines(), after.splitlines())) == 2
     file.write_text(after)
-    world.host("build").run(["sh", "-c", 'printf %s "$1" > "$2"', "write", FREIGHT_CONF,
-                             CONFIGURATION])
+    world.host("build").run(
+        ["sh", "-c", 'printf %s "$1" > "$2"', "write", FREIGHT_CONF, CONFIGURATION]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,4 +53,5 @@ def test_a_push_reaches_production_and_goes_back_again(shop: Delivery):
     assert {shop.answers(f"production-{number}") for number in (1, 2, 3)} == {first}
     kept = shop.world.host("build").run(["ls", f"{LIBRARY}/apt/cicd/main"]).stdout.split()
     assert {name for name in kept if name.endswith(".deb")} == {
-        f"shop_{version}_all.deb" for version in (first, second)}
+        f"shop_{version}_all.deb" for version in (first, second)
+    }

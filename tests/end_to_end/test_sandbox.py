@@ -1,4 +1,5 @@
 """The sandbox itself: it comes up, it is what it says, it leaves nothing behind."""
+
 from __future__ import annotations
 
 import fcntl
@@ -17,7 +18,7 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Dict, Iterator, List, Set, Tuple
+from typing import Iterator
 
 import jsonschema
 import pytest
@@ -34,10 +35,12 @@ from sandbox.repositories import Checkout, GitHubError  # noqa: E402
 from sandbox.world import World, WorldError  # noqa: E402
 
 needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="the sandbox makes namespaces and mounts, so this test needs root")
+    os.geteuid() != 0, reason="the sandbox makes namespaces and mounts, so this test needs root"
+)
 
 
 # --- from the outside ---------------------------------------------------------------------------
+
 
 class Running:
     """A world brought up beside the test, and what there was before it."""
@@ -46,8 +49,12 @@ class Running:
         self.before = traces()
         self.process = subprocess.Popen(
             [SANDBOX, "run", "--quiet", *options, "--", *HOLD],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **popen)
-        self.processes: Set[Tuple[int, str]] = set()
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            **popen,
+        )
+        self.processes: set[tuple[int, str]] = set()
 
     def wait_until_up(self) -> None:
         assert self.process.stdout.readline().strip() == UP
@@ -62,7 +69,7 @@ class Running:
         assert traces() == self.before
 
 
-def traces() -> Dict[str, object]:
+def traces() -> dict[str, object]:
     """What a world could leave on the machine besides processes."""
     return {
         "mounts": Path("/proc/self/mountinfo").read_text(),
@@ -73,11 +80,11 @@ def traces() -> Dict[str, object]:
     }
 
 
-def running_processes() -> Set[Tuple[int, str]]:
+def running_processes() -> set[tuple[int, str]]:
     return {(pid, started) for pid, (_, started) in process_table().items()}
 
 
-def descendants(ancestor: int) -> Set[Tuple[int, str]]:
+def descendants(ancestor: int) -> set[tuple[int, str]]:
     table = process_table()
     found = {ancestor}
     while True:
@@ -87,7 +94,7 @@ def descendants(ancestor: int) -> Set[Tuple[int, str]]:
         found |= more
 
 
-def process_table() -> Dict[int, Tuple[int, str]]:
+def process_table() -> dict[int, tuple[int, str]]:
     """Parent and start time of every process but zombies, by PID."""
     table = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -105,7 +112,8 @@ def test_the_commands_exit_status_is_the_sandboxs():
     before = traces()
     done = subprocess.run(
         [SANDBOX, "run", "--quiet", "--production", "0", "--", "sh", "-c", "exit 7"],
-        stdin=subprocess.DEVNULL)
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 7
     assert traces() == before
 
@@ -124,8 +132,12 @@ def test_nothing_is_left_after_a_signal_to_the_outermost_process(number):
 def test_nothing_is_left_after_ctrl_c_in_a_terminal():
     master, slave = pty.openpty()
     running = Running(
-        "--production", "1", stdin=slave, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        "--production",
+        "1",
+        stdin=slave,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
     running.wait_until_up()
     os.write(master, b"\x03")
     running.assert_nothing_is_left()
@@ -154,9 +166,20 @@ def test_two_worlds_run_at_the_same_time_and_do_not_meet():
         pid = next(pid for pid, _ in running.processes if pid in worlds)
         assert worlds[pid].count("production-") == expected
         nodes = subprocess.run(
-            [SANDBOX, "exec", "--world", str(pid), "production-1", "--",
-             "curl", "-sf", "http://127.0.0.1:8500/v1/catalog/nodes"],
-            stdout=subprocess.PIPE, text=True).stdout
+            [
+                SANDBOX,
+                "exec",
+                "--world",
+                str(pid),
+                "production-1",
+                "--",
+                "curl",
+                "-sf",
+                "http://127.0.0.1:8500/v1/catalog/nodes",
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
         assert len([node for node in json.loads(nodes) if "production" in node["Node"]]) == expected
     small.process.terminate()
     large.process.terminate()
@@ -165,19 +188,24 @@ def test_two_worlds_run_at_the_same_time_and_do_not_meet():
 
 
 @needs_root
-@pytest.mark.parametrize("arguments, reason", [
-    (["exec", "--world", "1", "canary-1", "--", "true"], "no such world runs"),
-    (["run", "--", "/nonexistent"], "cannot run /nonexistent"),
-    (["run"], "no command given"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["exec", "--world", "1", "canary-1", "--", "true"], "no such world runs"),
+        (["run", "--", "/nonexistent"], "cannot run /nonexistent"),
+        (["run"], "no command given"),
+    ],
+)
 def test_a_mistake_is_explained_in_one_line(arguments, reason):
-    done = subprocess.run([SANDBOX, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          text=True)
+    done = subprocess.run(
+        [SANDBOX, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert done.returncode != 0
     assert reason in done.stderr.splitlines()[-1]
 
 
 # --- from the inside: hosts ---------------------------------------------------------------------
+
 
 def test_every_host_has_its_name_address_and_the_others_names(world: World):
     for host in world.hosts.values():
@@ -196,7 +224,8 @@ def test_every_host_takes_logins_with_the_worlds_key_and_is_known(world: World):
 def test_a_host_sees_neither_the_machines_apt_sources_nor_its_ssh_keys(world: World):
     canary = world.host("canary-1")
     assert canary.run(["find", "/etc/apt", "-type", "f"]).stdout.split() == [
-        "/etc/apt/sources.list.d/cicd.list"]
+        "/etc/apt/sources.list.d/cicd.list"
+    ]
     assert canary.run(["ls", "-A", "/root/.ssh"]).stdout.split() == ["authorized_keys"]
 
 
@@ -210,8 +239,9 @@ def test_consul_knows_stages_by_their_tags(world: World):
 def test_the_configuration_is_valid_for_the_pack(world: World):
     schema = yaml.safe_load((PROJECT / "config.schema.yaml").read_text())
     written = yaml.safe_load((world.config_dir / "cicd_canary.yaml").read_text())
-    jsonschema.validate(written, {"type": "object", "properties": schema,
-                                  "additionalProperties": False})
+    jsonschema.validate(
+        written, {"type": "object", "properties": schema, "additionalProperties": False}
+    )
     assert written["github"]["webhook_secret"] == world.webhook_secret
 
 
@@ -222,10 +252,26 @@ def test_an_unknown_host_is_named_with_the_known_ones(world: World):
 
 def ssh(world: World, target: str, command: str) -> str:
     done = subprocess.run(
-        ["ssh", "-F", "none", "-i", str(world.directory / "ssh/id_ed25519"), "-o", "BatchMode=yes",
-         "-o", "StrictHostKeyChecking=yes",
-         "-o", f"UserKnownHostsFile={world.directory}/ssh/known_hosts", f"root@{target}", command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+        [
+            "ssh",
+            "-F",
+            "none",
+            "-i",
+            str(world.directory / "ssh/id_ed25519"),
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            f"UserKnownHostsFile={world.directory}/ssh/known_hosts",
+            f"root@{target}",
+            command,
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return done.stdout
 
 
@@ -265,13 +311,20 @@ def publish(world: World, application: str, version: str, broken: bool = False) 
 
 
 def install(host, package: str) -> None:
-    host.run(["sh", "-c", "apt-get -qq update && apt-get -qq install --yes --allow-downgrades "
-              f"{package}"], check=True)
+    host.run(
+        [
+            "sh",
+            "-c",
+            f"apt-get -qq update && apt-get -qq install --yes --allow-downgrades {package}",
+        ],
+        check=True,
+    )
 
 
-def get(url: str, **headers: str) -> Dict[str, str]:
+def get(url: str, **headers: str) -> dict[str, str]:
     request = urllib.request.Request(
-        url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        url, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
     with urllib.request.urlopen(request, timeout=5) as answer:
         return json.load(answer)
 
@@ -284,7 +337,7 @@ def eventually(condition, seconds: float = 10.0) -> None:
 
 
 @pytest.fixture(scope="session")
-def shops(world: World) -> List[str]:
+def shops(world: World) -> list[str]:
     """Version 1 of the shop on production, version 2 on the canary, all known to the balancer."""
     publish(world, "shop", "1.0.0")
     publish(world, "shop", "2.0.0")
@@ -295,7 +348,7 @@ def shops(world: World) -> List[str]:
     return names
 
 
-def hosts_in_the_balancer() -> Set[str]:
+def hosts_in_the_balancer() -> set[str]:
     try:
         return {get("http://shop/")["host"] for _ in range(12)}
     except urllib.error.HTTPError:
@@ -312,20 +365,36 @@ def test_a_package_is_installed_on_one_host_and_nowhere_else(world: World):
     eventually(lambda: world.consul("health/service/notes?passing"))
     eventually(lambda: answers("http://notes/"))
     assert get("http://notes/") == {
-        "application": "notes", "version": "1.0.0", "host": "production-1"}
+        "application": "notes",
+        "version": "1.0.0",
+        "host": "production-1",
+    }
 
 
 def test_a_host_is_set_up_for_the_prefix_that_its_keys_have(world: World):
     host = world.host("production-1")
     written = ["/etc/cicd/extra.conf", "/etc/consul.d/cicd-extra.json"]
-    host.run([str(PROJECT / "host/cicd-host-setup"), "--app", "extra", "--stage", "production",
-              "--port", "9", "--prefix", "team/cicd"], check=True)
+    host.run(
+        [
+            str(PROJECT / "host/cicd-host-setup"),
+            "--app",
+            "extra",
+            "--stage",
+            "production",
+            "--port",
+            "9",
+            "--prefix",
+            "team/cicd",
+        ],
+        check=True,
+    )
     conf, agent = (host.run(["cat", path], check=True).stdout for path in written)
     host.run(["rm", *written], check=True)
     assert "KV_PREFIX=team/cicd\n" in conf
     assert [watch["key"] for watch in json.loads(agent)["watches"]] == [
         "team/cicd/extra/stages/production/version",
-        "team/cicd/extra/stages/production/assigned/production-1"]
+        "team/cicd/extra/stages/production/assigned/production-1",
+    ]
 
 
 def test_what_is_installed_on_the_machine_meanwhile_is_not_seen_by_a_host(world: World):
@@ -344,31 +413,32 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_a_request_for_the_canary_always_goes_there(world: World, shops: List[str]):
+def test_a_request_for_the_canary_always_goes_there(world: World, shops: list[str]):
     seen = [get("http://shop/", X_Canary="true") for _ in range(10)]
     assert {(answer["host"], answer["version"]) for answer in seen} == {("canary-1", "2.0.0")}
 
 
-def test_everybody_else_is_spread_over_all_hosts(world: World, shops: List[str]):
+def test_everybody_else_is_spread_over_all_hosts(world: World, shops: list[str]):
     assert hosts_in_the_balancer() == set(shops)
 
 
 def test_a_request_for_a_canary_that_is_out_is_answered_by_production(
-        world: World, shops: List[str]):
+    world: World, shops: list[str]
+):
     set_maintenance(world.host("canary-1"), True)
     eventually(lambda: get("http://shop/", X_Canary="true")["version"] == "1.0.0", seconds=2)
     set_maintenance(world.host("canary-1"), False)
     eventually(lambda: get("http://shop/", X_Canary="true")["version"] == "2.0.0")
 
 
-@pytest.mark.parametrize("host, status", [("nobody", 503), ("a_b", 400), ("../x", 400)])
+@pytest.mark.parametrize(("host", "status"), [("nobody", 503), ("a_b", 400), ("../x", 400)])
 def test_a_request_for_no_application_is_refused(world: World, host, status):
     with pytest.raises(urllib.error.HTTPError) as refused:
         get("http://lb/", Host=host)
     assert refused.value.code == status
 
 
-def test_draining_and_restarting_a_host_loses_no_request(world: World, shops: List[str]):
+def test_draining_and_restarting_a_host_loses_no_request(world: World, shops: list[str]):
     drained = world.host("production-1")
     with Traffic() as traffic:
         time.sleep(0.5)
@@ -384,11 +454,12 @@ def test_draining_and_restarting_a_host_loses_no_request(world: World, shops: Li
         time.sleep(0.5)
     assert traffic.failures == []
     assert len(traffic.served) > 50
-    assert not [at for at, name in traffic.served
-                if name == "production-1" and out_since < at < back_since]
+    assert not [
+        at for at, name in traffic.served if name == "production-1" and out_since < at < back_since
+    ]
 
 
-def test_restarting_a_service_without_draining_it_loses_no_request(world: World, shops: List[str]):
+def test_restarting_a_service_without_draining_it_loses_no_request(world: World, shops: list[str]):
     with Traffic() as traffic:
         time.sleep(0.3)
         world.host("production-2").run(["service", "shop", "restart"], check=True)
@@ -398,20 +469,29 @@ def test_restarting_a_service_without_draining_it_loses_no_request(world: World,
 
 
 def set_maintenance(host, enable: bool) -> None:
-    host.run(["curl", "-sf", "-X", "PUT", "http://127.0.0.1:8500/v1/agent/service/maintenance/shop"
-              f"?enable={'true' if enable else 'false'}"], check=True)
+    host.run(
+        [
+            "curl",
+            "-sf",
+            "-X",
+            "PUT",
+            "http://127.0.0.1:8500/v1/agent/service/maintenance/shop"
+            f"?enable={'true' if enable else 'false'}",
+        ],
+        check=True,
+    )
 
 
 class Traffic:
     """Four clients that ask for the shop without a pause, and remember who answered when."""
 
     def __init__(self) -> None:
-        self.served: List[Tuple[float, str]] = []
-        self.failures: List[str] = []
+        self.served: list[tuple[float, str]] = []
+        self.failures: list[str] = []
         self._over = threading.Event()
         self._clients = [threading.Thread(target=self._ask) for _ in range(4)]
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Traffic:
         for client in self._clients:
             client.start()
         return self
@@ -432,7 +512,7 @@ class Traffic:
                 self.failures.append(str(error))
 
 
-def test_a_host_that_was_down_comes_back_as_it_was(world: World, shops: List[str]):
+def test_a_host_that_was_down_comes_back_as_it_was(world: World, shops: list[str]):
     host = world.host("production-3")
     host.stop()
     with pytest.raises(WorldError, match="production-3 is stopped"):
@@ -471,9 +551,9 @@ NOTHING = "0" * 40
 class Receiver:
     """Takes what is sent to the webhook's address."""
 
-    def __init__(self, address: Tuple[str, int]):
+    def __init__(self, address: tuple[str, int]):
         receiver = self
-        self.received: List[Tuple[Dict[str, str], bytes]] = []
+        self.received: list[tuple[dict[str, str], bytes]] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -488,7 +568,7 @@ class Receiver:
         self.server = ThreadingHTTPServer(address, Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def next(self) -> Tuple[Dict[str, str], Dict[str, object]]:
+    def next(self) -> tuple[dict[str, str], dict[str, object]]:
         eventually(lambda: self.received)
         headers, body = self.received.pop(0)
         return headers, json.loads(body)
@@ -536,9 +616,16 @@ def test_a_push_is_announced_as_github_does(world: World, receiver: Receiver, re
     assert len(headers["X-GitHub-Delivery"]) == 36
     assert headers["X-GitHub-Hook-ID"].isdigit()
     assert (body["ref"], body["before"], body["after"]) == (
-        "refs/heads/main", first["after"], commit)
+        "refs/heads/main",
+        first["after"],
+        commit,
+    )
     assert (body["created"], body["deleted"], body["forced"], body["base_ref"]) == (
-        False, False, False, None)
+        False,
+        False,
+        False,
+        None,
+    )
     assert body["compare"].endswith(f"/compare/{first['after'][:12]}...{commit[:12]}")
     assert [entry["id"] for entry in body["commits"]] == [commit]
     head = body["head_commit"]
@@ -553,20 +640,30 @@ def test_a_push_is_announced_as_github_does(world: World, receiver: Receiver, re
 
 
 def test_tags_deletions_and_forced_pushes_are_announced(
-        world: World, receiver: Receiver, repository: Checkout):
+    world: World, receiver: Receiver, repository: Checkout
+):
     first = receiver.next()[1]["after"]
     repository.git("tag", "v1")
     repository.push("v1")
     tag = receiver.next()[1]
     assert (tag["ref"], tag["after"], tag["created"], tag["base_ref"], tag["commits"]) == (
-        "refs/tags/v1", first, True, "refs/heads/main", [])
+        "refs/tags/v1",
+        first,
+        True,
+        "refs/heads/main",
+        [],
+    )
 
     repository.push("HEAD:refs/heads/feature/x")
     assert receiver.next()[1]["ref"] == "refs/heads/feature/x"
     repository.push(":refs/heads/feature/x")
     deleted = receiver.next()[1]
     assert (deleted["deleted"], deleted["after"], deleted["head_commit"], deleted["commits"]) == (
-        True, NOTHING, None, [])
+        True,
+        NOTHING,
+        None,
+        [],
+    )
 
     repository.git("checkout", "--quiet", "--orphan", "other")
     repository.commit("Another beginning")
@@ -575,14 +672,18 @@ def test_tags_deletions_and_forced_pushes_are_announced(
 
 
 def test_a_delivery_can_be_sent_again_and_keeps_its_guid(
-        world: World, receiver: Receiver, repository: Checkout):
+    world: World, receiver: Receiver, repository: Checkout
+):
     headers, body = receiver.next()
     name = body["repository"]["full_name"]
     hook = world.github.hooks(name)[0]["id"]
     eventually(lambda: len(world.github.deliveries(name, hook)) == 2)
     delivery = world.github.deliveries(name, hook)[0]
     assert (delivery["event"], delivery["status_code"], delivery["redelivery"]) == (
-        "push", 202, False)
+        "push",
+        202,
+        False,
+    )
     world.github.redeliver(name, hook, delivery["id"])
     again_headers, again = receiver.next()
     assert again == body

@@ -1,7 +1,8 @@
 """The pack's configuration, and what is made from it."""
+
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Mapping
 
 from delivery import schema
 from delivery.discovery import Discovery
@@ -16,20 +17,23 @@ class Configuration:
     :raises DeliveryError: for a key or a value that config.schema.yaml does not have, by name.
     """
 
-    def __init__(self, values: Optional[Mapping[str, Any]]) -> None:
+    def __init__(self, values: Mapping[str, Any] | None) -> None:
         self.values = dict(values or {})
-        self._ssh: Optional[Ssh] = None
+        self._ssh: Ssh | None = None
         schema.check(self.values)
 
-    def section(self, name: str) -> Dict[str, Any]:
+    def section(self, name: str) -> dict[str, Any]:
         """Returns a section's values that are set."""
         section = self.values.get(name) or {}
         return {key: value for key, value in section.items() if value is not None}
 
     def store(self) -> Store:
         consul = self.section("consul")
-        return Store(consul.get("url", "http://127.0.0.1:8500"), consul.get("token"),
-                     consul.get("kv_prefix", "cicd"))
+        return Store(
+            consul.get("url", "http://127.0.0.1:8500"),
+            consul.get("token"),
+            consul.get("kv_prefix", "cicd"),
+        )
 
     def discovery(self) -> Discovery:
         return Discovery(self.store())
@@ -62,10 +66,13 @@ class Configuration:
         """
         if self._ssh is None:
             ssh = self.section("ssh")
-            self._ssh = Ssh(ssh.get("user", "root"), ssh.get("key_file"),
-                            ssh.get("known_hosts_file"),
-                            connect_timeout_s=ssh.get("connect_timeout_s", 10),
-                            keep_connection_s=keep_connection_s)
+            self._ssh = Ssh(
+                ssh.get("user", "root"),
+                ssh.get("key_file"),
+                ssh.get("known_hosts_file"),
+                connect_timeout_s=ssh.get("connect_timeout_s", 10),
+                keep_connection_s=keep_connection_s,
+            )
         return self._ssh
 
     @property

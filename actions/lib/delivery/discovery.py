@@ -1,12 +1,13 @@
 """Which hosts there are, and how they are, asked of Consul.
 
-    discovery = Discovery(store)
-    discovery.service_hosts("build", "build::host")
-    discovery.stage_hosts("shop", role="app", stage="canary", stages=["canary", "production"])
+discovery = Discovery(store)
+discovery.service_hosts("build", "build::host")
+discovery.stage_hosts("shop", role="app", stage="canary", stages=["canary", "production"])
 """
+
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Set
+from typing import Any, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
 from delivery.names import nearest
@@ -21,8 +22,8 @@ class NoHosts(DeliveryError):
 class StageHosts(NamedTuple):
     """The hosts of a stage. `down` are those whose Consul agent does not answer."""
 
-    up: List[Host]
-    down: List[Host]
+    up: list[Host]
+    down: list[Host]
 
 
 class Instance(NamedTuple):
@@ -31,7 +32,7 @@ class Instance(NamedTuple):
     host: Host
     node_up: bool
     passing: bool
-    failing_checks: List[str]
+    failing_checks: list[str]
 
 
 class Discovery:
@@ -41,13 +42,13 @@ class Discovery:
         self.client = store.client
         self.url = store.url
 
-    def instances(self, service: str) -> List[Instance]:
+    def instances(self, service: str) -> list[Instance]:
         """Returns the service on every host that registered it, sorted by node name."""
         with reaching_consul(self.url):
             _, found = self.client.health.service(service)
         return sorted((_instance(item) for item in found), key=lambda each: each.host.node)
 
-    def service_hosts(self, service: str, tag: str) -> List[Host]:
+    def service_hosts(self, service: str, tag: str) -> list[Host]:
         """Returns the hosts whose service carries the tag and passes its checks.
 
         :raises NoHosts: when there is none.
@@ -59,8 +60,11 @@ class Discovery:
         passing = [each.host for each in tagged if each.passing]
         if not passing:
             raise NoHosts(
-                f"no host of {service} with the tag {tag} is healthy: " + "; ".join(
-                    f"{each.host.node} fails {', '.join(each.failing_checks)}" for each in tagged))
+                f"no host of {service} with the tag {tag} is healthy: "
+                + "; ".join(
+                    f"{each.host.node} fails {', '.join(each.failing_checks)}" for each in tagged
+                )
+            )
         return passing
 
     def host(self, service: str, node: str) -> Host:
@@ -73,8 +77,9 @@ class Discovery:
                 return each.host
         raise NoHosts(f"{node} is not registered for {service} in Consul any more")
 
-    def stage_hosts(self, application: str, role: str, stage: str,
-                    stages: Sequence[str]) -> StageHosts:
+    def stage_hosts(
+        self, application: str, role: str, stage: str, stages: Sequence[str]
+    ) -> StageHosts:
         """Returns the hosts of a stage: the last stage's carry no stage tag of their own.
 
         :param stages: all stages of the application, in order.
@@ -82,26 +87,32 @@ class Discovery:
         """
         if stage not in stages:
             raise DeliveryError(
-                f"{application} has no stage {stage}: its stages are {', '.join(stages)}")
+                f"{application} has no stage {stage}: its stages are {', '.join(stages)}"
+            )
         instances = self._registered(application)
         last = stage == stages[-1]
         wanted = f"{application}::{role}" if last else f"{application}::{role}_{stage}"
         others = {f"{application}::{role}_{other}" for other in stages[:-1]} if last else set()
-        members = [each for each in instances
-                   if wanted in each.host.tags and not others & set(each.host.tags)]
+        members = [
+            each
+            for each in instances
+            if wanted in each.host.tags and not others & set(each.host.tags)
+        ]
         if not members:
             but = f" and none of {', '.join(sorted(others))}" if others else ""
             raise NoHosts(
-                f"no host of {application} carries the tag {wanted}{but}; "
-                f"{_tags_seen(instances)}")
+                f"no host of {application} carries the tag {wanted}{but}; {_tags_seen(instances)}"
+            )
         up = [each.host for each in members if each.node_up]
         down = [each.host for each in members if not each.node_up]
         if not up:
-            raise NoHosts(f"every {stage} host of {application} is down: "
-                          + ", ".join(host.node for host in down))
+            raise NoHosts(
+                f"every {stage} host of {application} is down: "
+                + ", ".join(host.node for host in down)
+            )
         return StageHosts(up, down)
 
-    def failing(self, application: str, nodes: Set[str]) -> Dict[str, str]:
+    def failing(self, application: str, nodes: set[str]) -> dict[str, str]:
         """Returns which of the nodes do not pass Consul's checks of the application, and why."""
         states = {each.host.node: each for each in self.instances(application)}
         problems = {}
@@ -112,24 +123,29 @@ class Discovery:
                 problems[node] = "fails in Consul: " + ", ".join(states[node].failing_checks)
         return problems
 
-    def _registered(self, service: str) -> List[Instance]:
+    def _registered(self, service: str) -> list[Instance]:
         instances = self.instances(service)
         if not instances:
             with reaching_consul(self.url):
                 _, services = self.client.catalog.services()
-            raise NoHosts(f"Consul knows no service {service}; "
-                          f"nearest: {', '.join(nearest(service, services))}")
+            raise NoHosts(
+                f"Consul knows no service {service}; "
+                f"nearest: {', '.join(nearest(service, services))}"
+            )
         return instances
 
 
-def _instance(item: Dict[str, Any]) -> Instance:
+def _instance(item: dict[str, Any]) -> Instance:
     checks = item["Checks"]
-    host = Host(node=item["Node"]["Node"],
-                address=item["Service"]["Address"] or item["Node"]["Address"],
-                tags=tuple(item["Service"]["Tags"] or ()))
+    host = Host(
+        node=item["Node"]["Node"],
+        address=item["Service"]["Address"] or item["Node"]["Address"],
+        tags=tuple(item["Service"]["Tags"] or ()),
+    )
     failing = [check["Name"] for check in checks if check["Status"] == "critical"]
-    node_up = all(check["Status"] != "critical" for check in checks
-                  if check["CheckID"] == "serfHealth")
+    node_up = all(
+        check["Status"] != "critical" for check in checks if check["CheckID"] == "serfHealth"
+    )
     return Instance(host, node_up, not failing, failing)
 
 

@@ -5,10 +5,11 @@
 
 It changes nothing but a key of its own in Consul, and the lists of our APT source on the hosts.
 """
+
 from __future__ import annotations
 
 import textwrap
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from delivery import github
 from delivery.configuration import Configuration
@@ -19,7 +20,8 @@ from delivery.packaging import fpm, nfpm
 from delivery.release import LOCK_TTL_S, Application, applications, now
 from delivery.remote import Host, Result
 from delivery.repository.aptly import Aptly
-from delivery.repository.freight import CONFIGURATION as FREIGHT_CONF, Freight
+from delivery.repository.freight import CONFIGURATION as FREIGHT_CONF
+from delivery.repository.freight import Freight
 from delivery.rollout import CONVERGE
 from delivery.schema import default
 from delivery.store import Store, reaching_consul
@@ -29,8 +31,12 @@ REMOTE_TIMEOUT_S = 60
 KEY = "doctor"
 
 # What installs each tool, as the tool itself would say when it is missing.
-INSTALLED_BY = {"fpm": fpm.INSTALLED_BY, "nfpm": nfpm.INSTALLED_BY,
-                "freight": Freight.installed_by, "aptly": Aptly.installed_by}
+INSTALLED_BY = {
+    "fpm": fpm.INSTALLED_BY,
+    "nfpm": nfpm.INSTALLED_BY,
+    "freight": Freight.installed_by,
+    "aptly": Aptly.installed_by,
+}
 
 # Each script prints what is not fine.
 NEEDS = """
@@ -39,7 +45,9 @@ needs() { for program in $1; do
 done; }
 """
 
-BUILD_HOST = NEEDS + """
+BUILD_HOST = (
+    NEEDS
+    + """
 packager=$1 packager_by=$2 repository=$3 repository_by=$4 key=$5 freight_conf=$6 url=$7
 needs git "apt-get install git"
 needs "$packager dpkg-deb" "$packager_by"
@@ -58,8 +66,11 @@ if [ -n "$url" ] && command -v git >/dev/null; then
         echo "git cannot read $url: $(echo "$said" | tail -n 1)"
 fi
 """
+)
 
-APPLICATION_HOST = NEEDS + """
+APPLICATION_HOST = (
+    NEEDS
+    + """
 app=$1 converge=$2 published=$3 list=/etc/apt/sources.list.d/cicd.list
 [ -x "$converge" ] || echo "$converge is missing: copy host/cicd-converge there"
 needs jq "apt-get install jq"
@@ -81,20 +92,21 @@ elif [ "$published" = yes ]; then
         update 2>&1) || echo "the packages of $list cannot be read: $(echo "$said" | tail -n 1)"
 fi
 """
+)
 
 
 class Finding(NamedTuple):
     """What was looked at, whether it is fine (None: it is not in use), and what there is to say."""
 
     about: str
-    fine: Optional[bool]
+    fine: bool | None
     says: str
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return dict(self._asdict())  # pylint: disable=no-member
 
 
-def examine(configuration: Configuration) -> List[Finding]:
+def examine(configuration: Configuration) -> list[Finding]:
     """Looks at everything; one finding for each thing, none of them an exception."""
     store = configuration.store()
     consul = _finding(f"Consul at {store.url}", lambda: _consul(store))
@@ -113,10 +125,16 @@ def as_text(findings: Sequence[Finding]) -> str:
     """Returns the findings in 80 columns, what is to be done last."""
     marks = {True: "fine", False: "TO DO", None: "off"}
     ill = [each for each in findings if each.fine is False]
-    lines = [line for each in sorted(findings, key=lambda each: each.fine is False)
-             for line in textwrap.wrap(
-                 f"{marks[each.fine]:<7}{each.about}: {each.says}", WIDTH,
-                 subsequent_indent=" " * 7, break_on_hyphens=False)]
+    lines = [
+        line
+        for each in sorted(findings, key=lambda each: each.fine is False)
+        for line in textwrap.wrap(
+            f"{marks[each.fine]:<7}{each.about}: {each.says}",
+            WIDTH,
+            subsequent_indent=" " * 7,
+            break_on_hyphens=False,
+        )
+    ]
     lines.append(f"{len(ill)} to do" if ill else "everything is fine")
     return "\n".join(lines)
 
@@ -132,15 +150,16 @@ def _consul(store: Store) -> str:
     with reaching_consul(store.url):
         leader = store.client.status.leader()
     if not leader:
-        raise DeliveryError("it has no leader, so nothing can be written: consul operator raft "
-                            "list-peers")
+        raise DeliveryError(
+            "it has no leader, so nothing can be written: consul operator raft list-peers"
+        )
     store.commit([store.overwrite(KEY, now())])
     store.commit([store.delete(KEY)])
     store.close_session(store.open_session("cicd_canary doctor", LOCK_TTL_S))
     return f"has a leader, and keys below {store.prefix}/ and sessions can be written"
 
 
-def _build_hosts(configuration: Configuration, repository: Optional[str]) -> List[Finding]:
+def _build_hosts(configuration: Configuration, repository: str | None) -> list[Finding]:
     service = configuration.build_service()
     try:
         hosts = configuration.discovery().service_hosts(service, configuration.build_tag())
@@ -149,42 +168,65 @@ def _build_hosts(configuration: Configuration, repository: Optional[str]) -> Lis
     settings = configuration.section("repository")
     packager = configuration.section("packaging").get("tool") or default("packaging", "tool")
     keeper = settings.get("tool") or default("repository", "tool")
-    values = [packager, INSTALLED_BY[packager], keeper, INSTALLED_BY[keeper],
-              settings.get("gpg_key", ""), settings.get("freight_conf", FREIGHT_CONF),
-              configuration.clone_url(repository) if repository else ""]
-    return _ask(configuration, hosts, BUILD_HOST, values,
-                f"build host, with git, {packager} and {keeper}")
+    values = [
+        packager,
+        INSTALLED_BY[packager],
+        keeper,
+        INSTALLED_BY[keeper],
+        settings.get("gpg_key", ""),
+        settings.get("freight_conf", FREIGHT_CONF),
+        configuration.clone_url(repository) if repository else "",
+    ]
+    return _ask(
+        configuration, hosts, BUILD_HOST, values, f"build host, with git, {packager} and {keeper}"
+    )
 
 
-def _application_hosts(configuration: Configuration, store: Store) -> List[Finding]:
+def _application_hosts(configuration: Configuration, store: Store) -> list[Finding]:
     found = _applications_in_consul(store, configuration)
     findings = []
     for name in found:
         published = "yes" if Application(store, name).releases() else "no"
         hosts = [each.host for each in Discovery(store).instances(name)]
-        findings += _ask(configuration, hosts, APPLICATION_HOST, [name, CONVERGE, published],
-                         f"host of {name}")
+        findings += _ask(
+            configuration, hosts, APPLICATION_HOST, [name, CONVERGE, published], f"host of {name}"
+        )
     if not found:
-        findings.append(Finding("application hosts", False, "no service in Consul carries a tag "
-                                "such as shop::app: run cicd-host-setup on the hosts"))
+        findings.append(
+            Finding(
+                "application hosts",
+                False,
+                "no service in Consul carries a tag "
+                "such as shop::app: run cicd-host-setup on the hosts",
+            )
+        )
     return findings
 
 
-def _applications_in_consul(store: Store, configuration: Configuration) -> List[str]:
+def _applications_in_consul(store: Store, configuration: Configuration) -> list[str]:
     """Returns the services that carry a tag of their own name, which is what applications do."""
     with reaching_consul(store.url):
         _, services = store.client.catalog.services()
-    return sorted(name for name, tags in services.items()
-                  if name != configuration.build_service()
-                  and any(tag.startswith(f"{name}::") for tag in tags))
+    return sorted(
+        name
+        for name, tags in services.items()
+        if name != configuration.build_service()
+        and any(tag.startswith(f"{name}::") for tag in tags)
+    )
 
 
-def _ask(configuration: Configuration, hosts: Sequence[Host], script: str, values: Sequence[str],
-         role: str) -> List[Finding]:
+def _ask(
+    configuration: Configuration,
+    hosts: Sequence[Host],
+    script: str,
+    values: Sequence[str],
+    role: str,
+) -> list[Finding]:
     """Runs a script on hosts, which prints what is not fine there."""
     try:
         results = configuration.ssh().run_many(
-            hosts, ["sh", "-c", script, "doctor", *values], timeout_s=REMOTE_TIMEOUT_S)
+            hosts, ["sh", "-c", script, "doctor", *values], timeout_s=REMOTE_TIMEOUT_S
+        )
     except DeliveryError as error:
         return [Finding("SSH", False, str(error))]
     return [_of_host(each, role) for each in results]
@@ -199,19 +241,24 @@ def _of_host(result: Result, role: str) -> Finding:
 
 def _receiver(configuration: Configuration) -> str:
     if not configuration.section("github").get("webhook_secret"):
-        raise DeliveryError("github.webhook_secret is not set in the pack's configuration, so the "
-                            "receiver does not start: enter the same secret here and at GitHub")
+        raise DeliveryError(
+            "github.webhook_secret is not set in the pack's configuration, so the "
+            "receiver does not start: enter the same secret here and at GitHub"
+        )
     receiver = configuration.section("receiver")
-    return (f"signed, received on {receiver.get('host', default('receiver', 'host'))}:"
-            f"{receiver.get('port', default('receiver', 'port'))}")
+    return (
+        f"signed, received on {receiver.get('host', default('receiver', 'host'))}:"
+        f"{receiver.get('port', default('receiver', 'port'))}"
+    )
 
 
-def _jenkins(configuration: Configuration, store: Optional[Store]) -> Finding:
+def _jenkins(configuration: Configuration, store: Store | None) -> Finding:
     if (configuration.section("ci").get("tool") or default("ci", "tool")) != "jenkins":
         return Finding("Jenkins", None, "ci.tool is build_host: build hosts run CI themselves")
 
     def look() -> str:
         from delivery.ci.jenkins import Jenkins
+
         jenkins = Jenkins.configured(configuration)
         waiting = jenkins.waiting()
         for name in applications(store) if store else ():
@@ -221,18 +268,25 @@ def _jenkins(configuration: Configuration, store: Optional[Store]) -> Finding:
     return _finding("Jenkins", look)
 
 
-def _github(settings: Mapping[str, Any], repository: Optional[str]) -> Finding:
+def _github(settings: Mapping[str, Any], repository: str | None) -> Finding:
     if not github.is_configured(settings):
-        return Finding("GitHub", None, "nothing to authenticate with, so it is told nothing: "
-                       + github.HOW_TO_AUTHENTICATE)
+        return Finding(
+            "GitHub",
+            None,
+            "nothing to authenticate with, so it is told nothing: " + github.HOW_TO_AUTHENTICATE,
+        )
     if not repository:
         return Finding("GitHub", None, "not asked, because no repository has been packaged yet")
-    return _finding("GitHub", lambda: (
-        f"answers: the default branch of {repository} is "
-        f"{github.GitHub(settings).repository(repository).default_branch()}"))
+    return _finding(
+        "GitHub",
+        lambda: (
+            f"answers: the default branch of {repository} is "
+            f"{github.GitHub(settings).repository(repository).default_branch()}"
+        ),
+    )
 
 
-def _a_repository(store: Store) -> Optional[str]:
+def _a_repository(store: Store) -> str | None:
     """Returns a repository that has been built, to try with."""
     for name in applications(store):
         for release in Application(store, name).releases().values():

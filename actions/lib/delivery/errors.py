@@ -1,4 +1,5 @@
 """The errors a person is meant to read: one line that says what, where and what to do."""
+
 from __future__ import annotations
 
 

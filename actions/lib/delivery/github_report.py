@@ -7,9 +7,10 @@ An event only says what to look at. What is shown is what the newest events say 
 may be reported late, twice and in any order: in the end GitHub shows the end. The texts shown are
 made of names and numbers; reasons name hosts, and a repository may be public.
 """
+
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, NamedTuple
 
 from delivery.errors import DeliveryError
 from delivery.github import Deployment, Repository, tag_of_version
@@ -18,8 +19,11 @@ from delivery.release import Application
 Event = Dict[str, Any]
 
 ROLLOUT_STATES = {
-    "rollout_started": "in_progress", "rollout_succeeded": "success", "rollout_failed": "failure"}
-WAITING = "release"         # begins the key of a deployment that was made before its rollout
+    "rollout_started": "in_progress",
+    "rollout_succeeded": "success",
+    "rollout_failed": "failure",
+}
+WAITING = "release"  # begins the key of a deployment that was made before its rollout
 
 
 class Status(NamedTuple):
@@ -50,7 +54,7 @@ class Report:
         self._event = event
         self._web_ui_url = web_ui_url.rstrip("/")
         self._version = event.get("version")
-        self._stages: List[str] = []
+        self._stages: list[str] = []
         self.commit = event.get("commit")
         if self._version:
             release = application.release(self._version)
@@ -60,7 +64,7 @@ class Report:
             raise DeliveryError(f"GitHub is not told of events of type {event['type']}")
         self.repository: str = application.build(self.commit)["repository"]
 
-    def bring_to(self, repository: Repository, tags: str = "none") -> List[str]:
+    def bring_to(self, repository: Repository, tags: str = "none") -> list[str]:
         """Makes GitHub show it.
 
         When something has happened meanwhile it looks again, so that of two reports at the same
@@ -70,7 +74,7 @@ class Report:
         :returns: what was changed there, in words.
         """
         repository.check_name()
-        changed: List[str] = []
+        changed: list[str] = []
         done = None
         while True:
             events = self._application.events()
@@ -80,21 +84,22 @@ class Report:
             changed += self._set(repository, *wanted)
             done = wanted
 
-    def statuses(self, events: List[Event]) -> List[Status]:
+    def statuses(self, events: list[Event]) -> list[Status]:
         """Returns the newest status of the commit in each context.
 
         :param events: all of the application, oldest first.
         """
-        newest: Dict[str, Status] = {}
+        newest: dict[str, Status] = {}
         for event in events:
             about_release = self._version and event.get("version") == self._version
             if event.get("commit") == self.commit or about_release:
                 for context, state, description in self._said_by(event):
-                    newest[context] = Status(f"cicd/{context}", state, description,
-                                             self._link(event))
+                    newest[context] = Status(
+                        f"cicd/{context}", state, description, self._link(event)
+                    )
         return list(newest.values())
 
-    def deployment(self, events: List[Event]) -> Optional[Deployment]:
+    def deployment(self, events: list[Event]) -> Deployment | None:
         """Returns the deployment that the event is about, with the state it has now; None for an
         event before there is a release.
 
@@ -106,39 +111,62 @@ class Report:
         stage = self._event.get("stage", self._stages[0])
         first = self._first_rollout(events)
         rollout = self._event.get("deployment", first)
-        newest = next((event for event in reversed(events) if rollout and
-                       event.get("deployment") == rollout and event["type"] in ROLLOUT_STATES),
-                      self._event)
+        newest = next(
+            (
+                event
+                for event in reversed(events)
+                if rollout
+                and event.get("deployment") == rollout
+                and event["type"] in ROLLOUT_STATES
+            ),
+            self._event,
+        )
         state = ROLLOUT_STATES.get(newest["type"], "queued")
         if state == "success" and not self._is_newest_success(newest, events):
             state = "inactive"
         return Deployment(
             key=f"{WAITING} {self._version}" if rollout == first else rollout,
-            commit=self.commit, environment=stage, production=stage == self._stages[-1],
-            state=state, description=f"{self._application.name} {self._version}",
-            log_url=self._link(newest))
+            commit=self.commit,
+            environment=stage,
+            production=stage == self._stages[-1],
+            state=state,
+            description=f"{self._application.name} {self._version}",
+            log_url=self._link(newest),
+        )
 
-    def tag(self, events: List[Event], tags: str) -> Optional[Tag]:
+    def tag(self, events: list[Event], tags: str) -> Tag | None:
         """Returns the tag that the event asks for, if any is configured."""
         if tags == "release" and self._event["type"] == "release_published":
             return Tag(f"release/{tag_of_version(self._version)}", movable=False)
-        if tags == "stage" and self._event["type"] == "rollout_succeeded" and \
-                self._is_newest_success(self._event, events):
+        if (
+            tags == "stage"
+            and self._event["type"] == "rollout_succeeded"
+            and self._is_newest_success(self._event, events)
+        ):
             return Tag(f"deployed/{self._event['stage']}", movable=True)
         return None
 
-    def _set(self, repository: Repository, statuses: List[Status],
-             deployment: Optional[Deployment], tag: Optional[Tag]) -> List[str]:
-        changed = [f"{status.context} is {status.state}" for status in statuses
-                   if repository.set_status(self.commit, status.context, status.state,
-                                            status.description, status.link)]
+    def _set(
+        self,
+        repository: Repository,
+        statuses: list[Status],
+        deployment: Deployment | None,
+        tag: Tag | None,
+    ) -> list[str]:
+        changed = [
+            f"{status.context} is {status.state}"
+            for status in statuses
+            if repository.set_status(
+                self.commit, status.context, status.state, status.description, status.link
+            )
+        ]
         if deployment and repository.set_deployment(deployment):
             changed.append(f"deployment to {deployment.environment} is {deployment.state}")
         if tag and repository.set_tag(tag.name, self.commit, tag.movable):
             changed.append(f"tag {tag.name} is at {self.commit[:7]}")
         return changed
 
-    def _said_by(self, event: Event) -> Iterator[Tuple[str, str, str]]:
+    def _said_by(self, event: Event) -> Iterator[tuple[str, str, str]]:
         """Yields context, state and description of the statuses that an event changes."""
         kind, version = event["type"], event.get("version")
         build = f"build {event.get('build')}"
@@ -163,21 +191,32 @@ class Report:
             }[kind]
             yield event["stage"], state, f"{version} {text}"
 
-    def _first_rollout(self, events: List[Event]) -> Optional[str]:
+    def _first_rollout(self, events: list[Event]) -> str | None:
         """Returns the id of the release's first rollout to the first stage since it was
         published."""
         about = [event for event in events if event.get("version") == self._version]
         published = [event for event in about if event["type"] == "release_published"]
         if not published:
             return None
-        return next((event["deployment"] for event in about if event["id"] > published[0]["id"]
-                     and event["type"] == "rollout_started"
-                     and event["stage"] == self._stages[0]), None)
+        return next(
+            (
+                event["deployment"]
+                for event in about
+                if event["id"] > published[0]["id"]
+                and event["type"] == "rollout_started"
+                and event["stage"] == self._stages[0]
+            ),
+            None,
+        )
 
-    def _is_newest_success(self, event: Event, events: List[Event]) -> bool:
+    def _is_newest_success(self, event: Event, events: list[Event]) -> bool:
         """Returns whether the stage has not settled on anything else since."""
-        return not any(later["type"] == "rollout_succeeded" and later["id"] > event["id"]
-                       and later["stage"] == event["stage"] for later in events)
+        return not any(
+            later["type"] == "rollout_succeeded"
+            and later["id"] > event["id"]
+            and later["stage"] == event["stage"]
+            for later in events
+        )
 
     def _link(self, event: Event) -> str:
         if not (self._web_ui_url and event.get("execution")):

@@ -12,12 +12,13 @@ files of other languages because it is often there for the front end of a projec
 A file that cannot be parsed is an error even where another one wins: a project with a broken file
 is not what its commit was meant to be.
 """
+
 from __future__ import annotations
 
 import configparser
 import json
 import re
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping
 
 from delivery import names
 from delivery.errors import DeliveryError
@@ -35,8 +36,9 @@ class MetadataError(DeliveryError):
     """A file of the project is malformed; the message names it and the line if there is one."""
 
 
-def read(files: Mapping[str, bytes], describe: str, settings: Settings,
-         maintainer: Optional[str] = None) -> Found:
+def read(
+    files: Mapping[str, bytes], describe: str, settings: Settings, maintainer: str | None = None
+) -> Found:
     """Finds each value and where it came from.
 
     :param files: contents by path; those of FILES are looked at.
@@ -52,20 +54,30 @@ def read(files: Mapping[str, bytes], describe: str, settings: Settings,
             said[path] = _read_file(path, reader, files[path])
     said[DESCRIBE] = {"version": re.sub(r"-[0-9]+-g[0-9a-f]+$", "", describe.strip())}
     said[CONFIGURATION] = {"maintainer": maintainer or ""}
-    said[DEFAULT] = {"version": "0.0.0", "description": settings.name,
-                     "maintainer": f"{settings.name} maintainers <root@localhost>"}
-    said = {source: {key: _clean(key, value) for key, value in values.items() if value}
-            for source, values in said.items()}
+    said[DEFAULT] = {
+        "version": "0.0.0",
+        "description": settings.name,
+        "maintainer": f"{settings.name} maintainers <root@localhost>",
+    }
+    said = {
+        source: {key: _clean(key, value) for key, value in values.items() if value}
+        for source, values in said.items()
+    }
 
-    found = {key: _first(key, said)
-             for key in ("version", "description", "licence", "maintainer", "homepage")}
+    found = {
+        key: _first(key, said)
+        for key in ("version", "description", "licence", "maintainer", "homepage")
+    }
     found["version"]["value"] = _version(found["version"])
-    found["name"] = {"value": settings.name, "from": "application", "also": {
-        source: values["name"] for source, values in said.items() if "name" in values}}
+    found["name"] = {
+        "value": settings.name,
+        "from": "application",
+        "also": {source: values["name"] for source, values in said.items() if "name" in values},
+    }
     return found
 
 
-def debian_version(text: str) -> Optional[str]:
+def debian_version(text: str) -> str | None:
     """The version as a Debian upstream version without a hyphen, or None if it cannot be one.
 
     A leading v goes; what comes before a release sorts before it (1.0.0-rc1, 1.0rc1 and 1.0.dev3
@@ -76,14 +88,18 @@ def debian_version(text: str) -> Optional[str]:
     if hyphen:
         release += "~" + early.replace("-", ".")
     else:
-        release = re.sub(r"(?<=[0-9])[._]?(alpha|beta|preview|pre|rc|a|b|c)(?=[._]?[0-9])", r"~\1",
-                         release, count=1)
+        release = re.sub(
+            r"(?<=[0-9])[._]?(alpha|beta|preview|pre|rc|a|b|c)(?=[._]?[0-9])",
+            r"~\1",
+            release,
+            count=1,
+        )
         release = re.sub(r"[._]?dev(?=[0-9]*$)", "~dev", release)
     version = release + plus + build.replace("-", ".")
     return version if re.fullmatch(r"[0-9][A-Za-z0-9.+~]{0,60}", version) else None
 
 
-def _first(key: str, said: Dict[str, Dict[str, str]]) -> Dict[str, Any]:
+def _first(key: str, said: dict[str, dict[str, str]]) -> dict[str, Any]:
     values = {source: values[key] for source, values in said.items() if key in values}
     if not values:
         return {"value": None, "from": DEFAULT, "also": {}}
@@ -92,12 +108,14 @@ def _first(key: str, said: Dict[str, Dict[str, str]]) -> Dict[str, Any]:
     return {"value": values[source], "from": source, "also": also}
 
 
-def _version(found: Dict[str, Any]) -> str:
+def _version(found: dict[str, Any]) -> str:
     version = debian_version(found["value"])
     if version is None:
-        raise MetadataError(f"{found['from']}: expected a version such as 1.2.0 or 1.2.0-rc1, got "
-                            f"{names.shown(found['value'])}; package.version in {SETTINGS_FILE} "
-                            "goes before it")
+        raise MetadataError(
+            f"{found['from']}: expected a version such as 1.2.0 or 1.2.0-rc1, got "
+            f"{names.shown(found['value'])}; package.version in {SETTINGS_FILE} "
+            "goes before it"
+        )
     return version
 
 
@@ -110,14 +128,18 @@ def _clean(key: str, value: str) -> str:
     return names.plain(value)[:200]
 
 
-def _of_settings(settings: Settings) -> Dict[str, str]:
+def _of_settings(settings: Settings) -> dict[str, str]:
     package = settings.package
-    return {"version": package.version, "description": package.description,
-            "licence": package.licence, "maintainer": package.maintainer,
-            "homepage": package.homepage}
+    return {
+        "version": package.version,
+        "description": package.description,
+        "licence": package.licence,
+        "maintainer": package.maintainer,
+        "homepage": package.homepage,
+    }
 
 
-def _read_file(path: str, reader: Callable[[str], Dict[str, Any]], raw: bytes) -> Dict[str, str]:
+def _read_file(path: str, reader: Callable[[str], dict[str, Any]], raw: bytes) -> dict[str, str]:
     try:
         values = reader(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -132,54 +154,74 @@ def _read_file(path: str, reader: Callable[[str], Dict[str, Any]], raw: bytes) -
     return values
 
 
-def _package_json(text: str) -> Dict[str, Any]:
+def _package_json(text: str) -> dict[str, Any]:
     project = _json_object(text)
     licence = project.get("license")
-    return {"name": project.get("name"), "version": project.get("version"),
-            "description": project.get("description"), "homepage": project.get("homepage"),
-            "licence": licence.get("type") if isinstance(licence, dict) else licence,
-            "maintainer": _person(project.get("author"))}
+    return {
+        "name": project.get("name"),
+        "version": project.get("version"),
+        "description": project.get("description"),
+        "homepage": project.get("homepage"),
+        "licence": licence.get("type") if isinstance(licence, dict) else licence,
+        "maintainer": _person(project.get("author")),
+    }
 
 
-def _composer_json(text: str) -> Dict[str, Any]:
+def _composer_json(text: str) -> dict[str, Any]:
     project = _json_object(text)
     licence = project.get("license")
-    return {"name": project.get("name"), "version": project.get("version"),
-            "description": project.get("description"), "homepage": project.get("homepage"),
-            "licence": _joined(licence, " or ") if isinstance(licence, list) else licence,
-            "maintainer": _person(_head(project.get("authors")))}
+    return {
+        "name": project.get("name"),
+        "version": project.get("version"),
+        "description": project.get("description"),
+        "homepage": project.get("homepage"),
+        "licence": _joined(licence, " or ") if isinstance(licence, list) else licence,
+        "maintainer": _person(_head(project.get("authors"))),
+    }
 
 
-def _pyproject_toml(text: str) -> Dict[str, Any]:
+def _pyproject_toml(text: str) -> dict[str, Any]:
     document = _toml(text)
     project = _table(document, "project")
     poetry = _table(document, "tool", "poetry")
     licence = project.get("license", poetry.get("license"))
-    homepages = [address for label, address in _table(project, "urls").items()
-                 if label.lower() in ("homepage", "home-page")]
-    people = [_head(table.get(role))
-              for table in (project, poetry) for role in ("maintainers", "authors")]
-    return {"name": project.get("name", poetry.get("name")),
-            "version": project.get("version", poetry.get("version")),
-            "description": project.get("description", poetry.get("description")),
-            "licence": licence.get("text") if isinstance(licence, dict) else licence,
-            "maintainer": _person(next(filter(None, people), None)),
-            "homepage": _head(homepages) or poetry.get("homepage")}
+    homepages = [
+        address
+        for label, address in _table(project, "urls").items()
+        if label.lower() in ("homepage", "home-page")
+    ]
+    people = [
+        _head(table.get(role)) for table in (project, poetry) for role in ("maintainers", "authors")
+    ]
+    return {
+        "name": project.get("name", poetry.get("name")),
+        "version": project.get("version", poetry.get("version")),
+        "description": project.get("description", poetry.get("description")),
+        "licence": licence.get("text") if isinstance(licence, dict) else licence,
+        "maintainer": _person(next(filter(None, people), None)),
+        "homepage": _head(homepages) or poetry.get("homepage"),
+    }
 
 
-def _cargo_toml(text: str) -> Dict[str, Any]:
+def _cargo_toml(text: str) -> dict[str, Any]:
     document = _toml(text)
     inherited = _table(document, "workspace", "package")
-    package = {key: inherited.get(key) if isinstance(value, dict) else value
-               for key, value in _table(document, "package").items()}
+    package = {
+        key: inherited.get(key) if isinstance(value, dict) else value
+        for key, value in _table(document, "package").items()
+    }
     package = package or inherited
-    return {"name": package.get("name"), "version": package.get("version"),
-            "description": package.get("description"), "licence": package.get("license"),
-            "maintainer": _person(_head(package.get("authors"))),
-            "homepage": package.get("homepage")}
+    return {
+        "name": package.get("name"),
+        "version": package.get("version"),
+        "description": package.get("description"),
+        "licence": package.get("license"),
+        "maintainer": _person(_head(package.get("authors"))),
+        "homepage": package.get("homepage"),
+    }
 
 
-def _setup_cfg(text: str) -> Dict[str, Any]:
+def _setup_cfg(text: str) -> dict[str, Any]:
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text, source="setup.cfg")
@@ -187,26 +229,39 @@ def _setup_cfg(text: str) -> Dict[str, Any]:
         raise ValueError(str(error))
     section = dict(parser.items("metadata")) if parser.has_section("metadata") else {}
     # attr: and file: tell setuptools where to look, which only running the project would answer.
-    values = {key.replace("-", "_"): value for key, value in section.items()
-              if not re.match(r"(attr|file):", value)}
-    people = [{"name": values.get(role), "email": values.get(f"{role}_email")}
-              for role in ("maintainer", "author") if values.get(role)]
-    return {"name": values.get("name"), "version": values.get("version"),
-            "description": values.get("description"), "licence": values.get("license"),
-            "maintainer": _person(_head(people)), "homepage": values.get("url")}
+    values = {
+        key.replace("-", "_"): value
+        for key, value in section.items()
+        if not re.match(r"(attr|file):", value)
+    }
+    people = [
+        {"name": values.get(role), "email": values.get(f"{role}_email")}
+        for role in ("maintainer", "author")
+        if values.get(role)
+    ]
+    return {
+        "name": values.get("name"),
+        "version": values.get("version"),
+        "description": values.get("description"),
+        "licence": values.get("license"),
+        "maintainer": _person(_head(people)),
+        "homepage": values.get("url"),
+    }
 
 
-def _go_mod(text: str) -> Dict[str, Any]:
+def _go_mod(text: str) -> dict[str, Any]:
     module = re.search(r'^module[ \t]+"?([^\s"]+)', text, re.MULTILINE)
     if not module:
         raise ValueError("has no line that names the module")
     path = re.sub(r"/v[0-9]+$", "", module.group(1))
-    return {"name": path.rpartition("/")[2],
-            "homepage": f"https://{path}" if "." in path.partition("/")[0] else None}
+    return {
+        "name": path.rpartition("/")[2],
+        "homepage": f"https://{path}" if "." in path.partition("/")[0] else None,
+    }
 
 
-def _debian_control(text: str) -> Dict[str, Any]:
-    fields: Dict[str, str] = {}
+def _debian_control(text: str) -> dict[str, Any]:
+    fields: dict[str, str] = {}
     field = ""
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#") or not line.strip():
@@ -220,17 +275,20 @@ def _debian_control(text: str) -> Dict[str, Any]:
         # Of several packages the first one speaks; later ones only add what it leaves out.
         field = name.lower() if name.lower() not in fields else f"{name.lower()} {number}"
         fields[field] = value.strip()
-    return {"name": fields.get("source", fields.get("package")),
-            "description": fields.get("description"), "maintainer": fields.get("maintainer"),
-            "homepage": fields.get("homepage")}
+    return {
+        "name": fields.get("source", fields.get("package")),
+        "description": fields.get("description"),
+        "maintainer": fields.get("maintainer"),
+        "homepage": fields.get("homepage"),
+    }
 
 
-def _version_file(text: str) -> Dict[str, Any]:
+def _version_file(text: str) -> dict[str, Any]:
     lines = text.split("\n")
     return {"version": next((line.strip() for line in lines if line.strip()), None)}
 
 
-READERS: Dict[str, Callable[[str], Dict[str, Any]]] = {
+READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "pyproject.toml": _pyproject_toml,
     "setup.cfg": _setup_cfg,
     "Cargo.toml": _cargo_toml,
@@ -243,14 +301,14 @@ READERS: Dict[str, Callable[[str], Dict[str, Any]]] = {
 FILES = tuple(READERS)
 
 
-def _json_object(text: str) -> Dict[str, Any]:
+def _json_object(text: str) -> dict[str, Any]:
     document = json.loads(text)
     if not isinstance(document, dict):
         raise ValueError("expected an object")
     return document
 
 
-def _toml(text: str) -> Dict[str, Any]:
+def _toml(text: str) -> dict[str, Any]:
     try:
         import tomllib
     except ImportError:
@@ -258,7 +316,7 @@ def _toml(text: str) -> Dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _table(document: Dict[str, Any], *path: str) -> Dict[str, Any]:
+def _table(document: dict[str, Any], *path: str) -> dict[str, Any]:
     for key in path:
         document = document.get(key, {})
         if not isinstance(document, dict):
@@ -271,7 +329,7 @@ def _head(items: Any) -> Any:
     return items[0] if isinstance(items, list) and items else None
 
 
-def _joined(items: List[Any], separator: str) -> str:
+def _joined(items: list[Any], separator: str) -> str:
     return separator.join(item for item in items if isinstance(item, str))
 
 

@@ -3,11 +3,12 @@
 None of the patterns lets a template marker, a space, a quote or a shell character through, so a
 name that passed may stand in a key, a path, an argument list or a workflow's input.
 """
+
 from __future__ import annotations
 
 import difflib
 import re
-from typing import Iterable, List
+from typing import Iterable
 
 from delivery.errors import DeliveryError
 
@@ -47,7 +48,7 @@ def plain(text: str) -> str:
     return re.sub(r"\{\{|\}\}|\{%|%\}|\{#|#\}|<%|%>", "?", " ".join(text.split()))
 
 
-def nearest(name: str, known: Iterable[str]) -> List[str]:
+def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Returns the known names that look like `name`, else all of them, at most five."""
     names = sorted(known)
     return difflib.get_close_matches(name, names, n=5, cutoff=0.5) or names[:5]

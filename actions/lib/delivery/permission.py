@@ -1,7 +1,8 @@
 """Who may promote, roll back, freeze and abort, where the configuration has a list of them."""
+
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Mapping
 
 from delivery.errors import DeliveryError
 from delivery.names import plain
@@ -13,8 +14,9 @@ class NotAllowed(DeliveryError):
     """This user may not do that; the message says who may."""
 
 
-def require(permissions: Mapping[str, Any], to_do: str, chat_user: Optional[str],
-            stackstorm_user: str) -> None:
+def require(
+    permissions: Mapping[str, Any], to_do: str, chat_user: str | None, stackstorm_user: str
+) -> None:
     """Refuses who is not on the list. A list that is missing or empty is for everybody.
 
     The name of a chat user is the bot's word. That is why a list of StackStorm users, if there is
@@ -28,13 +30,14 @@ def require(permissions: Mapping[str, Any], to_do: str, chat_user: Optional[str]
     :param stackstorm_user: on whose account StackStorm runs this.
     :raises NotAllowed: naming those who may.
     """
-    askers: Dict[str, Optional[str]] = {
-        "chat_users": chat_user, "stackstorm_users": stackstorm_user}
+    askers: dict[str, str | None] = {"chat_users": chat_user, "stackstorm_users": stackstorm_user}
     for kind, asker in askers.items():
-        allowed: List[str] = permissions.get(kind) or []
+        allowed: list[str] = permissions.get(kind) or []
         if asker and allowed and _bare(asker) not in map(_bare, allowed):
-            raise NotAllowed(f"sorry, {plain(asker)[:80]} may not {to_do}: those who may "
-                             f"{KINDS[kind]} are {', '.join(allowed)}")
+            raise NotAllowed(
+                f"sorry, {plain(asker)[:80]} may not {to_do}: those who may "
+                f"{KINDS[kind]} are {', '.join(allowed)}"
+            )
 
 
 def _bare(user: str) -> str:

@@ -10,6 +10,7 @@
 Every change is one Consul transaction that also writes the event which tells of it. A change that
 somebody else made in between is a `LostRace`, never overwritten. docs/architecture.md has the keys.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -18,17 +19,23 @@ import os
 import secrets
 from datetime import datetime, timedelta, timezone
 from typing import (
-    Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple)
+    Any,
+    Callable,
+    Iterable,
+    Iterator,
+    NamedTuple,
+    Sequence,
+)
 
 from delivery.errors import DeliveryError
 from delivery.names import check, nearest, plain
 from delivery.store import OPERATIONS_PER_TRANSACTION, Entry, LostRace, Operation, Store
 
-EVENTS_KEPT = 200           # per application
-SETTLED_KEPT = 20           # versions a stage remembers having settled on, for rollbacks
-REASON_LENGTH = 300         # of a freeze, in characters
-LOCK_TTL_S = 60             # a rollout whose process is gone loses its lock after this long
-WRITE_ATTEMPTS = 5          # of a transaction that lost only the race for an event's number
+EVENTS_KEPT = 200  # per application
+SETTLED_KEPT = 20  # versions a stage remembers having settled on, for rollbacks
+REASON_LENGTH = 300  # of a freeze, in characters
+LOCK_TTL_S = 60  # a rollout whose process is gone loses its lock after this long
+WRITE_ATTEMPTS = 5  # of a transaction that lost only the race for an event's number
 
 PROMOTABLE = ("live", "rolled_back")
 UNUSABLE = {"failed": "failed", "aborted": "was aborted"}
@@ -65,7 +72,7 @@ class Target(NamedTuple):
     version: str
     sha256: str
 
-    def as_dict(self) -> Dict[str, str]:
+    def as_dict(self) -> dict[str, str]:
         return {"version": self.version, "sha256": self.sha256}
 
 
@@ -73,16 +80,16 @@ class Stage(NamedTuple):
     """A stage as Consul has it. `state` is empty before the first rollout."""
 
     name: str
-    version: Optional[str]
-    state: Dict[str, Any]
-    entry: Optional[Entry]
+    version: str | None
+    state: dict[str, Any]
+    entry: Entry | None
 
     @property
     def status(self) -> str:
         return self.state.get("status", "empty")
 
     @property
-    def settled(self) -> List[Dict[str, str]]:
+    def settled(self) -> list[dict[str, str]]:
         """What the stage settled on, newest last; the last one is what it runs now."""
         return self.state.get("settled", [])
 
@@ -103,19 +110,19 @@ def package_version(version: str, build: int, commit: str) -> str:
     return check("version", f"{version}-{build}.{commit[:7]}")
 
 
-def frozen_in_words(freeze: Dict[str, Any]) -> str:
+def frozen_in_words(freeze: dict[str, Any]) -> str:
     """Returns `frozen by olga until 2026-01-01 18:00 UTC: the sale is on`."""
     until = f" until {freeze['until'][:16].replace('T', ' ')} UTC" if freeze["until"] else ""
     why = f": {freeze['reason']}" if freeze["reason"] else ""
     return f"frozen by {freeze['by']}{until}{why}"
 
 
-def applications(store: Store) -> List[str]:
+def applications(store: Store) -> list[str]:
     """Returns the names of all applications that have ever been built."""
     return store.folders()
 
 
-def unseen_events(store: Store, keys: Iterable[str]) -> Iterator["Tuple[Application, Dict]"]:
+def unseen_events(store: Store, keys: Iterable[str]) -> Iterator[tuple[Application, dict]]:
     """Yields what was not `mark_seen` yet, oldest first, one application after the other.
 
     :param keys: all keys of the store, sorted, as `Store.wait_for_keys` returns them.
@@ -129,7 +136,7 @@ def unseen_events(store: Store, keys: Iterable[str]) -> Iterator["Tuple[Applicat
                 yield application, event
 
 
-def running_builds(store: Store) -> Iterator["Tuple[Application, Dict[str, Any]]"]:
+def running_builds(store: Store) -> Iterator[tuple[Application, dict[str, Any]]]:
     """Yields every build that has no verdict yet, with its application."""
     for key in store.keys():
         name, _, commit = key.partition("/running/")
@@ -138,7 +145,7 @@ def running_builds(store: Store) -> Iterator["Tuple[Application, Dict[str, Any]]
             yield application, application.build(commit)
 
 
-def known_application(store: Store, name: str) -> "Application":
+def known_application(store: Store, name: str) -> Application:
     """Returns the application, or fails with the nearest names Consul knows."""
     known = applications(store)
     if name in known:
@@ -160,8 +167,15 @@ class Application:
 
     # --- builds ---------------------------------------------------------------------------------
 
-    def start_build(self, commit: str, repository: str, branch: str, by: str,
-                    stale_after_s: float = 3600, again: bool = False) -> Build:
+    def start_build(
+        self,
+        commit: str,
+        repository: str,
+        branch: str,
+        by: str,
+        stale_after_s: float = 3600,
+        again: bool = False,
+    ) -> Build:
         """Records that CI of `commit` begins, unless it has a build already.
 
         A build that was left running longer than `stale_after_s` counts as lost and is started
@@ -176,17 +190,19 @@ class Application:
             try:
                 return self._start_build(commit, repository, branch, by, stale_after_s, again)
             except LostRace:
-                continue    # two pushes at once wanted the same number
+                continue  # two pushes at once wanted the same number
         return self._start_build(commit, repository, branch, by, stale_after_s, again)
 
-    def _start_build(self, commit: str, repository: str, branch: str, by: str,
-                     stale_after_s: float, again: bool) -> Build:
+    def _start_build(
+        self, commit: str, repository: str, branch: str, by: str, stale_after_s: float, again: bool
+    ) -> Build:
         key = f"builds/{check('commit', commit)}"
         record = self._get(key)
         if record:
             build = record.json()
-            lost = build["status"] == "running" and \
-                seconds_since(build["started_at"]) > stale_after_s
+            lost = (
+                build["status"] == "running" and seconds_since(build["started_at"]) > stale_after_s
+            )
             if not (again or lost):
                 return Build(build["number"], commit, build["status"], new=False)
             number, counting = build["number"], []
@@ -195,37 +211,55 @@ class Application:
             number = int(counter.value) + 1 if counter else 1
             counting = [self._set("build_number", str(number), counter)]
         value = {
-            "status": "running", "number": number, "repository": repository, "branch": branch,
-            "by": by, "started_at": now()}
+            "status": "running",
+            "number": number,
+            "repository": repository,
+            "branch": branch,
+            "by": by,
+            "started_at": now(),
+        }
         self._commit(
-            counting + [self._set(key, json.dumps(value), record),
-                        self.store.overwrite(f"{self.name}/running/{commit}", "")],
-            self._event("build_started", commit=commit, build=number, by=by, branch=branch,
-                        message=f"{self.name}: build {number} of {branch} ({commit[:7]}) started"))
+            [
+                *counting,
+                self._set(key, json.dumps(value), record),
+                self.store.overwrite(f"{self.name}/running/{commit}", ""),
+            ],
+            self._event(
+                "build_started",
+                commit=commit,
+                build=number,
+                by=by,
+                branch=branch,
+                message=f"{self.name}: build {number} of {branch} ({commit[:7]}) started",
+            ),
+        )
         return Build(number, commit, "running", new=True)
 
-    def build(self, commit: str) -> Dict[str, Any]:
+    def build(self, commit: str) -> dict[str, Any]:
         """Returns the record of the build of `commit`."""
         record = self._get(f"builds/{check('commit', commit)}")
         if not record:
             raise DeliveryError(f"{self.name} has no build of {commit[:7]}")
         return dict(record.json(), commit=commit)
 
-    def record_ci(self, commit: str, ci: Dict[str, Any]) -> None:
+    def record_ci(self, commit: str, ci: dict[str, Any]) -> None:
         """Keeps where a CI server builds the commit, so that anybody can ask it for the result."""
         for _ in range(WRITE_ATTEMPTS):
             record = self._get(f"builds/{check('commit', commit)}")
             try:
-                self.store.commit([
-                    self._set(f"builds/{commit}", json.dumps(dict(record.json(), ci=ci)), record)])
+                self.store.commit(
+                    [self._set(f"builds/{commit}", json.dumps(dict(record.json(), ci=ci)), record)]
+                )
                 return
             except LostRace:
                 continue
-        raise LostRace(f"the build of {commit[:7]} of {self.name} changes too fast to record; "
-                       "run it again")
+        raise LostRace(
+            f"the build of {commit[:7]} of {self.name} changes too fast to record; run it again"
+        )
 
-    def finish_build(self, commit: str, passed: bool, reason: str = "",
-                     details: Optional[Dict[str, Any]] = None) -> bool:
+    def finish_build(
+        self, commit: str, passed: bool, reason: str = "", details: dict[str, Any] | None = None
+    ) -> bool:
         """Records CI's verdict. The same verdict again changes nothing.
 
         :param reason: why it failed, one line.
@@ -242,16 +276,25 @@ class Application:
         build.update(status=status, reason=plain(reason), finished_at=now(), **(details or {}))
         text = f"{self.name}: build {build['number']} of {build['branch']} ({commit[:7]}) {status}"
         self._commit(
-            [self._set(f"builds/{commit}", json.dumps(build), record),
-             self.store.delete(f"{self.name}/running/{commit}")],
-            self._event(f"build_{status}", commit=commit, build=build["number"], by=build["by"],
-                        repository=build["repository"], branch=build["branch"],
-                        message=text + (f": {plain(reason)}" if reason else "")))
+            [
+                self._set(f"builds/{commit}", json.dumps(build), record),
+                self.store.delete(f"{self.name}/running/{commit}"),
+            ],
+            self._event(
+                f"build_{status}",
+                commit=commit,
+                build=build["number"],
+                by=build["by"],
+                repository=build["repository"],
+                branch=build["branch"],
+                message=text + (f": {plain(reason)}" if reason else ""),
+            ),
+        )
         return True
 
     # --- releases -------------------------------------------------------------------------------
 
-    def publish(self, release: Dict[str, Any]) -> bool:
+    def publish(self, release: dict[str, Any]) -> bool:
         """Writes the release record, once.
 
         :param release: version, commit, branch, repository, build, by,
@@ -268,16 +311,23 @@ class Application:
                 return False
             raise DeliveryError(
                 f"{self.name} {version} is published already with another package "
-                f"({published[:12]}, now {sha256[:12]}): push a new commit")
+                f"({published[:12]}, now {sha256[:12]}): push a new commit"
+            )
         record = dict(release, created_at=now())
         self._commit(
             [self._set(f"releases/{version}", json.dumps(record), None)],
-            self._event("release_published", version=version, commit=release["commit"],
-                        build=release["build"], by=release["by"],
-                        message=f"{self.name} {version} is published"))
+            self._event(
+                "release_published",
+                version=version,
+                commit=release["commit"],
+                build=release["build"],
+                by=release["by"],
+                message=f"{self.name} {version} is published",
+            ),
+        )
         return True
 
-    def release(self, version: str) -> Dict[str, Any]:
+    def release(self, version: str) -> dict[str, Any]:
         """Returns the record of a release."""
         entry = self._get(f"releases/{check('version', version)}")
         if not entry:
@@ -290,7 +340,7 @@ class Application:
         """Returns the version of the newest release."""
         return self._newest_release()["version"]
 
-    def releases(self) -> Dict[str, Dict[str, Any]]:
+    def releases(self) -> dict[str, dict[str, Any]]:
         """Returns every release record by version."""
         found = self.store.get_below(f"{self.name}/releases")
         return {version: entry.json() for version, entry in found.items()}
@@ -299,8 +349,16 @@ class Application:
         """Records that the commit's build passed and its package could not be made."""
         build = self.build(commit)
         text = f"{self.name}: packaging build {build['number']} ({commit[:7]}) failed"
-        self._commit([], self._event("packaging_failed", commit=commit, build=build["number"],
-                                     by=build["by"], message=text))
+        self._commit(
+            [],
+            self._event(
+                "packaging_failed",
+                commit=commit,
+                build=build["number"],
+                by=build["by"],
+                message=text,
+            ),
+        )
 
     # --- stages ---------------------------------------------------------------------------------
 
@@ -308,10 +366,9 @@ class Application:
         """Returns the stage as it is now."""
         version = self._get(f"stages/{check('stage', name)}/version")
         entry = self._get(f"stages/{name}/state")
-        return Stage(name, version.value if version else None,
-                     entry.json() if entry else {}, entry)
+        return Stage(name, version.value if version else None, entry.json() if entry else {}, entry)
 
-    def stages(self) -> List[str]:
+    def stages(self) -> list[str]:
         """Returns the names of this application's stages in order, from its newest release."""
         return self._newest_release()["settings"]["stages"]
 
@@ -319,11 +376,12 @@ class Application:
         """Returns the name of the stage that a promotion to `stage` takes its version from."""
         stages = self.stages()
         if stage not in stages[1:]:
-            raise DeliveryError(f"nothing is promoted to {stage} of {self.name}: "
-                                f"its stages are {', '.join(stages)}")
+            raise DeliveryError(
+                f"nothing is promoted to {stage} of {self.name}: its stages are {', '.join(stages)}"
+            )
         return stages[stages.index(stage) - 1]
 
-    def hosts(self) -> Dict[str, Dict[str, Any]]:
+    def hosts(self) -> dict[str, dict[str, Any]]:
         """Returns what each host last reported, by node name."""
         found = self.store.get_below(f"{self.name}/hosts")
         return {node: entry.json() for node, entry in found.items()}
@@ -339,12 +397,14 @@ class Application:
         if canary.status == "rolling_out":
             raise DeliveryError(
                 f"{canary.state['target']['version']} is still being rolled out to the {source} "
-                f"of {self.name}: wait for it to be live")
+                f"of {self.name}: wait for it to be live"
+            )
         if canary.status not in PROMOTABLE:
             raise DeliveryError(
                 f"the {source} of {self.name} {UNUSABLE[canary.status]} with "
                 f"{canary.state['target']['version']} ({canary.state.get('reason', 'no reason')}):"
-                f" push a fix, or try it again with !deploy canary {self.name}")
+                f" push a fix, or try it again with !deploy canary {self.name}"
+            )
         if canary.version == here.version:
             raise DeliveryError(f"{stage} of {self.name} already runs {here.version}")
         running = canary.settled[-1]
@@ -366,24 +426,28 @@ class Application:
         """
         settled = self.stage(stage).settled
         if len(settled) < 2:
-            raise DeliveryError(
-                f"{stage} of {self.name} has no earlier version to go back to")
+            raise DeliveryError(f"{stage} of {self.name} has no earlier version to go back to")
         return Target(settled[-2]["version"], settled[-2]["sha256"])
 
     # --- freeze ---------------------------------------------------------------------------------
 
-    def freeze(self, by: str, reason: str = "", for_s: Optional[int] = None) -> Dict[str, Any]:
+    def freeze(self, by: str, reason: str = "", for_s: int | None = None) -> dict[str, Any]:
         """Nothing is promoted from now on. Another freeze replaces the one before.
 
         :param reason: in people's own words.
         :param for_s: seconds until it ends by itself; None: until `unfreeze`.
         :returns: {reason, by, at, until}; `until` is None when it does not end by itself.
         """
-        freeze = {"reason": plain(reason)[:REASON_LENGTH], "by": check("user", by), "at": now(),
-                  "until": None if for_s is None else now(for_s)}
+        freeze = {
+            "reason": plain(reason)[:REASON_LENGTH],
+            "by": check("user", by),
+            "at": now(),
+            "until": None if for_s is None else now(for_s),
+        }
         self._commit(
             [self._set("freeze", json.dumps(freeze), self._get("freeze"))],
-            self._event("frozen", by=by, message=f"{self.name}: {frozen_in_words(freeze)}"))
+            self._event("frozen", by=by, message=f"{self.name}: {frozen_in_words(freeze)}"),
+        )
         return freeze
 
     def unfreeze(self, by: str) -> bool:
@@ -392,13 +456,17 @@ class Application:
         if not entry:
             return False
         self._commit(
-            [self.store.unchanged(f"{self.name}/freeze", entry),
-             self.store.delete(f"{self.name}/freeze")],
-            self._event("unfrozen", by=check("user", by),
-                        message=f"{self.name}: no longer frozen, {by}"))
+            [
+                self.store.unchanged(f"{self.name}/freeze", entry),
+                self.store.delete(f"{self.name}/freeze"),
+            ],
+            self._event(
+                "unfrozen", by=check("user", by), message=f"{self.name}: no longer frozen, {by}"
+            ),
+        )
         return True
 
-    def frozen(self) -> Optional[Dict[str, Any]]:
+    def frozen(self) -> dict[str, Any] | None:
         """Returns the freeze that holds now, or None."""
         entry = self._get("freeze")
         return entry.json() if entry and _still_holds(entry.json()) else None
@@ -412,15 +480,24 @@ class Application:
         if not entry:
             return self.store.absent(f"{self.name}/freeze")
         if _still_holds(entry.json()):
-            raise Frozen(f"{self.name} is {frozen_in_words(entry.json())}; to end that: "
-                         f"!deploy unfreeze {self.name}")
+            raise Frozen(
+                f"{self.name} is {frozen_in_words(entry.json())}; to end that: "
+                f"!deploy unfreeze {self.name}"
+            )
         return self.store.unchanged(f"{self.name}/freeze", entry)
 
     # --- rollouts -------------------------------------------------------------------------------
 
-    def begin_rollout(self, stage: str, target: Target, batches: Sequence[Sequence[str]], by: str,
-                      kind: str, failure_budget: int = 0,
-                      source: Optional[str] = None) -> Stage:
+    def begin_rollout(
+        self,
+        stage: str,
+        target: Target,
+        batches: Sequence[Sequence[str]],
+        by: str,
+        kind: str,
+        failure_budget: int = 0,
+        source: str | None = None,
+    ) -> Stage:
         """Takes the application's lock and records the plan of a rollout.
 
         A rollout that was left unfinished by a process that is gone (its lock has lapsed) is
@@ -439,31 +516,52 @@ class Application:
         before = self.stage(stage)
         deployment = f"{stage}-{now().lower().replace(':', '')}-{secrets.token_hex(2)}"
         session = self.store.open_session(f"{self.name} {deployment}", LOCK_TTL_S)
-        doing = {"deploy": f"deploying {target.version} on {stage}",
-                 "promote": f"promoting {target.version} to {stage}",
-                 "rollback": f"rolling {stage} back to {target.version}"}[kind]
+        doing = {
+            "deploy": f"deploying {target.version} on {stage}",
+            "promote": f"promoting {target.version} to {stage}",
+            "rollback": f"rolling {stage} back to {target.version}",
+        }[kind]
         state = {
-            "status": "rolling_out", "kind": kind, "target": target.as_dict(),
+            "status": "rolling_out",
+            "kind": kind,
+            "target": target.as_dict(),
             "previous": before.settled[-1] if before.settled else None,
-            "settled": before.settled, "deployment": deployment, "session": session,
-            "by": check("user", by), "since": now(), "failure_budget": failure_budget,
+            "settled": before.settled,
+            "deployment": deployment,
+            "session": session,
+            "by": check("user", by),
+            "since": now(),
+            "failure_budget": failure_budget,
             "batches": [[check("node", node) for node in batch] for batch in batches],
-            "completed": 0, "failed_hosts": {}}
+            "completed": 0,
+            "failed_hosts": {},
+        }
         if kind == "rollback":
             state["rolled_back_from"] = before.state.get("rolled_back_from", [])
         if source:
-            guards.append(self.store.unchanged(
-                f"{self.name}/stages/{source}/state", self._source_entry(source, target)))
+            guards.append(
+                self.store.unchanged(
+                    f"{self.name}/stages/{source}/state", self._source_entry(source, target)
+                )
+            )
         holder = f"{doing}, by {by} since {state['since']}"
         try:
             self._commit(
-                guards + [
+                [
+                    *guards,
                     self.store.lock(f"{self.name}/lock", holder, session),
                     self._set(f"stages/{stage}/state", json.dumps(state), before.entry),
-                    self.store.delete(self._abort_key(stage))],
-                self._event("rollout_started", stage=stage, version=target.version, by=by,
-                            deployment=deployment,
-                            message=f"{self.name}: {doing}, {by}"))
+                    self.store.delete(self._abort_key(stage)),
+                ],
+                self._event(
+                    "rollout_started",
+                    stage=stage,
+                    version=target.version,
+                    by=by,
+                    deployment=deployment,
+                    message=f"{self.name}: {doing}, {by}",
+                ),
+            )
         except LostRace:
             self.store.close_session(session)
             self.refuse_if_locked()
@@ -487,7 +585,8 @@ class Application:
         current = self.stage(stage)
         if current.state.get("deployment") != deployment:
             raise DeliveryError(
-                f"the rollout {deployment} of {self.name} is over: another took its place")
+                f"the rollout {deployment} of {self.name} is over: another took its place"
+            )
         if current.status != "rolling_out":
             raise DeliveryError(f"the rollout {deployment} of {self.name} is {current.status}")
         if self.store.renew_session(current.state["session"]):
@@ -519,18 +618,26 @@ class Application:
         version = rollout.state["target"]["version"]
         self._commit(
             [self.store.overwrite(self._abort_key(rollout.name), json.dumps(wish))],
-            self._event("abort_asked", stage=rollout.name, version=version, by=by,
-                        deployment=wish["deployment"],
-                        message=f"{self.name}: {by} aborts {version} on {rollout.name}"))
+            self._event(
+                "abort_asked",
+                stage=rollout.name,
+                version=version,
+                by=by,
+                deployment=wish["deployment"],
+                message=f"{self.name}: {by} aborts {version} on {rollout.name}",
+            ),
+        )
 
     def refuse_if_aborted(self, rollout: Stage) -> None:
         """:raises Aborted: when somebody has asked for the rollout to stop; names who."""
         by = self._aborted_by(rollout)
         if by:
-            raise Aborted(f"{rollout.state['target']['version']} on {rollout.name} of {self.name} "
-                          f"is aborted by {by}")
+            raise Aborted(
+                f"{rollout.state['target']['version']} on {rollout.name} of {self.name} "
+                f"is aborted by {by}"
+            )
 
-    def _aborted_by(self, rollout: Stage) -> Optional[str]:
+    def _aborted_by(self, rollout: Stage) -> str | None:
         entry = self.store.get(self._abort_key(rollout.name))
         wish = entry.json() if entry else {}
         return wish["by"] if wish.get("deployment") == rollout.state["deployment"] else None
@@ -547,28 +654,35 @@ class Application:
         """These hosts, and no others, are wanted back on what the stage had settled on."""
         self._for_each(rollout, nodes, self.store.delete)
 
-    def assigned_batches(self, rollout: Stage) -> List[List[str]]:
+    def assigned_batches(self, rollout: Stage) -> list[list[str]]:
         """Returns the hosts that are assigned a version, in the plan's batches, the last one first.
 
         Hosts that are not in the plan (a rollout that was taken over had assigned them) come at
         the end, one by one.
         """
         assigned = set(self.store.get_below(f"{self.name}/stages/{rollout.name}/assigned"))
-        batches = [[node for node in batch if node in assigned]
-                   for batch in reversed(rollout.state["batches"])]
+        batches = [
+            [node for node in batch if node in assigned]
+            for batch in reversed(rollout.state["batches"])
+        ]
         others = sorted(assigned.difference(*batches))
         return [batch for batch in batches if batch] + [[node] for node in others]
 
-    def _for_each(self, rollout: Stage, nodes: Sequence[str],
-                  operation: Callable[[str], Operation]) -> None:
+    def _for_each(
+        self, rollout: Stage, nodes: Sequence[str], operation: Callable[[str], Operation]
+    ) -> None:
         """Applies an operation to the assignment of each node, while the lock is held."""
         size = OPERATIONS_PER_TRANSACTION - 1
         for start in range(0, len(nodes), size):
-            self.store.commit([self._holds_lock(rollout)] + [
-                operation(f"{self.name}/stages/{rollout.name}/assigned/{check('node', node)}")
-                for node in nodes[start:start + size]])
+            self.store.commit(
+                [self._holds_lock(rollout)]
+                + [
+                    operation(f"{self.name}/stages/{rollout.name}/assigned/{check('node', node)}")
+                    for node in nodes[start : start + size]
+                ]
+            )
 
-    def record_batch(self, rollout: Stage, failed_hosts: Dict[str, str], reason: str = "") -> Stage:
+    def record_batch(self, rollout: Stage, failed_hosts: dict[str, str], reason: str = "") -> Stage:
         """Records that a batch is done.
 
         :param failed_hosts: reason in one line by node, of this batch.
@@ -576,18 +690,27 @@ class Application:
         """
         state = dict(rollout.state)
         batch = state["batches"][state["completed"]]
-        state["failed_hosts"] = dict(state["failed_hosts"], **{
-            node: plain(why) for node, why in failed_hosts.items()})
+        state["failed_hosts"] = dict(
+            state["failed_hosts"], **{node: plain(why) for node, why in failed_hosts.items()}
+        )
         state["completed"] += 1
         if reason:
             state["reason"] = plain(reason)
         done = f"batch {state['completed']} of {len(state['batches'])}"
         self._commit(
-            [self._holds_lock(rollout),
-             self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry)],
-            self._event("batch_finished", stage=rollout.name, by=state["by"],
-                        version=state["target"]["version"], deployment=state["deployment"],
-                        message=f"{self.name}: {rollout.name} {done}: {', '.join(batch)}"))
+            [
+                self._holds_lock(rollout),
+                self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry),
+            ],
+            self._event(
+                "batch_finished",
+                stage=rollout.name,
+                by=state["by"],
+                version=state["target"]["version"],
+                deployment=state["deployment"],
+                message=f"{self.name}: {rollout.name} {done}: {', '.join(batch)}",
+            ),
+        )
         return self.stage(rollout.name)
 
     def finish_rollout(self, rollout: Stage) -> Stage:
@@ -608,14 +731,22 @@ class Application:
         if rolled_back and state["previous"]:
             state["rolled_back_from"].append(state["previous"]["version"])
         self._commit(
-            [self._holds_lock(rollout),
-             self.store.absent(self._abort_key(rollout.name)),
-             self.store.overwrite(f"{self.name}/stages/{rollout.name}/version", version),
-             self.store.delete_below(f"{self.name}/stages/{rollout.name}/assigned"),
-             self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry)],
-            self._event("rollout_succeeded", stage=rollout.name, version=target["version"],
-                        by=state["by"], deployment=state["deployment"],
-                        message=f"{self.name}: {rollout.name} {runs} {version}"))
+            [
+                self._holds_lock(rollout),
+                self.store.absent(self._abort_key(rollout.name)),
+                self.store.overwrite(f"{self.name}/stages/{rollout.name}/version", version),
+                self.store.delete_below(f"{self.name}/stages/{rollout.name}/assigned"),
+                self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry),
+            ],
+            self._event(
+                "rollout_succeeded",
+                stage=rollout.name,
+                version=target["version"],
+                by=state["by"],
+                deployment=state["deployment"],
+                message=f"{self.name}: {rollout.name} {runs} {version}",
+            ),
+        )
         self.store.close_session(state["session"])
         return self.stage(rollout.name)
 
@@ -628,24 +759,33 @@ class Application:
         aborted_by = None if "reason" in state else self._aborted_by(rollout)
         state.update(status="aborted" if aborted_by else "failed", since=now())
         state.setdefault(
-            "reason", f"{aborted_by} asked for it" if aborted_by else "the rollout was stopped")
+            "reason", f"{aborted_by} asked for it" if aborted_by else "the rollout was stopped"
+        )
         version = state["target"]["version"]
         back = state["previous"]["version"] if state["previous"] else "nothing"
         self._commit(
-            [self._holds_lock(rollout),
-             self.store.delete_below(f"{self.name}/stages/{rollout.name}/assigned"),
-             self.store.delete(self._abort_key(rollout.name)),
-             self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry)],
-            self._event("rollout_failed", stage=rollout.name, version=version, by=state["by"],
-                        deployment=state["deployment"],
-                        message=f"{self.name}: {version} {UNUSABLE[state['status']]} on "
-                                f"{rollout.name}, back to {back}: {state['reason']}"))
+            [
+                self._holds_lock(rollout),
+                self.store.delete_below(f"{self.name}/stages/{rollout.name}/assigned"),
+                self.store.delete(self._abort_key(rollout.name)),
+                self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry),
+            ],
+            self._event(
+                "rollout_failed",
+                stage=rollout.name,
+                version=version,
+                by=state["by"],
+                deployment=state["deployment"],
+                message=f"{self.name}: {version} {UNUSABLE[state['status']]} on "
+                f"{rollout.name}, back to {back}: {state['reason']}",
+            ),
+        )
         self.store.close_session(state["session"])
         return self.stage(rollout.name)
 
     # --- events ---------------------------------------------------------------------------------
 
-    def events(self) -> List[Dict[str, Any]]:
+    def events(self) -> list[dict[str, Any]]:
         """Returns what happened, oldest first; each with its `id`."""
         found = self.store.get_below(f"{self.name}/events")
         return [dict(found[key].json(), id=key) for key in sorted(found)]
@@ -655,15 +795,15 @@ class Application:
         entry = self._get("events_seen")
         return entry.value if entry else ""
 
-    def mark_seen(self, event: Dict[str, Any]) -> None:
+    def mark_seen(self, event: dict[str, Any]) -> None:
         """Records that this event, and those before it, were handed over."""
         self.store.commit([self.store.overwrite(f"{self.name}/events_seen", event["id"])])
 
-    def event(self, event_id: str) -> Optional[Dict[str, Any]]:
+    def event(self, event_id: str) -> dict[str, Any] | None:
         entry = self._get(f"events/{event_id}")
         return dict(entry.json(), id=event_id) if entry else None
 
-    def _event(self, kind: str, **facts: Any) -> Dict[str, Any]:
+    def _event(self, kind: str, **facts: Any) -> dict[str, Any]:
         event = dict(facts, type=kind, application=self.name, at=now())
         if "commit" in facts:
             event["trace_tag"] = f"{self.name}-{facts['commit'][:12]}"
@@ -672,7 +812,7 @@ class Application:
             event["execution"] = os.environ["ST2_ACTION_EXECUTION_ID"]
         return event
 
-    def _commit(self, operations: List[Operation], event: Dict[str, Any]) -> None:
+    def _commit(self, operations: list[Operation], event: dict[str, Any]) -> None:
         """Applies the operations and the event that tells of them, all or nothing.
 
         Events are numbered; when only the number was taken meanwhile, the next one is tried.
@@ -680,18 +820,20 @@ class Application:
         for _ in range(WRITE_ATTEMPTS):
             ids = [key.rsplit("/", 1)[1] for key in self.store.keys(f"{self.name}/events")]
             event_id = f"{int(ids[-1]) + 1 if ids else 1:010d}"
-            outdated = [self.store.delete(f"{self.name}/events/{old}")
-                        for old in ids[:max(0, len(ids) + 1 - EVENTS_KEPT)][:8]]
+            outdated = [
+                self.store.delete(f"{self.name}/events/{old}")
+                for old in ids[: max(0, len(ids) + 1 - EVENTS_KEPT)][:8]
+            ]
             numbered = self._set(f"events/{event_id}", json.dumps(event), None)
             try:
-                self.store.commit(operations + [numbered] + outdated)
+                self.store.commit([*operations, numbered, *outdated])
                 return
             except LostRace:
                 if not self._get(f"events/{event_id}"):
                     raise
         raise LostRace(f"{self.name} changes too fast to record {event['type']}; run it again")
 
-    def _newest_release(self) -> Dict[str, Any]:
+    def _newest_release(self) -> dict[str, Any]:
         releases = self.releases().values()
         if not releases:
             raise DeliveryError(f"{self.name} has no release yet: push a commit")
@@ -699,10 +841,10 @@ class Application:
 
     # --- keys -----------------------------------------------------------------------------------
 
-    def _get(self, key: str) -> Optional[Entry]:
+    def _get(self, key: str) -> Entry | None:
         return self.store.get(f"{self.name}/{key}")
 
-    def _set(self, key: str, value: str, expected: Optional[Entry]) -> Operation:
+    def _set(self, key: str, value: str, expected: Entry | None) -> Operation:
         return self.store.set(f"{self.name}/{key}", value, expected)
 
     def _holds_lock(self, rollout: Stage) -> Operation:
@@ -710,8 +852,12 @@ class Application:
 
     def _source_entry(self, source: str, target: Target) -> Entry:
         stage = self.stage(source)
-        if not stage.entry or not stage.settled or \
-                stage.settled[-1]["version"] != target.version or stage.status not in PROMOTABLE:
+        if (
+            not stage.entry
+            or not stage.settled
+            or stage.settled[-1]["version"] != target.version
+            or stage.status not in PROMOTABLE
+        ):
             raise LostRace(f"the {source} of {self.name} has changed meanwhile; look again")
         return stage.entry
 
@@ -721,9 +867,12 @@ class Application:
         state["session"] = session
         holder = f"{state['kind']} of {state['target']['version']} on {rollout.name}, resumed"
         try:
-            self.store.commit([
-                self.store.lock(f"{self.name}/lock", holder, session),
-                self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry)])
+            self.store.commit(
+                [
+                    self.store.lock(f"{self.name}/lock", holder, session),
+                    self._set(f"stages/{rollout.name}/state", json.dumps(state), rollout.entry),
+                ]
+            )
         except DeliveryError:
             self.store.close_session(session)
             self.refuse_if_locked()
@@ -731,21 +880,21 @@ class Application:
         return self.stage(rollout.name)
 
 
-def _events_by_application(keys: Iterable[str]) -> Iterator[Tuple[str, List[str]]]:
+def _events_by_application(keys: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     events = (key.split("/") for key in keys if key.count("/") == 2 and "/events/" in key)
     for name, group in itertools.groupby(events, key=lambda parts: parts[0]):
         yield name, [parts[2] for parts in group]
 
 
-def _still_holds(freeze: Dict[str, Any]) -> bool:
+def _still_holds(freeze: dict[str, Any]) -> bool:
     return freeze["until"] is None or seconds_since(freeze["until"]) < 0
 
 
-def _settle(settled: List[Dict[str, str]], state: Dict[str, Any]) -> List[Dict[str, str]]:
+def _settle(settled: list[dict[str, str]], state: dict[str, Any]) -> list[dict[str, str]]:
     """Returns what a stage has settled on after a rollout; a rollback takes the newest away."""
     target = dict(state["target"], at=now(), by=state["by"])
     if state["kind"] == "rollback":
         return settled[:-1]
     if settled and settled[-1]["version"] == target["version"]:
         return settled
-    return (settled + [target])[-SETTLED_KEPT:]
+    return ([*settled, target])[-SETTLED_KEPT:]

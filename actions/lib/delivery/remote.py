@@ -10,6 +10,7 @@ remote shell. What must stay secret travels through `stdin`, never through an ar
 work over there. A host's key has to be known before (strict checking), nobody is ever asked
 anything, and settings of the user's ssh_config that are not named here (a jump host) apply.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -22,7 +23,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Iterable, Sequence
 
 from delivery import names
 from delivery.errors import DeliveryError
@@ -38,25 +39,29 @@ KILL_AFTER_S = 10
 SOCKET_DIRECTORY_LIMIT = 107 - 17 - len("/") - 8 - 40
 
 # What OpenSSH says when it could not run the command at all, and what that means to a person.
-CONNECTION_FAILURES: Tuple[Tuple[str, str], ...] = (
+CONNECTION_FAILURES: tuple[tuple[str, str], ...] = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the one in {known_hosts}"),
     (r"Host key verification failed|host key is known for", "its host key is not in {known_hosts}"),
     (r"Permission denied \(", "refused the key of user {user}"),
     (r"Connection refused", "connection refused on port {port}"),
-    (r"Connection timed out|Operation timed out|during banner exchange",
-     "no answer on port {port} within {connect_timeout} s"),
+    (
+        r"Connection timed out|Operation timed out|during banner exchange",
+        "no answer on port {port} within {connect_timeout} s",
+    ),
     (r"Timeout, server .* not responding", "stopped answering"),
     (r"No route to host|Network is unreachable", "no route to it"),
     (r"Could not resolve hostname", "its name does not resolve"),
-    (r"Connection (closed|reset|to .* closed) by|Broken pipe|from master failed",
-     "the connection was closed"),
+    (
+        r"Connection (closed|reset|to .* closed) by|Broken pipe|from master failed",
+        "the connection was closed",
+    ),
 )
 
 
 class RemoteError(DeliveryError):
     """A command on another host failed; `result` has all that is known of it."""
 
-    def __init__(self, message: str, result: Optional[Result] = None) -> None:
+    def __init__(self, message: str, result: Result | None = None) -> None:
         super().__init__(message)
         self.result = result
 
@@ -70,7 +75,7 @@ class Host:
 
     node: str
     address: str
-    tags: Tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(names.PATTERNS["node"], self.node):
@@ -91,7 +96,7 @@ class Result:
     """
 
     host: Host
-    exit_status: Optional[int]
+    exit_status: int | None
     stdout: bytes
     stderr: str
     seconds: float
@@ -116,9 +121,15 @@ class Ssh:
         next one with the same settings, of whatever process of this user; 0 closes it at once.
     """
 
-    def __init__(self, user: str, key_file: Optional[str] = None,
-                 known_hosts_file: Optional[str] = None, port: int = 22,
-                 connect_timeout_s: int = 10, keep_connection_s: int = 0) -> None:
+    def __init__(
+        self,
+        user: str,
+        key_file: str | None = None,
+        known_hosts_file: str | None = None,
+        port: int = 22,
+        connect_timeout_s: int = 10,
+        keep_connection_s: int = 0,
+    ) -> None:
         if not USER.fullmatch(user):
             raise DeliveryError(f"ssh.user is not a user name: {user!r}")
         for key, path in (("key_file", key_file), ("known_hosts_file", known_hosts_file)):
@@ -133,8 +144,15 @@ class Ssh:
         # Seconds that callers have waited for other hosts; those at once count once.
         self.waited_s = 0.0
 
-    def run(self, host: Host, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 60,
-            check: bool = True, what: str = "") -> Result:
+    def run(
+        self,
+        host: Host,
+        argv: Sequence[str],
+        stdin: bytes = b"",
+        timeout_s: float = 60,
+        check: bool = True,
+        what: str = "",
+    ) -> Result:
         """Runs one command on one host.
 
         :param stdin: what the command reads; the only way for a secret.
@@ -148,8 +166,14 @@ class Ssh:
             raise RemoteError(f"{host}: {what or shlex.join(argv)[:60]}: {result.reason}", result)
         return result
 
-    def run_many(self, hosts: Iterable[Host], argv: Sequence[str], stdin: bytes = b"",
-                 timeout_s: float = 60, concurrency: int = 50) -> List[Result]:
+    def run_many(
+        self,
+        hosts: Iterable[Host],
+        argv: Sequence[str],
+        stdin: bytes = b"",
+        timeout_s: float = 60,
+        concurrency: int = 50,
+    ) -> list[Result]:
         """Runs one command on many hosts at once; one result per host, in the hosts' order.
 
         A host that fails is a result with a reason, never an exception.
@@ -161,8 +185,7 @@ class Ssh:
             return []
         started = time.monotonic()
         with ThreadPoolExecutor(max_workers=min(concurrency, len(hosts))) as pool:
-            results = list(pool.map(
-                lambda host: self._run(host, argv, stdin, timeout_s), hosts))
+            results = list(pool.map(lambda host: self._run(host, argv, stdin, timeout_s), hosts))
         self.waited_s += time.monotonic() - started
         return results
 
@@ -171,28 +194,50 @@ class Ssh:
         # The remote `timeout` is the one that counts; this one is for a host that went away.
         deadline_s = self.connect_timeout_s + timeout_s + 2 * KILL_AFTER_S
         try:
-            done = subprocess.run(self._command(host, argv, timeout_s), input=stdin,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  timeout=deadline_s, check=False)
+            done = subprocess.run(
+                self._command(host, argv, timeout_s),
+                input=stdin,
+                capture_output=True,
+                timeout=deadline_s,
+                check=False,
+            )
         except FileNotFoundError:
             raise RemoteError("OpenSSH's client is missing here: apt-get install openssh-client")
         except subprocess.TimeoutExpired as late:
-            return Result(host, None, late.stdout or b"", _decode(late.stderr or b""),
-                          time.monotonic() - started, f"no end within {deadline_s:g} s")
+            return Result(
+                host,
+                None,
+                late.stdout or b"",
+                _decode(late.stderr or b""),
+                time.monotonic() - started,
+                f"no end within {deadline_s:g} s",
+            )
         seconds = time.monotonic() - started
         stderr = _decode(done.stderr)
         status, reason = self._judge(done.returncode, stderr, seconds, timeout_s)
         return Result(host, status, done.stdout, stderr, seconds, reason)
 
-    def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> List[str]:
+    def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> list[str]:
         if not argv or any("\0" in argument for argument in argv):
             raise ValueError(f"not a command: {list(argv)!r}")
         sudo = [] if self.user == "root" else ["sudo", "-n"]
         remote = [*sudo, "timeout", f"--kill-after={KILL_AFTER_S}", f"{timeout_s:g}", *argv]
-        return ["ssh", "-T", "-a", "-x", "-l", self.user, "-p", str(self.port), *self._options(),
-                "--", host.address, shlex.join(remote)]
+        return [
+            "ssh",
+            "-T",
+            "-a",
+            "-x",
+            "-l",
+            self.user,
+            "-p",
+            str(self.port),
+            *self._options(),
+            "--",
+            host.address,
+            shlex.join(remote),
+        ]
 
-    def _options(self) -> List[str]:
+    def _options(self) -> list[str]:
         options = {
             "BatchMode": "yes",
             "ClearAllForwardings": "yes",
@@ -214,7 +259,7 @@ class Ssh:
         options.update(self._sharing())
         return [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
 
-    def _sharing(self) -> Dict[str, str]:
+    def _sharing(self) -> dict[str, str]:
         """Options that share connections, or not.
 
         OpenSSH tells connections apart by user, host and port only. A connection must not serve
@@ -227,11 +272,15 @@ class Ssh:
         for path in (self.key_file, self.known_hosts_file):
             trust.update(hashlib.sha256(_content(path)).digest())
         socket = _quote_path(_private_directory())[:-1] + f'/{trust.hexdigest()[:8]}%C"'
-        return {"ControlMaster": "auto", "ControlPersist": str(self.keep_connection_s),
-                "ControlPath": socket}
+        return {
+            "ControlMaster": "auto",
+            "ControlPersist": str(self.keep_connection_s),
+            "ControlPath": socket,
+        }
 
-    def _judge(self, exit_status: int, stderr: str, seconds: float,
-               timeout_s: float) -> Tuple[Optional[int], str]:
+    def _judge(
+        self, exit_status: int, stderr: str, seconds: float, timeout_s: float
+    ) -> tuple[int | None, str]:
         """Exit status of the command itself (None: it did not run to an end) and the reason."""
         last_line = _last_line(stderr)
         if exit_status == 0:
@@ -240,13 +289,16 @@ class Ssh:
             late = f"not done within {timeout_s:g} s"
             return None, f"{late}: {last_line}" if last_line else late
         if exit_status == SSH_FAILED and self.keep_connection_s and not last_line:
-            return None, "the connection was closed"    # OpenSSH says nothing of a shared one
+            return None, "the connection was closed"  # OpenSSH says nothing of a shared one
         if exit_status == SSH_FAILED:
             for pattern, meaning in CONNECTION_FAILURES:
                 if re.search(pattern, stderr):
                     return None, meaning.format(
                         known_hosts=self.known_hosts_file or "the user's known_hosts",
-                        user=self.user, port=self.port, connect_timeout=self.connect_timeout_s)
+                        user=self.user,
+                        port=self.port,
+                        connect_timeout=self.connect_timeout_s,
+                    )
         return exit_status, last_line or f"exit status {exit_status}, and nothing said"
 
 
@@ -281,7 +333,7 @@ def _last_line(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", " ", lines[-1]).strip()[:300] if lines else ""
 
 
-def _content(path: Optional[str]) -> bytes:
+def _content(path: str | None) -> bytes:
     if not path:
         return b""
     with open(path, "rb") as file:

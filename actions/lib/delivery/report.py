@@ -1,11 +1,12 @@
 """What people ask for: how things are, how they came to be so, and what can be asked."""
+
 from __future__ import annotations
 
 import difflib
 import glob
 import os
 import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Sequence
 
 import yaml
 
@@ -14,13 +15,20 @@ from delivery.errors import DeliveryError
 from delivery.names import plain
 from delivery.promotion import candidates
 from delivery.release import (
-    UNUSABLE, Application, Stage, applications, frozen_in_words, known_application, seconds_since)
+    UNUSABLE,
+    Application,
+    Stage,
+    applications,
+    frozen_in_words,
+    known_application,
+    seconds_since,
+)
 from delivery.store import Store
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def status(store: Store, name: Optional[str]) -> Dict[str, Any]:
+def status(store: Store, name: str | None) -> dict[str, Any]:
     """Returns how one application is, or all of them.
 
     :returns: {applications: [{name, stages: [...], hosts: [...]}], text: for chat}
@@ -35,18 +43,20 @@ def status(store: Store, name: Optional[str]) -> Dict[str, Any]:
     return {"applications": reports, "text": text or "no application has been built yet"}
 
 
-def history(application: Application, limit: int) -> Dict[str, Any]:
+def history(application: Application, limit: int) -> dict[str, Any]:
     """Returns the newest events of an application, newest first.
 
     :param limit: how many.
     """
     events = application.events()[-limit:][::-1]
     lines = [f"{event['at'][5:16].replace('T', ' ')}  {event['message']}" for event in events]
-    return {"events": events, "text": "\n".join(lines) or f"nothing has happened to "
-                                                          f"{application.name} yet"}
+    return {
+        "events": events,
+        "text": "\n".join(lines) or f"nothing has happened to {application.name} yet",
+    }
 
 
-def hosts(application: Application, discovery: Discovery) -> Dict[str, Any]:
+def hosts(application: Application, discovery: Discovery) -> dict[str, Any]:
     """Returns how each host of an application is, those of the first stage first.
 
     :returns: {hosts: [{node, stage, version, status, at}], text: for chat}; `status` is what the
@@ -54,15 +64,20 @@ def hosts(application: Application, discovery: Discovery) -> Dict[str, Any]:
     """
     newest = application.release(application.newest_version())["settings"]
     reports = application.hosts()
-    rows = [_host(instance, _stage_of(instance, application.name, newest), reports)
-            for instance in discovery.instances(application.name)]
+    rows = [
+        _host(instance, _stage_of(instance, application.name, newest), reports)
+        for instance in discovery.instances(application.name)
+    ]
     rows.sort(key=lambda row: (newest["stages"].index(row["stage"]), row["node"]))
-    lines = [f"{row['node']} ({row['stage']}): {row['version'] or 'nothing'}, {row['status']}"
-             + (f", {ago(row['at'])}" if row["at"] else "") for row in rows]
+    lines = [
+        f"{row['node']} ({row['stage']}): {row['version'] or 'nothing'}, {row['status']}"
+        + (f", {ago(row['at'])}" if row["at"] else "")
+        for row in rows
+    ]
     return {"hosts": rows, "text": "\n".join(lines) or f"no host has {application.name} in Consul"}
 
 
-def usage(aliases: str, word: Optional[str]) -> str:
+def usage(aliases: str, word: str | None) -> str:
     """Returns how the chat commands are written, in 80 columns.
 
     :param aliases: the directory with the commands' aliases.
@@ -80,7 +95,8 @@ def usage(aliases: str, word: Optional[str]) -> str:
     if not near:
         return f'There is no command "{word}". There are:\n{_usage_of(commands)}'
     return f'There is no command "{word}". Nearest:\n' + _usage_of(
-        [each for each in commands if each[0].split()[1] in near])
+        [each for each in commands if each[0].split()[1] in near]
+    )
 
 
 def seconds_in(duration: str) -> int:
@@ -96,7 +112,7 @@ def ago(timestamp: str) -> str:
     return f"{seconds // size} {unit}"
 
 
-def _application(application: Application, waits: bool) -> Dict[str, Any]:
+def _application(application: Application, waits: bool) -> dict[str, Any]:
     try:
         names = application.stages()
     except DeliveryError:
@@ -107,13 +123,20 @@ def _application(application: Application, waits: bool) -> Dict[str, Any]:
         "can_be_promoted": waits,
         "frozen": application.frozen(),
         "stages": [_stage(application.stage(name)) for name in names],
-        "hosts": [{"node": node, "version": report["version"], "sha256": report["sha256"],
-                   "status": report["status"], "at": report["at"]}
-                  for node, report in sorted(hosts.items())],
+        "hosts": [
+            {
+                "node": node,
+                "version": report["version"],
+                "sha256": report["sha256"],
+                "status": report["status"],
+                "at": report["at"],
+            }
+            for node, report in sorted(hosts.items())
+        ],
     }
 
 
-def _stage(stage: Stage) -> Dict[str, Any]:
+def _stage(stage: Stage) -> dict[str, Any]:
     state = stage.state
     return {
         "name": stage.name,
@@ -127,7 +150,7 @@ def _stage(stage: Stage) -> Dict[str, Any]:
     }
 
 
-def _lines(report: Dict[str, Any]) -> List[str]:
+def _lines(report: dict[str, Any]) -> list[str]:
     lines = [report["name"]]
     if not report["stages"]:
         lines.append("  no release yet")
@@ -140,7 +163,7 @@ def _lines(report: Dict[str, Any]) -> List[str]:
     return lines
 
 
-def _sentence(stage: Dict[str, Any]) -> str:
+def _sentence(stage: dict[str, Any]) -> str:
     """Returns a stage in one line: version, how it stands, who, how long."""
     if stage["status"] == "empty":
         return "nothing yet"
@@ -154,7 +177,7 @@ def _sentence(stage: Dict[str, Any]) -> str:
     return f"{runs} {status} ({who}, {hosts} host{'' if hosts == 1 else 's'})"
 
 
-def _stage_of(instance: Instance, application: str, settings: Dict[str, Any]) -> str:
+def _stage_of(instance: Instance, application: str, settings: dict[str, Any]) -> str:
     """Returns the stage whose tag a host carries; the last one's carry none of their own."""
     for stage in settings["stages"][:-1]:
         if f"{application}::{settings['role']}_{stage}" in instance.host.tags:
@@ -162,7 +185,7 @@ def _stage_of(instance: Instance, application: str, settings: Dict[str, Any]) ->
     return settings["stages"][-1]
 
 
-def _host(instance: Instance, stage: str, reports: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
+def _host(instance: Instance, stage: str, reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
     report = reports.get(instance.host.node, {})
     status = report.get("status", "has not reported yet")
     if report.get("reason"):
@@ -171,15 +194,20 @@ def _host(instance: Instance, stage: str, reports: Dict[str, Dict[str, Any]]) ->
         status = "its Consul agent is down"
     elif not instance.passing:
         status = f"fails {', '.join(instance.failing_checks)}"
-    return {"node": instance.host.node, "stage": stage, "version": report.get("version"),
-            "status": status, "at": report.get("at")}
+    return {
+        "node": instance.host.node,
+        "stage": stage,
+        "version": report.get("version"),
+        "status": status,
+        "at": report.get("at"),
+    }
 
 
-def _usage_of(commands: Sequence[Tuple[str, str]]) -> str:
+def _usage_of(commands: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"!{display}\n  {text}" for display, text in commands)
 
 
-def _commands(aliases: str) -> Sequence[Tuple[str, str]]:
+def _commands(aliases: str) -> Sequence[tuple[str, str]]:
     """Returns how each command is written and what it does."""
     found = []
     for path in sorted(glob.glob(os.path.join(aliases, "*.yaml"))):

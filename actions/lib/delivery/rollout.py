@@ -4,12 +4,13 @@ Each step is a function of what Consul says now, so that the process that runs i
 line and another go on: `begin`, then `update_batch` until nothing remains, then `finish`; or
 `revert`.
 """
+
 from __future__ import annotations
 
 import json
 import math
 import time
-from typing import Any, Dict, List, Optional, Sequence, Set, Union
+from typing import Any, Sequence
 
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
@@ -19,7 +20,7 @@ from delivery.remote import Host, Result, Ssh
 
 CONVERGE = "/usr/local/sbin/cicd-converge"
 POLL_S = 0.2
-CONVERGE_MARGIN_S = 300     # for download, drain, install and a possible way back
+CONVERGE_MARGIN_S = 300  # for download, drain, install and a possible way back
 LOCK_POLL_S = 2
 
 
@@ -27,7 +28,7 @@ class RolloutFailed(DeliveryError):
     """More hosts failed than the budget allows."""
 
 
-def plan_batches(nodes: Sequence[str], batch_size: Union[int, str]) -> List[List[str]]:
+def plan_batches(nodes: Sequence[str], batch_size: int | str) -> list[list[str]]:
     """Cuts node names into batches.
 
     :param batch_size: hosts, or a share such as `25%`; rounded up, at least one.
@@ -36,7 +37,7 @@ def plan_batches(nodes: Sequence[str], batch_size: Union[int, str]) -> List[List
     if isinstance(batch_size, str):
         size = math.ceil(len(nodes) * int(batch_size.rstrip("%")) / 100)
     size = max(1, int(size))
-    return [list(nodes[start:start + size]) for start in range(0, len(nodes), size)]
+    return [list(nodes[start : start + size]) for start in range(0, len(nodes), size)]
 
 
 class Rollout:
@@ -52,8 +53,9 @@ class Rollout:
         self.discovery = discovery
         self.ssh = ssh
 
-    def deploy(self, stage: str, version: str, by: str, wait_for_lock_s: int = 0,
-               even_older: bool = False) -> Stage:
+    def deploy(
+        self, stage: str, version: str, by: str, wait_for_lock_s: int = 0, even_older: bool = False
+    ) -> Stage:
         """Begins to bring a published release to a stage.
 
         :param wait_for_lock_s: how long another rollout of the application is waited for.
@@ -122,7 +124,7 @@ class Rollout:
             self.revert(stage, deployment)
         return self.application.stage(stage)
 
-    def revert(self, stage: str, deployment: str) -> Dict[str, str]:
+    def revert(self, stage: str, deployment: str) -> dict[str, str]:
         """Fails the rollout: hosts that were told go back to what the stage had settled on.
 
         They go batch by batch, as they came: all at once would leave nobody to answer.
@@ -131,7 +133,7 @@ class Rollout:
             themselves, since the stage's version never moved.
         """
         rollout = self.application.rollout(stage, deployment)
-        not_back: Dict[str, str] = {}
+        not_back: dict[str, str] = {}
         for batch in self.application.assigned_batches(rollout):
             self.application.unassign(rollout, batch)
             if rollout.state["previous"]:
@@ -139,14 +141,23 @@ class Rollout:
         self.application.fail_rollout(rollout)
         return not_back
 
-    def _begin(self, stage: str, target: Target, settings: Dict[str, Any], by: str, kind: str,
-               source: Optional[str] = None) -> Stage:
+    def _begin(
+        self,
+        stage: str,
+        target: Target,
+        settings: dict[str, Any],
+        by: str,
+        kind: str,
+        source: str | None = None,
+    ) -> Stage:
         hosts = self.discovery.stage_hosts(
-            self.application.name, settings["role"], stage, settings["stages"])
+            self.application.name, settings["role"], stage, settings["stages"]
+        )
         rules = settings["rollout"]
         batches = plan_batches([host.node for host in hosts.up], rules["batch_size"])
         return self.application.begin_rollout(
-            stage, target, batches, by, kind, rules["failure_budget"], source)
+            stage, target, batches, by, kind, rules["failure_budget"], source
+        )
 
     def _wait_for_lock(self, wait_s: int) -> None:
         deadline = time.monotonic() + wait_s
@@ -158,7 +169,7 @@ class Rollout:
                     raise
             time.sleep(LOCK_POLL_S)
 
-    def _refuse_older(self, stage: str, release: Dict[str, Any]) -> None:
+    def _refuse_older(self, stage: str, release: dict[str, Any]) -> None:
         latest = self.application.stage(stage).state.get("target")
         if not latest or latest["version"] == release["version"]:
             return
@@ -166,18 +177,24 @@ class Rollout:
         if build > release["build"]:
             raise Superseded(
                 f"{release['version']} is older than {latest['version']}, which {stage} of "
-                f"{self.application.name} has had already")
+                f"{self.application.name} has had already"
+            )
 
-    def _rules(self, version: str) -> Dict[str, Any]:
+    def _rules(self, version: str) -> dict[str, Any]:
         return self.application.release(version)["settings"]["rollout"]
 
-    def _tell(self, rollout: Stage, nodes: Sequence[str],
-              healthy_deadline_s: int) -> Dict[str, str]:
+    def _tell(
+        self, rollout: Stage, nodes: Sequence[str], healthy_deadline_s: int
+    ) -> dict[str, str]:
         """Runs cicd-converge on the hosts at once; returns what went wrong, by node."""
-        addresses = {each.host.node: each.host
-                     for each in self.discovery.instances(self.application.name)}
-        failed = {node: f"is no longer registered for {self.application.name} in Consul"
-                  for node in nodes if node not in addresses}
+        addresses = {
+            each.host.node: each.host for each in self.discovery.instances(self.application.name)
+        }
+        failed = {
+            node: f"is no longer registered for {self.application.name} in Consul"
+            for node in nodes
+            if node not in addresses
+        }
         hosts = [addresses[node] for node in nodes if node in addresses]
         # A host may need the deadline twice: for this version, and for the way back.
         timeout_s = 2 * healthy_deadline_s + CONVERGE_MARGIN_S
@@ -185,9 +202,10 @@ class Rollout:
         failed.update({result.host.node: _reason(result) for result in results if not result.ok})
         return failed
 
-    def _run_keeping_lock(self, rollout: Stage, hosts: List[Host], timeout_s: int) -> List[Result]:
+    def _run_keeping_lock(self, rollout: Stage, hosts: list[Host], timeout_s: int) -> list[Result]:
         """Runs cicd-converge while a thread renews the lock, which lasts a minute."""
         import threading
+
         done = threading.Event()
 
         def keep() -> None:
@@ -197,22 +215,23 @@ class Rollout:
         keeper = threading.Thread(target=keep, daemon=True)
         keeper.start()
         try:
-            return self.ssh.run_many(
-                hosts, [CONVERGE, self.application.name], timeout_s=timeout_s)
+            return self.ssh.run_many(hosts, [CONVERGE, self.application.name], timeout_s=timeout_s)
         finally:
             done.set()
             keeper.join()
 
-    def _bring(self, rollout: Stage, nodes: Sequence[str],
-               target: Dict[str, str]) -> Dict[str, str]:
+    def _bring(
+        self, rollout: Stage, nodes: Sequence[str], target: dict[str, str]
+    ) -> dict[str, str]:
         """Has hosts converge, and waits until they run the target; returns who failed, and why."""
         rules = self._rules(target["version"])
         failed = self._tell(rollout, nodes, rules["healthy_deadline_s"])
         failed.update(self._await_health(rollout, set(nodes) - set(failed), target, rules))
         return failed
 
-    def _await_health(self, rollout: Stage, nodes: Set[str], target: Dict[str, str],
-                      rules: Dict[str, Any]) -> Dict[str, str]:
+    def _await_health(
+        self, rollout: Stage, nodes: set[str], target: dict[str, str], rules: dict[str, Any]
+    ) -> dict[str, str]:
         """Waits until the hosts report the target and Consul finds them healthy, for long enough.
 
         :returns: those that did not get there in time, and why.
@@ -223,8 +242,9 @@ class Rollout:
         finally:
             self.ssh.waited_s += time.monotonic() - began
 
-    def _poll_health(self, rollout: Stage, nodes: Set[str], target: Dict[str, str],
-                     rules: Dict[str, Any]) -> Dict[str, str]:
+    def _poll_health(
+        self, rollout: Stage, nodes: set[str], target: dict[str, str], rules: dict[str, Any]
+    ) -> dict[str, str]:
         deadline = time.monotonic() + rules["healthy_deadline_s"]
         healthy_since = None
         renewed = time.monotonic()
@@ -243,7 +263,7 @@ class Rollout:
                 renewed = time.monotonic()
             time.sleep(POLL_S)
 
-    def _not_there_yet(self, nodes: Set[str], target: Dict[str, str]) -> Dict[str, str]:
+    def _not_there_yet(self, nodes: set[str], target: dict[str, str]) -> dict[str, str]:
         if not nodes:
             return {}
         reports = self.application.hosts()

@@ -4,23 +4,29 @@ StackStorm checks it only when configurations are registered, and takes any key 
 knows the part of JSON schema that the file uses: properties, additionalProperties, items, type,
 enum, pattern, minimum, maximum.
 """
+
 from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import Any, Iterator, Mapping
 
 import yaml
 
 from delivery.errors import DeliveryError
 from delivery.names import nearest, shown
 
-FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                    "..", "..", "..", "config.schema.yaml")
+FILE = os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "config.schema.yaml"
+)
 
-TYPES = {"string": (str, "text"), "integer": (int, "a whole number"),
-         "boolean": (bool, "true or false"), "array": (list, "a list"),
-         "object": (Mapping, "keys with values")}
+TYPES = {
+    "string": (str, "text"),
+    "integer": (int, "a whole number"),
+    "boolean": (bool, "true or false"),
+    "array": (list, "a list"),
+    "object": (Mapping, "keys with values"),
+}
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -37,14 +43,15 @@ def default(section: str, key: str) -> Any:
     return _load()[section]["properties"][key].get("default")
 
 
-def _load() -> Dict[str, Any]:
+def _load() -> dict[str, Any]:
     with open(FILE, encoding="utf-8") as file:
         # The parser written in C takes a tenth of the time, which every action would spend.
         return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-def _check_keys(values: Mapping[str, Any], schema: Mapping[str, Any], path: str,
-                root: Mapping[str, Any]) -> None:
+def _check_keys(
+    values: Mapping[str, Any], schema: Mapping[str, Any], path: str, root: Mapping[str, Any]
+) -> None:
     known = schema.get("properties", {})
     others = schema.get("additionalProperties", True)
     for key, value in values.items():
@@ -56,8 +63,7 @@ def _check_keys(values: Mapping[str, Any], schema: Mapping[str, Any], path: str,
             _check_value(value, others, f"{path}{key}", root)
 
 
-def _check_value(value: Any, schema: Mapping[str, Any], path: str,
-                 root: Mapping[str, Any]) -> None:
+def _check_value(value: Any, schema: Mapping[str, Any], path: str, root: Mapping[str, Any]) -> None:
     if value is None:
         return
     kind, words = TYPES[schema["type"]]
@@ -76,8 +82,9 @@ def _check_value(value: Any, schema: Mapping[str, Any], path: str,
 
 
 def _is_outside(value: Any, schema: Mapping[str, Any]) -> bool:
-    return "minimum" in schema and value < schema["minimum"] or \
+    return ("minimum" in schema and value < schema["minimum"]) or (
         "maximum" in schema and value > schema["maximum"]
+    )
 
 
 def _range(schema: Mapping[str, Any]) -> str:
@@ -94,12 +101,15 @@ def _unknown(key: str, path: str, known: Mapping[str, Any], root: Mapping[str, A
     """The message for an unknown key: with the same key where it belongs, or the nearest."""
     elsewhere = [place for place, name in _all_keys(root) if name == key]
     near = elsewhere or [f"{path}{name}" for name in nearest(key, known)]
-    return (f"{path}{shown(key)[1:-1]} in the pack's configuration: there is no such key; "
-            f"nearest: {', '.join(near)}")
+    return (
+        f"{path}{shown(key)[1:-1]} in the pack's configuration: there is no such key; "
+        f"nearest: {', '.join(near)}"
+    )
 
 
-def _all_keys(properties: Mapping[str, Dict[str, Any]],
-              path: str = "") -> Iterator[Tuple[str, str]]:
+def _all_keys(
+    properties: Mapping[str, dict[str, Any]], path: str = ""
+) -> Iterator[tuple[str, str]]:
     for name, schema in properties.items():
         yield f"{path}{name}", name
         yield from _all_keys(schema.get("properties", {}), f"{path}{name}.")

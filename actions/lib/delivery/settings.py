@@ -9,6 +9,7 @@ or a value that could mean something else in a shell, a path or a template is an
 the key, what was expected and what was found. The classes below are the format: each field is a
 key, with its default and what it accepts.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +17,7 @@ import datetime
 import difflib
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Iterator
 
 import yaml
 
@@ -27,8 +28,18 @@ FILE = ".cicd.yaml"
 SIZE_LIMIT = 64 * 1024
 LIST_LIMIT = 200
 
-ARCHITECTURES = ("all", "amd64", "arm64", "armel", "armhf", "i386", "mips64el", "ppc64el",
-                 "riscv64", "s390x")
+ARCHITECTURES = (
+    "all",
+    "amd64",
+    "arm64",
+    "armel",
+    "armhf",
+    "i386",
+    "mips64el",
+    "ppc64el",
+    "riscv64",
+    "s390x",
+)
 VERSION = r"v?[0-9][A-Za-z0-9.+~-]{0,60}"
 SEGMENT = r"(?!\.\.?(/|$))[A-Za-z0-9._+@][A-Za-z0-9._+@-]*"
 RELATIVE_PATH = rf"(?=.{{1,200}}$)({SEGMENT}/)*{SEGMENT}"
@@ -50,8 +61,7 @@ class SettingsError(DeliveryError):
     """The file is not as it should be; the message names the key or the line."""
 
 
-def setting(default: Any, expected: str, accepts: Callable[[Any], bool],
-            each: bool = False) -> Any:
+def setting(default: Any, expected: str, accepts: Callable[[Any], bool], each: bool = False) -> Any:
     """A field of the format.
 
     :param expected: what it accepts, in words.
@@ -64,7 +74,7 @@ def setting(default: Any, expected: str, accepts: Callable[[Any], bool],
     return _field(default=default, metadata=metadata)
 
 
-def section(kind: Type) -> Any:
+def section(kind: type) -> Any:
     return _field(default_factory=kind, metadata={"section": kind})
 
 
@@ -86,48 +96,68 @@ def is_batch_size(value: Any) -> bool:
 class Package:
     """Section `package`: what is packaged, and what the package says of itself."""
 
-    version: Optional[str] = setting(
-        None, "a version such as '1.2.0', in quotes", matching(VERSION))
-    description: Optional[str] = setting(None, "text", matching(FREE_TEXT))
-    licence: Optional[str] = setting(None, "a licence such as Apache-2.0", matching(LICENCE))
-    maintainer: Optional[str] = setting(
-        None, "a name and address such as Ada <ada@example.org>", matching(MAINTAINER))
-    homepage: Optional[str] = setting(
-        None, "an address such as https://example.org", matching(HOMEPAGE))
-    depends: List[str] = setting(
-        [], "a Debian dependency such as python3 (>= 3.9) or default-jre | java-runtime",
-        matching(rf"{RELATION}( \| {RELATION}){{0,10}}"), each=True)
-    conflicts: List[str] = setting(
-        [], "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True)
-    replaces: List[str] = setting(
-        [], "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True)
+    version: str | None = setting(None, "a version such as '1.2.0', in quotes", matching(VERSION))
+    description: str | None = setting(None, "text", matching(FREE_TEXT))
+    licence: str | None = setting(None, "a licence such as Apache-2.0", matching(LICENCE))
+    maintainer: str | None = setting(
+        None, "a name and address such as Ada <ada@example.org>", matching(MAINTAINER)
+    )
+    homepage: str | None = setting(
+        None, "an address such as https://example.org", matching(HOMEPAGE)
+    )
+    depends: list[str] = setting(
+        [],
+        "a Debian dependency such as python3 (>= 3.9) or default-jre | java-runtime",
+        matching(rf"{RELATION}( \| {RELATION}){{0,10}}"),
+        each=True,
+    )
+    conflicts: list[str] = setting(
+        [], "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True
+    )
+    replaces: list[str] = setting(
+        [], "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True
+    )
     architecture: str = setting(
-        "all", "one of " + ", ".join(ARCHITECTURES), ARCHITECTURES.__contains__)
-    build: Optional[str] = setting(
-        None, "the path of a script in the repository such as script/package",
-        matching(RELATIVE_PATH))
+        "all", "one of " + ", ".join(ARCHITECTURES), ARCHITECTURES.__contains__
+    )
+    build: str | None = setting(
+        None,
+        "the path of a script in the repository such as script/package",
+        matching(RELATIVE_PATH),
+    )
     root: str = setting(
-        ".", "the path of a directory in the checkout such as dist",
-        matching(rf"\.|{RELATIVE_PATH}"))
-    prefix: Optional[str] = setting(
-        None, "an absolute path such as /opt/shop (only / if root is set)",
-        matching(rf"/|(/{SEGMENT})+"))
-    exclude: List[str] = setting(
-        [], "a pattern such as tests, *.pyc or docs/*.md", matching(GLOB), each=True)
-    config_files: List[str] = setting(
-        [], "the path of a file, below root, such as config/shop.ini", matching(RELATIVE_PATH),
-        each=True)
-    systemd_unit: Optional[str] = setting(
-        None, "the path of a unit's file in the checkout such as systemd/shop.service",
-        matching(rf"(?=.{{1,200}}$)({SEGMENT}/)*{UNIT}"))
+        ".",
+        "the path of a directory in the checkout such as dist",
+        matching(rf"\.|{RELATIVE_PATH}"),
+    )
+    prefix: str | None = setting(
+        None,
+        "an absolute path such as /opt/shop (only / if root is set)",
+        matching(rf"/|(/{SEGMENT})+"),
+    )
+    exclude: list[str] = setting(
+        [], "a pattern such as tests, *.pyc or docs/*.md", matching(GLOB), each=True
+    )
+    config_files: list[str] = setting(
+        [],
+        "the path of a file, below root, such as config/shop.ini",
+        matching(RELATIVE_PATH),
+        each=True,
+    )
+    systemd_unit: str | None = setting(
+        None,
+        "the path of a unit's file in the checkout such as systemd/shop.service",
+        matching(rf"(?=.{{1,200}}$)({SEGMENT}/)*{UNIT}"),
+    )
 
 
 @dataclass(frozen=True)
 class Rollout:
     """Section `rollout`: how a version reaches the hosts of a stage."""
 
-    batch_size: Union[int, str] = setting(
-        "25%", "a number of hosts, or a share from 1% to 100%", is_batch_size)
+    batch_size: int | str = setting(
+        "25%", "a number of hosts, or a share from 1% to 100%", is_batch_size
+    )
     failure_budget: int = setting(0, "a number of hosts, 0 or more", between(0, 10000))
     healthy_deadline_s: int = setting(60, "seconds, from 1 to 3600", between(1, 3600))
     min_healthy_s: int = setting(2, "seconds, from 0 to 3600", between(0, 3600))
@@ -137,22 +167,27 @@ class Rollout:
 class Settings:
     """An application's settings; `name` and `package.prefix` are filled in by `load`."""
 
-    name: Optional[str] = setting(None, "the application's name",
-                                  matching(names.PATTERNS["application"]))
-    role: str = setting("app", "a word of small letters, digits and -",
-                        matching(names.PATTERNS["role"]))
-    stages: List[str] = setting(
-        ["canary", "production"], "a word of small letters, digits and -",
-        matching(names.PATTERNS["stage"]), each=True)
+    name: str | None = setting(
+        None, "the application's name", matching(names.PATTERNS["application"])
+    )
+    role: str = setting(
+        "app", "a word of small letters, digits and -", matching(names.PATTERNS["role"])
+    )
+    stages: list[str] = setting(
+        ["canary", "production"],
+        "a word of small letters, digits and -",
+        matching(names.PATTERNS["stage"]),
+        each=True,
+    )
     package: Package = section(Package)
     rollout: Rollout = section(Rollout)
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The settings as plain data, defaults included."""
         return dataclasses.asdict(self)
 
 
-def load(text: Union[bytes, str, None], application: str) -> Settings:
+def load(text: bytes | str | None, application: str) -> Settings:
     """Reads an application's settings.
 
     :param text: the content of `.cicd.yaml`, or None when there is none.
@@ -161,20 +196,26 @@ def load(text: Union[bytes, str, None], application: str) -> Settings:
     """
     settings = _read_section(Settings, _parse(text) if text else {}, "")
     if settings.name not in (None, application):
-        raise SettingsError(f"{FILE}: name: expected {application}, as this application is called "
-                            f"here, or nothing, got {settings.name}")
+        raise SettingsError(
+            f"{FILE}: name: expected {application}, as this application is called "
+            f"here, or nothing, got {settings.name}"
+        )
     package = settings.package
     if package.prefix == "/" and package.root == ".":
-        raise SettingsError(f"{FILE}: package.prefix: expected a directory, or package.root "
-                            "besides, so that not the whole checkout is spread over /")
+        raise SettingsError(
+            f"{FILE}: package.prefix: expected a directory, or package.root "
+            "besides, so that not the whole checkout is spread over /"
+        )
     if not settings.stages or len(set(settings.stages)) < len(settings.stages):
         raise SettingsError(f"{FILE}: stages: expected at least one stage, and none of them twice")
     return dataclasses.replace(
-        settings, name=application,
-        package=dataclasses.replace(package, prefix=package.prefix or f"/opt/{application}"))
+        settings,
+        name=application,
+        package=dataclasses.replace(package, prefix=package.prefix or f"/opt/{application}"),
+    )
 
 
-def _read_section(kind: Type, data: Any, path: str) -> Any:
+def _read_section(kind: type, data: Any, path: str) -> Any:
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -184,8 +225,7 @@ def _read_section(kind: Type, data: Any, path: str) -> Any:
     for key in data:
         if key not in fields:
             raise SettingsError(_unknown(str(key), path))
-    return kind(**{key: _read_value(fields[key], value, path + key)
-                   for key, value in data.items()})
+    return kind(**{key: _read_value(fields[key], value, path + key) for key, value in data.items()})
 
 
 def _read_value(field: dataclasses.Field, value: Any, key: str) -> Any:
@@ -194,8 +234,10 @@ def _read_value(field: dataclasses.Field, value: Any, key: str) -> Any:
     if not field.metadata["each"]:
         return _accepted(field, value, key)
     if not isinstance(value, list) or len(value) > LIST_LIMIT:
-        raise SettingsError(f"{FILE}: {key}: expected a list (at most {LIST_LIMIT}), each "
-                            f"{field.metadata['expected']}, got {_described(value)}")
+        raise SettingsError(
+            f"{FILE}: {key}: expected a list (at most {LIST_LIMIT}), each "
+            f"{field.metadata['expected']}, got {_described(value)}"
+        )
     return [_accepted(field, item, f"{key}[{number}]") for number, item in enumerate(value)]
 
 
@@ -205,8 +247,9 @@ def _accepted(field: dataclasses.Field, value: Any, key: str) -> Any:
     except TypeError:
         accepted = False
     if not accepted:
-        raise SettingsError(f"{FILE}: {key}: expected {field.metadata['expected']}, "
-                            f"got {_described(value)}")
+        raise SettingsError(
+            f"{FILE}: {key}: expected {field.metadata['expected']}, got {_described(value)}"
+        )
     return value
 
 
@@ -214,15 +257,21 @@ def _unknown(key: str, path: str) -> str:
     """The message for an unknown key: with the nearest known one, wherever it belongs."""
     known = {name: where for where, name in _known_keys(Settings)}
     siblings = [name for where, name in _known_keys(Settings) if where == path]
-    near = (difflib.get_close_matches(key, siblings, n=1, cutoff=0.5)
-            or difflib.get_close_matches(key, known, n=1, cutoff=0.6))
-    hint = f"; the nearest is {(path if near[0] in siblings else known[near[0]]) + near[0]}" \
-        if near else ""
-    return (f"{FILE}: {path}{names.shown(key)[1:-1]}: no such key, expected one of "
-            f"{', '.join(siblings)}{hint}")
+    near = difflib.get_close_matches(key, siblings, n=1, cutoff=0.5) or difflib.get_close_matches(
+        key, known, n=1, cutoff=0.6
+    )
+    hint = (
+        f"; the nearest is {(path if near[0] in siblings else known[near[0]]) + near[0]}"
+        if near
+        else ""
+    )
+    return (
+        f"{FILE}: {path}{names.shown(key)[1:-1]}: no such key, expected one of "
+        f"{', '.join(siblings)}{hint}"
+    )
 
 
-def _known_keys(kind: Type, path: str = "") -> Iterator[Tuple[str, str]]:
+def _known_keys(kind: type, path: str = "") -> Iterator[tuple[str, str]]:
     for field in dataclasses.fields(kind):
         yield path, field.name
         if "section" in field.metadata:
@@ -251,21 +300,23 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(problem="anchors and aliases are not taken here",
-                                       problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="anchors and aliases are not taken here", problem_mark=event.start_mark
+            )
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Dict:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value} is there twice",
-                                           problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value} is there twice", problem_mark=key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-def _parse(text: Union[bytes, str]) -> Any:
+def _parse(text: bytes | str) -> Any:
     raw = text if isinstance(text, bytes) else text.encode()
     if len(raw) > SIZE_LIMIT:
         raise SettingsError(f"{FILE}: has {len(raw)} bytes, more than {SIZE_LIMIT}")

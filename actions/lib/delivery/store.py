@@ -7,17 +7,18 @@
 Keys are given without the prefix (`cicd/` unless configured otherwise). Consul's HTTP API is
 described at https://developer.hashicorp.com/consul/api-docs.
 """
+
 from __future__ import annotations
 
 import base64
 import json
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, NamedTuple
 from urllib.parse import urlsplit
 
 from delivery.errors import DeliveryError
 
-ATTEMPTS = 3                    # of a request that did not reach Consul
+ATTEMPTS = 3  # of a request that did not reach Consul
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 15
 OPERATIONS_PER_TRANSACTION = 64  # Consul's own limit
@@ -39,7 +40,7 @@ class Entry(NamedTuple):
     value: str
     index: int
 
-    def json(self) -> Dict[str, Any]:
+    def json(self) -> dict[str, Any]:
         return json.loads(self.value)
 
 
@@ -50,46 +51,47 @@ class Store:
     :param prefix: what every key starts with, without slashes at its ends.
     """
 
-    def __init__(self, url: str, token: Optional[str] = None, prefix: str = "cicd") -> None:
+    def __init__(self, url: str, token: str | None = None, prefix: str = "cicd") -> None:
         self.url = url
         self.prefix = prefix.strip("/")
         self.client = _connect(url, token)
 
-    def get(self, key: str) -> Optional[Entry]:
+    def get(self, key: str) -> Entry | None:
         """Returns the entry at `key`, or None."""
         with self._reaching_consul():
             _, found = self.client.kv.get(self._path(key), consistency="consistent")
         return _entry(found) if found else None
 
-    def get_below(self, folder: str) -> Dict[str, Entry]:
+    def get_below(self, folder: str) -> dict[str, Entry]:
         """Returns every entry below `folder`, by its key relative to that folder."""
         path = self._path(folder.rstrip("/") + "/")
         with self._reaching_consul():
             _, found = self.client.kv.get(path, recurse=True, consistency="consistent")
-        return {item["Key"][len(path):]: _entry(item) for item in found or []}
+        return {item["Key"][len(path) :]: _entry(item) for item in found or []}
 
-    def keys(self, folder: str = "") -> List[str]:
+    def keys(self, folder: str = "") -> list[str]:
         """Returns the keys below `folder`, relative to the prefix, sorted."""
         return self._keys_and_index(folder, {})[0]
 
-    def wait_for_keys(self, index: int, wait_s: int) -> "tuple[List[str], int]":
+    def wait_for_keys(self, index: int, wait_s: int) -> tuple[list[str], int]:
         """Blocks until a key changes after `index`, or `wait_s` seconds have passed.
 
         :returns: all keys, and the index to wait from next.
         """
         return self._keys_and_index("", {"index": index, "wait": f"{wait_s}s"})
 
-    def folders(self) -> List[str]:
+    def folders(self) -> list[str]:
         """Returns the names directly below the prefix: the applications."""
         path = self.prefix + "/"
         with self._reaching_consul():
             _, found = self.client.kv.get(path, keys=True, separator="/")
-        return [name[len(path):-1] for name in found or [] if name.endswith("/")]
+        return [name[len(path) : -1] for name in found or [] if name.endswith("/")]
 
-    def set(self, key: str, value: str, expected: Optional[Entry]) -> Operation:
+    def set(self, key: str, value: str, expected: Entry | None) -> Operation:
         """An operation: write `key`, unless it changed since `expected` (None: must not exist)."""
         return self._operation(
-            "cas", key, Value=_encode(value), Index=expected.index if expected else 0)
+            "cas", key, Value=_encode(value), Index=expected.index if expected else 0
+        )
 
     def overwrite(self, key: str, value: str) -> Operation:
         """An operation: write `key` whatever it held."""
@@ -119,7 +121,7 @@ class Store:
         """An operation: fail the transaction unless `session` holds the lock `key`."""
         return self._operation("check-session", key, Session=session)
 
-    def commit(self, operations: List[Operation]) -> None:
+    def commit(self, operations: list[Operation]) -> None:
         """Applies all operations or none.
 
         :raises LostRace: when a check, a check-and-set or a lock failed.
@@ -127,26 +129,31 @@ class Store:
         if len(operations) > OPERATIONS_PER_TRANSACTION:
             raise DeliveryError(
                 f"{len(operations)} changes in one step, and Consul takes "
-                f"{OPERATIONS_PER_TRANSACTION}: use smaller batches")
+                f"{OPERATIONS_PER_TRANSACTION}: use smaller batches"
+            )
         from consul.exceptions import ClientError
+
         with self._reaching_consul():
             try:
                 self.client.txn.put(operations)
             except ClientError as error:
                 if str(error).startswith("409"):
                     raise LostRace(
-                        f"changed by somebody else meanwhile ({_rollback_reason(error)})")
+                        f"changed by somebody else meanwhile ({_rollback_reason(error)})"
+                    )
                 raise
 
     def open_session(self, name: str, ttl_s: int) -> str:
         """Returns the id of a session that ends, and lets go of its locks, unless it is renewed."""
         with self._reaching_consul():
             return self.client.session.create(
-                name=name, checks=[], behavior="release", ttl=ttl_s, lock_delay=0)
+                name=name, checks=[], behavior="release", ttl=ttl_s, lock_delay=0
+            )
 
     def renew_session(self, session: str) -> bool:
         """Returns whether the session was still alive."""
         from consul.exceptions import NotFound
+
         with self._reaching_consul():
             try:
                 self.client.session.renew(session)
@@ -158,13 +165,13 @@ class Store:
         with self._reaching_consul():
             self.client.session.destroy(session)
 
-    def lock_holder(self, key: str) -> Optional[str]:
+    def lock_holder(self, key: str) -> str | None:
         """Returns what the holder of the lock wrote into it, or None when nobody holds it."""
         with self._reaching_consul():
             _, found = self.client.kv.get(self._path(key), consistency="consistent")
         return _entry(found).value if found and found.get("Session") else None
 
-    def _keys_and_index(self, folder: str, options: Dict[str, Any]) -> "tuple[List[str], int]":
+    def _keys_and_index(self, folder: str, options: dict[str, Any]) -> tuple[list[str], int]:
         path = self._path(folder.rstrip("/") + "/" if folder else "")
         with self._reaching_consul():
             index, found = self.client.kv.get(path, keys=True, **options)
@@ -188,34 +195,40 @@ def reaching_consul(url: str) -> Iterator[None]:
     """Turns what goes wrong between us and Consul into an error that says where and what to do."""
     import requests
     from consul.exceptions import ACLPermissionDenied, ConsulException
+
     try:
         yield
     except requests.exceptions.RequestException as error:
         raise ConsulUnreachable(
             f"Consul at {url} did not answer after {ATTEMPTS} attempts "
             f"({type(error).__name__}): check that the agent runs, and consul.url in the pack's "
-            "configuration") from error
+            "configuration"
+        ) from error
     except ACLPermissionDenied as error:
         raise ConsulUnreachable(
             f"Consul at {url} refused the token: check consul.token in the pack's configuration "
-            "and the policies of that token") from error
+            "and the policies of that token"
+        ) from error
     except ConsulException as error:
         raise ConsulUnreachable(f"Consul at {url} could not serve: {_one_line(error)}") from error
 
 
-def _connect(url: str, token: Optional[str]) -> Any:
+def _connect(url: str, token: str | None) -> Any:
     """Returns a py-consul client with time-outs and bounded retries.
 
     The token is set on the HTTP session because py-consul's transactions do not send one.
     """
     import consul
+
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise DeliveryError(
-            f"consul.url is {url!r}: expected http://host:port or https://host:port")
+            f"consul.url is {url!r}: expected http://host:port or https://host:port"
+        )
     default_port = 443 if parts.scheme == "https" else 8500
     client = consul.Consul(
-        host=parts.hostname, port=parts.port or default_port, scheme=parts.scheme)
+        host=parts.hostname, port=parts.port or default_port, scheme=parts.scheme
+    )
     client.http.session.mount(f"{parts.scheme}://", _patient_adapter())
     if token:
         client.http.session.headers["X-Consul-Token"] = token
@@ -234,20 +247,27 @@ def _patient_adapter() -> Any:
             return super().send(request, **options)
 
     # Only reads are repeated after an answer; a write is repeated only if it never arrived.
-    return Patient(max_retries=Retry(
-        total=ATTEMPTS - 1, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504),
-        allowed_methods=["GET"], raise_on_status=False))
+    return Patient(
+        max_retries=Retry(
+            total=ATTEMPTS - 1,
+            backoff_factor=0.5,
+            status_forcelist=(500, 502, 503, 504),
+            allowed_methods=["GET"],
+            raise_on_status=False,
+        )
+    )
 
 
 def _wait_of(url: str) -> int:
     """Returns the seconds a blocking query may take; Consul adds up to a sixteenth of jitter."""
     from urllib.parse import parse_qs
+
     wait = parse_qs(urlsplit(url).query).get("wait", ["0s"])[0]
     seconds = int(wait.rstrip("s"))
     return seconds + seconds // 16 + 1
 
 
-def _entry(item: Dict[str, Any]) -> Entry:
+def _entry(item: dict[str, Any]) -> Entry:
     return Entry((item["Value"] or b"").decode("utf-8"), item["ModifyIndex"])
 
 

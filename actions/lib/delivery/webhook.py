@@ -3,6 +3,7 @@
 Source of the protocol: "Webhook events and payloads" and "Validating webhook deliveries" in
 GitHub's documentation. The signature is checked over the raw bytes before anything is parsed.
 """
+
 from __future__ import annotations
 
 import fnmatch
@@ -10,12 +11,12 @@ import hashlib
 import hmac
 import json
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple
 
 from delivery.errors import DeliveryError
 from delivery.names import PATTERNS, check, shown
 
-BODY_LIMIT_BYTES = 25 * 1024 * 1024     # GitHub's own limit for a payload
+BODY_LIMIT_BYTES = 25 * 1024 * 1024  # GitHub's own limit for a payload
 BRANCH_REF = "refs/heads/"
 
 
@@ -25,8 +26,8 @@ class Answer(NamedTuple):
 
     status: int
     message: str
-    push: Optional[Dict[str, Any]] = None
-    finished: Optional[Dict[str, Any]] = None
+    push: dict[str, Any] | None = None
+    finished: dict[str, Any] | None = None
 
 
 class Refused(Exception):
@@ -44,11 +45,12 @@ class GitHubWebhook:
     :raises DeliveryError: without a secret, since nothing could be verified.
     """
 
-    def __init__(self, secret: Optional[str], applications: Mapping[str, Any]) -> None:
+    def __init__(self, secret: str | None, applications: Mapping[str, Any]) -> None:
         if not secret:
             raise DeliveryError(
                 "github.webhook_secret is not set in the pack's configuration, so no webhook "
-                "could be verified: set it to the secret entered at GitHub's webhook")
+                "could be verified: set it to the secret entered at GitHub's webhook"
+            )
         self._secret = secret.encode("utf-8")
         self._applications = applications
 
@@ -79,7 +81,7 @@ class GitHubWebhook:
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
             raise Refused(401, "the signature in X-Hub-Signature-256 is missing or wrong")
 
-    def _push(self, payload: Dict[str, Any], delivery: str) -> Answer:
+    def _push(self, payload: dict[str, Any], delivery: str) -> Answer:
         ref = _field(payload, "ref", str)
         repository = _field(payload, "repository.full_name", str)
         default_branch = _field(payload, "repository.default_branch", str)
@@ -90,23 +92,30 @@ class GitHubWebhook:
             return Answer(202, f"ignored: {shown(ref)} is not a branch")
         if deleted:
             return Answer(202, f"ignored: {shown(ref)} was deleted")
-        branch = ref[len(BRANCH_REF):]
+        branch = ref[len(BRANCH_REF) :]
         settings = self._applications.get(repository) or {}
         if not is_built(branch, settings, default_branch):
             wanted = built_branches(settings, default_branch)
-            return Answer(202, f"ignored: branch {shown(branch)} is not one that is built "
-                               f"({', '.join(map(shown, wanted))})")
+            return Answer(
+                202,
+                f"ignored: branch {shown(branch)} is not one that is built "
+                f"({', '.join(map(shown, wanted))})",
+            )
         try:
             push = {
-                "repository": check("repository", repository), "branch": check("branch", branch),
-                "commit": check("commit", commit), "by": check("user", by),
-                "delivery": delivery, "app": application_of(repository, settings)}
+                "repository": check("repository", repository),
+                "branch": check("branch", branch),
+                "commit": check("commit", commit),
+                "by": check("user", by),
+                "delivery": delivery,
+                "app": application_of(repository, settings),
+            }
         except DeliveryError as error:
             raise Refused(422, str(error))
         return Answer(202, f"accepted: {push['app']} {commit[:7]} on {branch}", push)
 
 
-def built_branches(settings: Mapping[str, Any], default_branch: str) -> List[str]:
+def built_branches(settings: Mapping[str, Any], default_branch: str) -> list[str]:
     """Returns patterns of the branches that are built.
 
     :param settings: of the repository, in section applications of the configuration.
@@ -116,8 +125,9 @@ def built_branches(settings: Mapping[str, Any], default_branch: str) -> List[str
 
 def is_built(branch: str, settings: Mapping[str, Any], default_branch: str) -> bool:
     """Returns whether pushes to this branch are built."""
-    return any(fnmatch.fnmatchcase(branch, pattern)
-               for pattern in built_branches(settings, default_branch))
+    return any(
+        fnmatch.fnmatchcase(branch, pattern) for pattern in built_branches(settings, default_branch)
+    )
 
 
 def application_of(repository: str, settings: Mapping[str, Any]) -> str:
@@ -129,11 +139,12 @@ def application_of(repository: str, settings: Mapping[str, Any]) -> str:
     if not re.fullmatch(PATTERNS["application"], name):
         raise DeliveryError(
             f"{name} cannot be a Debian package's name ({PATTERNS['application']}): give it one in "
-            f'the pack\'s configuration, applications: {{"{repository}": {{"name": "..."}}}}')
+            f'the pack\'s configuration, applications: {{"{repository}": {{"name": "..."}}}}'
+        )
     return name
 
 
-def parse_json(content_type: str, body: bytes) -> Dict[str, Any]:
+def parse_json(content_type: str, body: bytes) -> dict[str, Any]:
     """
     :raises Refused: when the body is not a JSON object, and said to be JSON.
     """
@@ -148,9 +159,9 @@ def parse_json(content_type: str, body: bytes) -> Dict[str, Any]:
     return payload
 
 
-def _field(payload: Dict[str, Any], path: str, kind: type) -> Any:
+def _field(payload: dict[str, Any], path: str, kind: type) -> Any:
     value: Any = payload
-    seen: List[str] = []
+    seen: list[str] = []
     for name in path.split("."):
         seen.append(name)
         if not isinstance(value, dict) or name not in value:

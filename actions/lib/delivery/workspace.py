@@ -14,11 +14,12 @@ Another process finds it again with `Workspace(ssh, host, workspace.id)`: what o
 workflow has to leave to the next goes into files here (`write`, `read`). The checkout is in
 `source/`. Only constant scripts run over there; every value is a positional argument of one.
 """
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, Sequence
+from typing import Sequence
 
 from delivery import names
 from delivery.errors import DeliveryError
@@ -36,8 +37,10 @@ WORKSPACE_ID = re.compile(r"[A-Za-z0-9]{10}")
 FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}\.[a-z]{1,8}")
 SCRIPT_PATH = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
-GIT_URL = re.compile(r"(https?://|ssh://([a-z0-9_-]+@)?|file:///)"
-                     r"[A-Za-z0-9._~:/\[\]-]*[A-Za-z0-9\]]")
+GIT_URL = re.compile(
+    r"(https?://|ssh://([a-z0-9_-]+@)?|file:///)"
+    r"[A-Za-z0-9._~:/\[\]-]*[A-Za-z0-9\]]"
+)
 
 CREATE = """
 set -eu
@@ -82,12 +85,14 @@ kill_leftovers() {
 }
 """
 
-REMOVE = PRELUDE.replace('{ echo "workspace $workspace is not there any more" >&2; exit 1; }',
-                         "exit 0") + """
+REMOVE = (
+    PRELUDE.replace('{ echo "workspace $workspace is not there any more" >&2; exit 1; }', "exit 0")
+    + """
 kill_leftovers
 cd /
 rm -rf --one-file-system -- "$workspace"
 """
+)
 
 CHECK_OUT = """
 url=$1 commit=$2 branch=$3
@@ -166,7 +171,7 @@ class Sources:
     """Files of a commit by path (those asked for that exist), its `git describe` (may be empty)
     and when it was committed, in seconds since 1970."""
 
-    files: Dict[str, bytes]
+    files: dict[str, bytes]
     describe: str
     committed_at: int
 
@@ -194,12 +199,16 @@ class Workspace:
     @classmethod
     def create(cls, ssh: Ssh, host: Host) -> Workspace:
         """Makes an empty workspace; those a crashed run left more than a day ago are removed."""
-        made = ssh.run(host, ["sh", "-c", CREATE, "create", ROOT, str(STALE_AFTER_MIN)],
-                       what="create a workspace")
+        made = ssh.run(
+            host,
+            ["sh", "-c", CREATE, "create", ROOT, str(STALE_AFTER_MIN)],
+            what="create a workspace",
+        )
         return cls(ssh, host, made.text.strip().rpartition("/")[2])
 
-    def shell(self, script: str, *values: str, what: str, stdin: bytes = b"",
-              timeout_s: float = 60) -> Result:
+    def shell(
+        self, script: str, *values: str, what: str, stdin: bytes = b"", timeout_s: float = 60
+    ) -> Result:
         """Runs a constant script in the workspace; `values` are its $1, $2 and so on.
 
         :param what: the script in words, for the error.
@@ -222,8 +231,14 @@ class Workspace:
         """
         names.check("commit", commit)
         names.check("branch", branch)
-        done = self.shell(CHECK_OUT, url, commit, branch, timeout_s=timeout_s,
-                          what=f"check out {commit[:7]} of {url}")
+        done = self.shell(
+            CHECK_OUT,
+            url,
+            commit,
+            branch,
+            timeout_s=timeout_s,
+            what=f"check out {commit[:7]} of {url}",
+        )
         return int(done.text)
 
     def read_sources(self, paths: Sequence[str]) -> Sources:
@@ -231,8 +246,9 @@ class Workspace:
 
         :raises RefusedSource: for a symbolic link or a file of more than 1 MiB.
         """
-        read = self.shell(READ_SOURCES, str(SOURCE_FILE_LIMIT), *paths,
-                          what="read the project's files")
+        read = self.shell(
+            READ_SOURCES, str(SOURCE_FILE_LIMIT), *paths, what="read the project's files"
+        )
         describe, committed_at, rest = read.stdout.split(b"\n", 2)
         return Sources(_split_batch(rest), describe.decode("utf-8", "replace"), int(committed_at))
 
@@ -244,39 +260,60 @@ class Workspace:
             _matching(SCRIPT_PATH, path, "the path of a script")
         self.shell(REQUIRE_SCRIPTS, *paths, what="check the scripts")
 
-    def run_script(self, path: str, environment: Dict[str, str], timeout_s: float) -> ScriptRun:
+    def run_script(self, path: str, environment: dict[str, str], timeout_s: float) -> ScriptRun:
         """Runs a script of the checkout, in the checkout, with CI=true in its environment.
 
         It is ended with all it started after timeout_s, and what it left running is ended too.
         """
         _matching(SCRIPT_PATH, path, "the path of a script")
-        variables = [f"{_matching(VARIABLE, name, 'a variable')}={value}"
-                     for name, value in environment.items()]
-        done = self.shell(RUN_SCRIPT, path, f"{timeout_s:g}", str(LOG_BYTES), str(LOG_LINES),
-                          *variables, timeout_s=timeout_s + GRACE_S, what=f"run {path}")
+        variables = [
+            f"{_matching(VARIABLE, name, 'a variable')}={value}"
+            for name, value in environment.items()
+        ]
+        done = self.shell(
+            RUN_SCRIPT,
+            path,
+            f"{timeout_s:g}",
+            str(LOG_BYTES),
+            str(LOG_LINES),
+            *variables,
+            timeout_s=timeout_s + GRACE_S,
+            what=f"run {path}",
+        )
         first_line, _, log = done.text.partition("\n")
         status, started, ended = first_line.split()
         seconds = float(ended) - float(started)
-        return ScriptRun(path, int(status), round(seconds, 3),
-                         int(status) in (124, 137) and seconds >= timeout_s, clean_log(log))
+        return ScriptRun(
+            path,
+            int(status),
+            round(seconds, 3),
+            int(status) in (124, 137) and seconds >= timeout_s,
+            clean_log(log),
+        )
 
     def write(self, name: str, data: bytes) -> None:
         """Leaves a file in the workspace (not in the checkout) for a later step."""
-        self.shell(WRITE, _matching(FILE_NAME, name, "a file's name"), stdin=data,
-                   what=f"write {name}")
+        self.shell(
+            WRITE, _matching(FILE_NAME, name, "a file's name"), stdin=data, what=f"write {name}"
+        )
 
     def read(self, name: str) -> bytes:
         """Reads a file that an earlier step has left.
 
         :raises RemoteError: when it is not there.
         """
-        return self.shell(READ, _matching(FILE_NAME, name, "a file's name"),
-                          what=f"read {name}").stdout
+        return self.shell(
+            READ, _matching(FILE_NAME, name, "a file's name"), what=f"read {name}"
+        ).stdout
 
     def remove(self) -> None:
         """Ends what still runs for it and removes it; fine when it is gone already."""
-        self.ssh.run(self.host, ["sh", "-c", REMOVE, "remove", self.path], timeout_s=300,
-                     what="remove the workspace")
+        self.ssh.run(
+            self.host,
+            ["sh", "-c", REMOVE, "remove", self.path],
+            timeout_s=300,
+            what="remove the workspace",
+        )
 
 
 def clone_url(git_url: str, repository: str) -> str:
@@ -287,7 +324,8 @@ def clone_url(git_url: str, repository: str) -> str:
     """
     if not GIT_URL.fullmatch(git_url):
         raise DeliveryError(
-            f"github.git_url is not a git server's address without credentials: {git_url!r}")
+            f"github.git_url is not a git server's address without credentials: {git_url!r}"
+        )
     return f"{git_url}/{names.check('repository', repository)}.git"
 
 
@@ -303,12 +341,12 @@ def _matching(pattern: re.Pattern, text: str, what: str) -> str:
     return text
 
 
-def _split_batch(output: bytes) -> Dict[str, bytes]:
+def _split_batch(output: bytes) -> dict[str, bytes]:
     """Takes `git cat-file --batch='%(objectsize) %(rest)'` apart into contents by path."""
     files = {}
     while output:
         header, output = output.split(b"\n", 1)
         size, path = header.split(b" ", 1)
-        files[path.decode()] = output[:int(size)]
-        output = output[int(size) + 1:]
+        files[path.decode()] = output[: int(size)]
+        output = output[int(size) + 1 :]
     return files

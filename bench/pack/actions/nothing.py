@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from st2common.runners.base_action import Action
 
 

@@ -8,6 +8,7 @@
 `delivery.ci.builds` is what records the verdicts; `delivery.ci.callback` is how a server says that
 it is done.
 """
+
 from __future__ import annotations
 
 import re
@@ -48,7 +49,7 @@ class Verdict(NamedTuple):
     """
 
     status: str
-    failed_step: Optional[str] = None
+    failed_step: str | None = None
     reason: str = ""
     seconds: Mapping[str, float] = {}
     log: str = ""
@@ -79,7 +80,8 @@ class CiServer(ABC):
         """
         raise DeliveryError(
             "the configured ci.tool builds while cicd_canary.ci_build runs, there is nothing to "
-            f"look up: build {job.commit[:7]} with cicd_canary.ci and again=true")
+            f"look up: build {job.commit[:7]} with cicd_canary.ci and again=true"
+        )
 
     def stop(self, job: Job, record: Mapping[str, Any]) -> None:
         """Takes a job that runs from the server; fine when there is none any more."""
@@ -97,8 +99,10 @@ def create(configuration: Configuration) -> CiServer:
     """Makes what `ci.tool` names; Jenkins unless said otherwise."""
     if configuration.section("ci").get("tool") == "build_host":
         from delivery.ci.build_host import BuildHost
+
         return BuildHost.configured(configuration)
     from delivery.ci.jenkins import Jenkins
+
     return Jenkins.configured(configuration)
 
 

@@ -1,9 +1,10 @@
 """CI without a CI server: a build host runs the scripts of the exact commit over SSH."""
+
 from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Callable, Dict
+from typing import TYPE_CHECKING, Callable
 
 from delivery.ci import CiServer, Job, Verdict, timeout_s
 from delivery.remote import Host, Ssh
@@ -32,9 +33,14 @@ class BuildHost(CiServer):
     @classmethod
     def configured(cls, configuration: Configuration) -> BuildHost:
         """Makes one that takes any of the build hosts that Consul knows."""
+
         def find_host() -> Host:
-            return random.choice(configuration.discovery().service_hosts(
-                configuration.build_service(), configuration.build_tag()))
+            return random.choice(
+                configuration.discovery().service_hosts(
+                    configuration.build_service(), configuration.build_tag()
+                )
+            )
+
         return cls(configuration.build_ssh(), find_host, timeout_s(configuration))
 
     def run(self, job: Job) -> Verdict:
@@ -61,12 +67,13 @@ class BuildHost(CiServer):
             seconds[step], log = run.seconds, run.log
             left_s = max(1, left_s - run.seconds)
             if run.timed_out:
-                return _failed(step, f"{step} was not done within {self.timeout_s:g} s", seconds,
-                               log)
+                return _failed(
+                    step, f"{step} was not done within {self.timeout_s:g} s", seconds, log
+                )
             if run.exit_status != 0:
                 return _failed(step, f"{step} exited with {run.exit_status}", seconds, log)
         return Verdict("passed", None, "", seconds, log)
 
 
-def _failed(step: str, reason: str, seconds: Dict[str, float], log: str = "") -> Verdict:
+def _failed(step: str, reason: str, seconds: dict[str, float], log: str = "") -> Verdict:
     return Verdict("failed", step, reason, seconds, log)

@@ -8,10 +8,11 @@ A server builds by itself and may restart, lose its queue or not answer at all. 
 build (its callback, or the sensor that asks) calls `finish`, which reads the result from the
 server; it may be called at any time and as often as one likes.
 """
+
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 from delivery.ci import CiServer, Job, NoAnswer, Verdict, callback_id
 from delivery.errors import DeliveryError
@@ -21,16 +22,21 @@ from delivery.store import LostRace
 if TYPE_CHECKING:
     from delivery.configuration import Configuration
 
-STARTS = 3          # of a build that the server keeps losing before it ran
-STARTING_S = 60     # a build without a trace on the server may only just be handed over
+STARTS = 3  # of a build that the server keeps losing before it ran
+STARTING_S = 60  # a build without a trace on the server may only just be handed over
 LOOK_AGAIN_S = 1
 
 
 def job_of(configuration: Configuration, application: Application, build: Mapping[str, Any]) -> Job:
     """Returns what is to be built of a build's record."""
-    return Job(application.name, build["repository"],
-               configuration.clone_url(build["repository"]), build["branch"], build["commit"],
-               callback_id(application.name, build["commit"], build["started_at"]))
+    return Job(
+        application.name,
+        build["repository"],
+        configuration.clone_url(build["repository"]),
+        build["branch"],
+        build["commit"],
+        callback_id(application.name, build["commit"], build["started_at"]),
+    )
 
 
 def begin(server: CiServer, application: Application, job: Job, starts: int = 1) -> Verdict:
@@ -55,8 +61,14 @@ def begin(server: CiServer, application: Application, job: Job, starts: int = 1)
     return verdict
 
 
-def finish(server: CiServer, application: Application, job: Job, timeout_s: float,
-           number: int = 0, patience_s: float = 0) -> Verdict:
+def finish(
+    server: CiServer,
+    application: Application,
+    job: Job,
+    timeout_s: float,
+    number: int = 0,
+    patience_s: float = 0,
+) -> Verdict:
     """Records what has become of a build on a server, if anything has.
 
     :param timeout_s: seconds after which the build has failed, counted from its start.
@@ -68,8 +80,9 @@ def finish(server: CiServer, application: Application, job: Job, timeout_s: floa
     while True:
         build = application.build(job.commit)
         if build["status"] != "running":
-            return Verdict(build["status"], None, build.get("reason", ""),
-                           record=build.get("ci", {}))
+            return Verdict(
+                build["status"], None, build.get("reason", ""), record=build.get("ci", {})
+            )
         verdict = _judge(server, job, build, timeout_s, number)
         if verdict.status != "running" or time.monotonic() >= deadline:
             break
@@ -96,11 +109,12 @@ def has_news(server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: fl
     return server.look(job, build.get("ci", {})).status != "running"
 
 
-def _judge(server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: float,
-           number: int) -> Verdict:
+def _judge(
+    server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: float, number: int
+) -> Verdict:
     """Returns what the server says of a build, or that its time is up."""
     overdue = seconds_since(build["started_at"]) > timeout_s
-    record: Dict[str, Any] = build.get("ci", {})
+    record: dict[str, Any] = build.get("ci", {})
     late = f"no verdict within {timeout_s:g} s"
     try:
         verdict = server.look(job, record, number)
@@ -114,19 +128,23 @@ def _judge(server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: floa
     return Verdict("failed", reason=late, record=dict(record, **verdict.record))
 
 
-def _start_again(server: CiServer, application: Application, job: Job,
-                 record: Mapping[str, Any]) -> Verdict:
+def _start_again(
+    server: CiServer, application: Application, job: Job, record: Mapping[str, Any]
+) -> Verdict:
     starts = record.get("starts", 0)
     if starts < STARTS:
         return begin(server, application, job, starts + 1)
-    verdict = Verdict("failed", record=record, reason=(
-        f"the CI server has lost the build {starts} times before it ran"))
+    verdict = Verdict(
+        "failed",
+        record=record,
+        reason=(f"the CI server has lost the build {starts} times before it ran"),
+    )
     _record(application, job, verdict)
     return verdict
 
 
 def _record(application: Application, job: Job, verdict: Verdict) -> None:
-    details: Dict[str, Any] = {"seconds": dict(verdict.seconds)}
+    details: dict[str, Any] = {"seconds": dict(verdict.seconds)}
     if verdict.record:
         details["ci"] = dict(verdict.record)
     application.finish_build(job.commit, verdict.passed, verdict.reason, details)

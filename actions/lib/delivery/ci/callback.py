@@ -5,22 +5,22 @@ Two forms are taken: what the Notification plugin sends, and what a pipeline sen
 from Jenkins. The plugin can authenticate only by the user info of its URL, which it sends as HTTP
 basic authentication (the URL is then kept in Jenkins as a secret text), curl sends a header.
 """
+
 from __future__ import annotations
 
 import base64
 import binascii
 import hmac
 import re
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Mapping
 
 from delivery.names import PATTERNS, shown
 from delivery.webhook import Answer, Refused, parse_json
 
 HEADER = "X-CICD-Secret"
-BODY_LIMIT_BYTES = 1024 * 1024      # the plugin can send the log along
-CALLBACK = re.compile(
-    rf"({PATTERNS['application']})-({PATTERNS['commit']})-[0-9]{{8,20}}")
-DONE = ("COMPLETED", "FINALIZED")   # phases of a build, in the plugin's words
+BODY_LIMIT_BYTES = 1024 * 1024  # the plugin can send the log along
+CALLBACK = re.compile(rf"({PATTERNS['application']})-({PATTERNS['commit']})-[0-9]{{8,20}}")
+DONE = ("COMPLETED", "FINALIZED")  # phases of a build, in the plugin's words
 
 
 class JenkinsCallback:
@@ -28,7 +28,7 @@ class JenkinsCallback:
     :param secret: `ci.jenkins.callback_secret`; without one nothing is taken.
     """
 
-    def __init__(self, secret: Optional[str]) -> None:
+    def __init__(self, secret: str | None) -> None:
         self._secret = (secret or "").encode("utf-8")
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -40,21 +40,27 @@ class JenkinsCallback:
         try:
             self._verify(headers)
             payload = parse_json(headers.get("Content-Type") or "", body)
-            return _of_plugin(payload) if "build" in payload \
+            return (
+                _of_plugin(payload)
+                if "build" in payload
                 else _finished(payload.get("callback"), payload.get("number"))
+            )
         except Refused as refused:
             return refused.answer
 
     def _verify(self, headers: Mapping[str, str]) -> None:
         if not self._secret:
-            raise Refused(403, "callbacks are not taken: ci.jenkins.callback_secret is not set in "
-                               "the pack's configuration")
+            raise Refused(
+                403,
+                "callbacks are not taken: ci.jenkins.callback_secret is not set in "
+                "the pack's configuration",
+            )
         given = headers.get(HEADER) or _password(headers.get("Authorization") or "")
         if not hmac.compare_digest(self._secret, given.encode("utf-8", "replace")):
             raise Refused(401, f"the secret in {HEADER} is missing or wrong")
 
 
-def _of_plugin(payload: Dict[str, Any]) -> Answer:
+def _of_plugin(payload: dict[str, Any]) -> Answer:
     build = payload["build"]
     if not isinstance(build, dict):
         raise Refused(400, "the field build is not an object")
@@ -71,14 +77,17 @@ def _of_plugin(payload: Dict[str, Any]) -> Answer:
 def _finished(callback: Any, number: Any) -> Answer:
     if number is None:
         number = 0
-    if type(number) is not int or not 0 <= number < 10 ** 9:
+    if type(number) is not int or not 0 <= number < 10**9:
         raise Refused(400, f"{shown(number)} is not the number of a build")
     found = CALLBACK.fullmatch(callback) if isinstance(callback, str) else None
     if not found:
         raise Refused(400, f"the callback {shown(callback)} is not one that was given from here")
     app, commit = found.groups()
-    return Answer(202, f"accepted: {app} {commit[:7]}",
-                  finished={"app": app, "commit": commit, "number": number})
+    return Answer(
+        202,
+        f"accepted: {app} {commit[:7]}",
+        finished={"app": app, "commit": commit, "number": number},
+    )
 
 
 def _password(authorization: str) -> str:

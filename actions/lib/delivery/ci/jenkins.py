@@ -5,14 +5,21 @@ its answers mean was read from hudson.model.Queue, Run and Result. python-jenkin
 folders and the base path. Its own look-ups are not used: they say "does not exist" both for what
 is not there and for a Jenkins that is just restarting, and here that makes all the difference.
 """
+
 from __future__ import annotations
 
 import json
 import re
 import time
 from contextlib import contextmanager
-from typing import (TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple,
-                    Optional, Tuple)
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+)
 from urllib.parse import quote
 
 from delivery.ci import CiServer, Job, NoAnswer, Verdict
@@ -27,9 +34,9 @@ JOB_SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]{1,100}"
 JOB = rf"({JOB_SEGMENT}/)*{JOB_SEGMENT}"
 
 REQUEST_TIMEOUT_S = 15
-QUEUE_WAIT_S = 5            # for a free executor to take the build, so that its number is known
+QUEUE_WAIT_S = 5  # for a free executor to take the build, so that its number is known
 QUEUE_LOOK_S = 0.5
-BUILDS_SEARCHED = 100       # of a job, newest first; as many as Jenkins tells without being asked
+BUILDS_SEARCHED = 100  # of a job, newest first; as many as Jenkins tells without being asked
 
 BUILD_FIELDS = "number,building,result,duration,actions[parameters[name,value]]"
 ITEM_FIELDS = "id,cancelled,executable[number],actions[parameters[name,value]]"
@@ -41,8 +48,10 @@ RESULTS = {
     "NOT_BUILT": "was not built: a step before prevented it",
     "ABORTED": "was aborted in Jenkins",
 }
-PERMITTED = ("the user needs Overall/Read, Job/Read, Job/Build and Job/Cancel, and to make jobs "
-             "Job/Create, Job/Configure and Job/ExtendedRead")
+PERMITTED = (
+    "the user needs Overall/Read, Job/Read, Job/Build and Job/Cancel, and to make jobs "
+    "Job/Create, Job/Configure and Job/ExtendedRead"
+)
 DELETED = "is not in Jenkins any more: deleted before its result was read, or hidden from us"
 
 
@@ -58,7 +67,7 @@ class Settings(NamedTuple):
     callback_credential: str = "cicd-canary-callback"
     git_credential: str = ""
     agent_label: str = ""
-    ca_file: Optional[str] = None
+    ca_file: str | None = None
 
     @classmethod
     def read(cls, section: Mapping[str, Any]) -> Settings:
@@ -69,15 +78,21 @@ class Settings(NamedTuple):
         given = {key: value for key, value in section.items() if value not in (None, "")}
         for key in ("url", "user", "api_token"):
             if key not in given:
-                raise DeliveryError(f"ci.jenkins.{key} is not set in the pack's configuration: "
-                                    "set it, or ci.tool to build_host")
+                raise DeliveryError(
+                    f"ci.jenkins.{key} is not set in the pack's configuration: "
+                    "set it, or ci.tool to build_host"
+                )
         for key in ("url", "callback_url"):
             if key in given and not re.fullmatch(URL, given[key]):
-                raise DeliveryError(f"ci.jenkins.{key}: expected http(s)://host[:port][/path] "
-                                    "without user and password")
+                raise DeliveryError(
+                    f"ci.jenkins.{key}: expected http(s)://host[:port][/path] "
+                    "without user and password"
+                )
         if not re.fullmatch(JOB, given.get("job", "").replace("{app}", "app") or "app"):
-            raise DeliveryError(f"ci.jenkins.job: expected a job's path such as team/{{app}}, "
-                                f"got {shown(given['job'])}")
+            raise DeliveryError(
+                f"ci.jenkins.job: expected a job's path such as team/{{app}}, "
+                f"got {shown(given['job'])}"
+            )
         return cls(**given)
 
 
@@ -117,8 +132,11 @@ class Jenkins(CiServer):
             verdict = self.look(job, {"queue_id": queue_id})
             if verdict.status == "lost":
                 self._refuse_job_without_callback(job, queue_id)
-            while verdict.status == "running" and "number" not in verdict.record \
-                    and time.monotonic() < deadline:
+            while (
+                verdict.status == "running"
+                and "number" not in verdict.record
+                and time.monotonic() < deadline
+            ):
                 time.sleep(QUEUE_LOOK_S)
                 verdict = self.look(job, {"queue_id": queue_id})
         except NoAnswer:
@@ -143,18 +161,23 @@ class Jenkins(CiServer):
         if item is None:
             return self._search(job, record.get("queue_id"))
         if item.get("cancelled"):
-            return self._verdict(job, "failed", item["id"], None, "was cancelled while it waited "
-                                 "in Jenkins' queue")
+            return self._verdict(
+                job, "failed", item["id"], None, "was cancelled while it waited in Jenkins' queue"
+            )
         number = (item.get("executable") or {}).get("number", 0)
         if not number:
             return self._verdict(job, "running", item["id"])
         build = self._build(name, number)
-        return self._of_build(job, build, item["id"]) if build \
+        return (
+            self._of_build(job, build, item["id"])
+            if build
             else self._verdict(job, "failed", item["id"], number, DELETED)
+        )
 
     def stop(self, job: Job, record: Mapping[str, Any]) -> None:
         """Aborts the build, or takes it from the queue; fine if it is not there any more."""
         from jenkins import NotFoundException
+
         with self._reaching_jenkins() as client:
             try:
                 if record.get("number"):
@@ -170,10 +193,15 @@ class Jenkins(CiServer):
         """Puts the job into the queue at once; returns the number of the queue item."""
         name = self.job_name(job.app)
         parameters = {
-            "REPOSITORY": job.repository, "BRANCH": job.branch, "COMMIT": job.commit,
-            "CALLBACK": job.callback, "CALLBACK_URL": self.settings.callback_url,
-            "delay": "0sec"}
+            "REPOSITORY": job.repository,
+            "BRANCH": job.branch,
+            "COMMIT": job.commit,
+            "CALLBACK": job.callback,
+            "CALLBACK_URL": self.settings.callback_url,
+            "delay": "0sec",
+        }
         from jenkins import NotFoundException
+
         with self._reaching_jenkins(f"start {name}") as client:
             try:
                 return client.build_job(name, parameters)
@@ -189,14 +217,17 @@ class Jenkins(CiServer):
         :returns: created, updated or unchanged.
         """
         from jenkins import NotFoundException
+
         folder = name.rpartition("/")[0]
         with self._reaching_jenkins(f"make the job {name}") as client:
             try:
                 present = client.get_job_config(name)
             except NotFoundException:
                 if folder and self._get(_path(folder), "name") is None:
-                    raise DeliveryError(f"there is no folder {folder} in Jenkins at {self.url}, or "
-                                        f"{self.settings.user} may not see it: make it there")
+                    raise DeliveryError(
+                        f"there is no folder {folder} in Jenkins at {self.url}, or "
+                        f"{self.settings.user} may not see it: make it there"
+                    )
                 client.create_job(name, wanted)
                 return "created"
             if same(present, wanted):
@@ -221,12 +252,13 @@ class Jenkins(CiServer):
         if self._get(f"queue/item/{queue_id}", "id"):
             raise DeliveryError(
                 f"the job {self.job_name(job.app)} in Jenkins has no parameter CALLBACK, so its "
-                "builds could not be told apart: add it, or run cicd_canary.jenkins_job_ensure")
+                "builds could not be told apart: add it, or run cicd_canary.jenkins_job_ensure"
+            )
 
-    def _build(self, name: str, number: int) -> Optional[Dict[str, Any]]:
+    def _build(self, name: str, number: int) -> dict[str, Any] | None:
         return self._get(f"{_path(name)}/{number}", BUILD_FIELDS)
 
-    def _queue_item(self, job: Job, queue_id: Optional[int]) -> Optional[Dict[str, Any]]:
+    def _queue_item(self, job: Job, queue_id: int | None) -> dict[str, Any] | None:
         """Returns the job's item, waiting or up to five minutes after it has left the queue."""
         item = self._get(f"queue/item/{queue_id}", ITEM_FIELDS) if queue_id else None
         if item and _is_of(job, item):
@@ -234,7 +266,7 @@ class Jenkins(CiServer):
         waiting = self._get("queue", f"items[{ITEM_FIELDS}]") or {}
         return next((each for each in waiting.get("items", []) if _is_of(job, each)), None)
 
-    def _search(self, job: Job, queue_id: Optional[int]) -> Verdict:
+    def _search(self, job: Job, queue_id: int | None) -> Verdict:
         """Looks for the job among the builds, when Jenkins has forgotten its queue item."""
         name = self.job_name(job.app)
         found = self._get(_path(name), f"builds[{BUILD_FIELDS}]{{0,{BUILDS_SEARCHED}}}")
@@ -245,22 +277,27 @@ class Jenkins(CiServer):
                 return self._of_build(job, build, queue_id)
         return self._verdict(job, "lost", queue_id)
 
-    def _of_build(self, job: Job, build: Dict[str, Any],
-                  queue_id: Optional[int] = None) -> Verdict:
+    def _of_build(self, job: Job, build: dict[str, Any], queue_id: int | None = None) -> Verdict:
         number, result = build["number"], build.get("result")
         if build.get("building") or not result:
             return self._verdict(job, "running", queue_id, number)
         if result == "SUCCESS":
             verdict = self._verdict(job, "passed", queue_id, number)
         else:
-            verdict = self._verdict(job, "failed", queue_id, number, RESULTS.get(
-                result, f"ended with {shown(result)}, which is not known here"))
+            verdict = self._verdict(
+                job,
+                "failed",
+                queue_id,
+                number,
+                RESULTS.get(result, f"ended with {shown(result)}, which is not known here"),
+            )
         return verdict._replace(seconds={"jenkins": round((build.get("duration") or 0) / 1000, 3)})
 
-    def _verdict(self, job: Job, status: str, queue_id: Optional[int], number: Optional[int] = None,
-                 what: str = "") -> Verdict:
+    def _verdict(
+        self, job: Job, status: str, queue_id: int | None, number: int | None = None, what: str = ""
+    ) -> Verdict:
         name = self.job_name(job.app)
-        record: Dict[str, Any] = {"job": name}
+        record: dict[str, Any] = {"job": name}
         if queue_id:
             record["queue_id"] = queue_id
         if number:
@@ -270,17 +307,21 @@ class Jenkins(CiServer):
         return Verdict(status, None, f"{where} {what}{link}" if what else "", record=record)
 
     def _no_job(self, name: str) -> str:
-        return (f"there is no job {name} in Jenkins at {self.url}, or {self.settings.user} may not "
-                "see it: make it with cicd_canary.jenkins_job_ensure")
+        return (
+            f"there is no job {name} in Jenkins at {self.url}, or {self.settings.user} may not "
+            "see it: make it with cicd_canary.jenkins_job_ensure"
+        )
 
-    def _get(self, path: str, fields: str) -> Optional[Dict[str, Any]]:
+    def _get(self, path: str, fields: str) -> dict[str, Any] | None:
         """Returns what Jenkins says of a thing, or None when it has no such thing."""
         from jenkins import NotFoundException
         from requests import Request
+
         with self._reaching_jenkins() as client:
             try:
-                answer = client.jenkins_open(Request(
-                    "GET", f"{self.url}/{path}/api/json", params={"tree": fields}))
+                answer = client.jenkins_open(
+                    Request("GET", f"{self.url}/{path}/api/json", params={"tree": fields})
+                )
             except NotFoundException:
                 return None
             return json.loads(answer)
@@ -295,20 +336,24 @@ class Jenkins(CiServer):
         """Turns what goes wrong between us and Jenkins into an error that says what to do."""
         import jenkins
         import requests
+
         try:
             yield self._client()
         except requests.exceptions.SSLError:
             raise DeliveryError(
                 f"the certificate of Jenkins at {self.url} is not trusted: set ci.jenkins.ca_file "
-                "to the authority that issued it") from None
+                "to the authority that issued it"
+            ) from None
         except requests.exceptions.HTTPError as error:
             raise self._refusal(error.response.status_code, what) from None
         except (requests.exceptions.RequestException, jenkins.TimeoutException) as error:
-            raise NoAnswer(f"Jenkins at {self.url} did not answer ({type(error).__name__})"
-                           ) from None
+            raise NoAnswer(
+                f"Jenkins at {self.url} did not answer ({type(error).__name__})"
+            ) from None
         except ValueError:
             raise DeliveryError(
-                f"{self.url} does not answer as Jenkins' API does: check ci.jenkins.url") from None
+                f"{self.url} does not answer as Jenkins' API does: check ci.jenkins.url"
+            ) from None
         except jenkins.NotFoundException:
             raise
         except jenkins.JenkinsException as error:
@@ -319,21 +364,30 @@ class Jenkins(CiServer):
         user = self.settings.user
         doing = f" to {what}" if what else ""
         if status == 401:
-            return DeliveryError(f"Jenkins at {self.url} does not know {user} with this API token: "
-                                 "check ci.jenkins.user and ci.jenkins.api_token")
+            return DeliveryError(
+                f"Jenkins at {self.url} does not know {user} with this API token: "
+                "check ci.jenkins.user and ci.jenkins.api_token"
+            )
         if status == 403:
             return DeliveryError(f"Jenkins at {self.url} does not allow {user}{doing}: {PERMITTED}")
         if status == 400:
-            return DeliveryError(f"Jenkins at {self.url} does not take the request{doing}: the job "
-                                 "has other parameters; run cicd_canary.jenkins_job_ensure")
+            return DeliveryError(
+                f"Jenkins at {self.url} does not take the request{doing}: the job "
+                "has other parameters; run cicd_canary.jenkins_job_ensure"
+            )
         if status == 409:
-            return DeliveryError(f"Jenkins at {self.url} cannot build now{doing}: the job is "
-                                 "disabled; enable it there")
+            return DeliveryError(
+                f"Jenkins at {self.url} cannot build now{doing}: the job is "
+                "disabled; enable it there"
+            )
         if status >= 500:
-            return NoAnswer(f"Jenkins at {self.url} could not serve{doing} ({status}): its log "
-                            "says why, unless it is only restarting")
-        return DeliveryError(f"Jenkins at {self.url} refused{doing} "
-                             f"({status or plain(said)[:200]})")
+            return NoAnswer(
+                f"Jenkins at {self.url} could not serve{doing} ({status}): its log "
+                "says why, unless it is only restarting"
+            )
+        return DeliveryError(
+            f"Jenkins at {self.url} refused{doing} ({status or plain(said)[:200]})"
+        )
 
 
 def _connect(settings: Settings) -> Any:
@@ -343,8 +397,9 @@ def _connect(settings: Settings) -> Any:
         """Verifies certificates whatever the environment says."""
 
         def __init__(self) -> None:
-            super().__init__(settings.url, settings.user, settings.api_token,
-                             timeout=REQUEST_TIMEOUT_S)
+            super().__init__(
+                settings.url, settings.user, settings.api_token, timeout=REQUEST_TIMEOUT_S
+            )
             self._session.verify = settings.ca_file or True
 
     return Client()
@@ -360,9 +415,12 @@ def _is_of(job: Job, thing: Mapping[str, Any]) -> bool:
     return ("CALLBACK", job.callback) in _parameters(thing.get("actions") or [])
 
 
-def _parameters(actions: List[Dict[str, Any]]) -> List[Tuple[str, Any]]:
-    return [(each.get("name"), each.get("value"))
-            for action in actions for each in (action or {}).get("parameters") or []]
+def _parameters(actions: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    return [
+        (each.get("name"), each.get("value"))
+        for action in actions
+        for each in (action or {}).get("parameters") or []
+    ]
 
 
 def _status_of(error: Exception) -> int:

@@ -5,11 +5,13 @@ runs `script/cisetup` and `script/cibuild`, and calls back. Jenkins needs the pl
 and Credentials Binding for it. The script is `pipeline.groovy` beside this file; what is filled in
 becomes a Groovy string there, and the whole is made XML by a library, so nothing is spliced.
 """
+
 from __future__ import annotations
 
 import os
 import re
 import xml.etree.ElementTree as ET
+
 from delivery.ci.callback import HEADER
 from delivery.ci.jenkins import Settings
 from delivery.errors import DeliveryError
@@ -35,11 +37,11 @@ matches '[0-9a-f]\{40\}' "$COMMIT" COMMIT
 matches '[a-z0-9-]*' "$CALLBACK" CALLBACK
 """
 CHECK_SOURCE = """
-[ "$(git rev-parse HEAD)" = "$COMMIT" ] || { echo "checked out is not $COMMIT" >&2; exit 1; }
-for script in %s; do
-  [ -x "$script" ] || { echo "$script is missing or not executable" >&2; exit 1; }
+[ "$(git rev-parse HEAD)" = "$COMMIT" ] || {{ echo "checked out is not $COMMIT" >&2; exit 1; }}
+for script in {}; do
+  [ -x "$script" ] || {{ echo "$script is missing or not executable" >&2; exit 1; }}
 done
-""" % " ".join(SCRIPTS)
+""".format(" ".join(SCRIPTS))
 # The secret goes by standard input: arguments can be read by everybody on the machine.
 CALL_BACK = r"""
 set +x
@@ -61,8 +63,11 @@ def config_xml(settings: Settings, git_url: str, timeout_s: float) -> str:
     :param timeout_s: seconds after which Jenkins aborts a build.
     :raises DeliveryError: for a setting that could mean something else in the script.
     """
-    for key, pattern in (("git_credential", CREDENTIAL), ("callback_credential", CREDENTIAL),
-                         ("agent_label", LABEL)):
+    for key, pattern in (
+        ("git_credential", CREDENTIAL),
+        ("callback_credential", CREDENTIAL),
+        ("agent_label", LABEL),
+    ):
         value = getattr(settings, key)
         if value and not re.fullmatch(pattern, value):
             raise DeliveryError(f"ci.jenkins.{key}: expected {pattern}")
@@ -74,14 +79,16 @@ def config_xml(settings: Settings, git_url: str, timeout_s: float) -> str:
     properties = ET.SubElement(job, "properties")
     definitions = ET.SubElement(
         ET.SubElement(properties, "hudson.model.ParametersDefinitionProperty"),
-        "parameterDefinitions")
+        "parameterDefinitions",
+    )
     for name, description in PARAMETERS:
         parameter = ET.SubElement(definitions, "hudson.model.StringParameterDefinition")
         _add(parameter, "name", name)
         _add(parameter, "description", description)
         _add(parameter, "trim", "true")
     definition = ET.SubElement(
-        job, "definition", {"class": "org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition"})
+        job, "definition", {"class": "org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition"}
+    )
     _add(definition, "script", pipeline(settings, git_url, timeout_s))
     _add(definition, "sandbox", "true")
     ET.SubElement(job, "triggers")
@@ -94,12 +101,16 @@ def pipeline(settings: Settings, git_url: str, timeout_s: float) -> str:
     with open(TEMPLATE, encoding="utf-8") as template:
         script = template.read()
     values = {
-        "AGENT_LABEL": groovy(settings.agent_label), "TIMEOUT_S": f"{int(timeout_s)}",
-        "GIT_URL": groovy(git_url), "GIT_CREDENTIAL": groovy(settings.git_credential),
-        "CHECK_PARAMETERS": groovy(CHECK_PARAMETERS), "CHECK_SOURCE": groovy(CHECK_SOURCE),
+        "AGENT_LABEL": groovy(settings.agent_label),
+        "TIMEOUT_S": f"{int(timeout_s)}",
+        "GIT_URL": groovy(git_url),
+        "GIT_CREDENTIAL": groovy(settings.git_credential),
+        "CHECK_PARAMETERS": groovy(CHECK_PARAMETERS),
+        "CHECK_SOURCE": groovy(CHECK_SOURCE),
         "CALLBACK_URL": groovy(settings.callback_url),
         "CALLBACK_CREDENTIAL": groovy(settings.callback_credential),
-        "CALL_BACK": groovy(CALL_BACK)}
+        "CALL_BACK": groovy(CALL_BACK),
+    }
     return re.sub(r"@([A-Z_]+)@", lambda found: values[found.group(1)], script)
 
 
@@ -129,8 +140,9 @@ def _parse(text: str) -> ET.Element:
 
 def _says(present: ET.Element, wanted: ET.Element) -> bool:
     """Returns whether an element has the text, attributes and elements of another, in order."""
-    if (present.text or "").strip() != (wanted.text or "").strip() \
-            or any(present.get(name) != value for name, value in wanted.items()):
+    if (present.text or "").strip() != (wanted.text or "").strip() or any(
+        present.get(name) != value for name, value in wanted.items()
+    ):
         return False
     for tag in {child.tag for child in wanted}:
         here, there = present.findall(tag), wanted.findall(tag)

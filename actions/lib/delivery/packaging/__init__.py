@@ -13,6 +13,7 @@ unit the settings name is installed, started and restarted; every time in it is 
 that the same commit packaged twice is the same file. All tools make the same of it, because they
 only pack what `layout.py` lays out.
 """
+
 from __future__ import annotations
 
 import json
@@ -40,8 +41,8 @@ class Recipe(NamedTuple):
     commit: str
     branch: str
     committed_at: int
-    metadata: Dict[str, Dict[str, Any]]
-    settings: Dict[str, Any]
+    metadata: dict[str, dict[str, Any]]
+    settings: dict[str, Any]
 
     @property
     def architecture(self) -> str:
@@ -53,8 +54,7 @@ class Recipe(NamedTuple):
         return f"{self.name}_{self.version}_{self.architecture}.deb"
 
     def leave_in(self, workspace: Workspace) -> None:
-        workspace.write(RECIPE_FILE, json.dumps(
-            self._asdict()).encode())  # pylint: disable=no-member
+        workspace.write(RECIPE_FILE, json.dumps(self._asdict()).encode())
 
     @classmethod
     def found_in(cls, workspace: Workspace) -> Recipe:
@@ -71,8 +71,8 @@ class Package(NamedTuple):
     sha256: str
     size_bytes: int
 
-    def as_dict(self) -> Dict[str, Any]:
-        return dict(self._asdict())  # pylint: disable=no-member
+    def as_dict(self) -> dict[str, Any]:
+        return dict(self._asdict())
 
     @classmethod
     def found_in(cls, workspace: Workspace) -> Package:
@@ -96,8 +96,10 @@ def create(config: Mapping[str, Any], ssh: Ssh) -> Packager:
     tool = config.get("tool", "fpm")
     if tool == "fpm":
         from delivery.packaging.fpm import Fpm
+
         return Fpm()
     if tool == "nfpm":
         from delivery.packaging.nfpm import Nfpm
+
         return Nfpm()
     raise DeliveryError(f"packaging.tool: there is no tool {shown(tool)}, expected fpm or nfpm")

@@ -1,7 +1,8 @@
 """Packages made by FPM (https://fpm.readthedocs.io), a Ruby gem."""
+
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 from delivery.packaging import Package, Packager, Recipe
 from delivery.packaging.layout import config_paths, lay_out, pack
@@ -16,8 +17,12 @@ env -u FPMOPTS SOURCE_DATE_EPOCH="$epoch" fpm "$@" >package/fpm.log 2>&1 ||
     fail "fpm: $(grep -m 1 -i error package/fpm.log || tail -n 1 package/fpm.log)"
 """
 
-SCRIPT_OPTIONS = {"preinst": "before-install", "postinst": "after-install",
-                  "prerm": "before-remove", "postrm": "after-remove"}
+SCRIPT_OPTIONS = {
+    "preinst": "before-install",
+    "postinst": "after-install",
+    "prerm": "before-remove",
+    "postrm": "after-remove",
+}
 
 
 class Fpm(Packager):
@@ -28,7 +33,7 @@ class Fpm(Packager):
         return pack(workspace, recipe, PACKAGE, *arguments(recipe, scripts, workspace.path))
 
 
-def arguments(recipe: Recipe, scripts: Sequence[str], directory: str) -> List[str]:
+def arguments(recipe: Recipe, scripts: Sequence[str], directory: str) -> list[str]:
     """FPM's arguments; each value is in one argument with its option, so it is never one itself.
 
     :param scripts: names of those in `package/scripts` that there are.
@@ -38,13 +43,22 @@ def arguments(recipe: Recipe, scripts: Sequence[str], directory: str) -> List[st
     upstream, _, iteration = recipe.version.rpartition("-")
     texts = {key: found["value"] or "" for key, found in recipe.metadata.items()}
     options = [
-        ("input-type", "dir"), ("output-type", "deb"), ("log", "error"),
-        ("workdir", f"{directory}/package/work"), ("chdir", f"{directory}/package/tree"),
+        ("input-type", "dir"),
+        ("output-type", "deb"),
+        ("log", "error"),
+        ("workdir", f"{directory}/package/work"),
+        ("chdir", f"{directory}/package/tree"),
         ("package", f"{directory}/package/{recipe.file}"),
-        ("name", recipe.name), ("version", upstream), ("iteration", iteration),
-        ("architecture", recipe.architecture), ("maintainer", texts["maintainer"]),
-        ("vendor", ""), ("category", "misc"), ("deb-priority", "optional"),
-        ("description", texts["description"]), ("license", texts["licence"]),
+        ("name", recipe.name),
+        ("version", upstream),
+        ("iteration", iteration),
+        ("architecture", recipe.architecture),
+        ("maintainer", texts["maintainer"]),
+        ("vendor", ""),
+        ("category", "misc"),
+        ("deb-priority", "optional"),
+        ("description", texts["description"]),
+        ("license", texts["licence"]),
         ("url", texts["homepage"]),
         *(("depends", relation) for relation in settings["depends"]),
         *(("conflicts", relation) for relation in settings["conflicts"]),
@@ -55,5 +69,9 @@ def arguments(recipe: Recipe, scripts: Sequence[str], directory: str) -> List[st
         ("source-date-epoch-default", str(recipe.committed_at)),
     ]
     # Without the flag everything below /etc would be a configuration file.
-    return [*(f"--{option}={value}" for option, value in options),
-            "--deb-no-default-config-files", "--", "."]
+    return [
+        *(f"--{option}={value}" for option, value in options),
+        "--deb-no-default-config-files",
+        "--",
+        ".",
+    ]

@@ -1,17 +1,17 @@
 """What every packager packages: the files at their places, and what dpkg runs, in `package/`.
 
-    scripts = lay_out(workspace, recipe, "fpm", "gem install fpm")
-    # package/tree        the files below their prefix, without what is excluded
-    # package/scripts/    what dpkg runs, by its name there: preinst, postinst, prerm, postrm
-    # package/changelog   which commit it is
-    package = pack(workspace, recipe, PACKAGE, *arguments)      # a tool makes package/$file of it
+scripts = lay_out(workspace, recipe, "fpm", "gem install fpm")
+# package/tree        the files below their prefix, without what is excluded
+# package/scripts/    what dpkg runs, by its name there: preinst, postinst, prerm, postrm
+# package/changelog   which commit it is
+package = pack(workspace, recipe, PACKAGE, *arguments)      # a tool makes package/$file of it
 """
+
 from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
 from email.utils import format_datetime
-from typing import List
 
 from delivery.packaging import PACKAGE_FILE, Package, Recipe
 from delivery.workspace import RefusedSource, Workspace
@@ -119,7 +119,7 @@ cat package.json
 assert PACKAGE_FILE in DESCRIBE
 
 
-def lay_out(workspace: Workspace, recipe: Recipe, tool: str, installed_by: str) -> List[str]:
+def lay_out(workspace: Workspace, recipe: Recipe, tool: str, installed_by: str) -> list[str]:
     """Runs the script the settings name in `package.build`, and lays out what is packaged.
 
     :param tool: the packager's command, which has to be there.
@@ -131,15 +131,25 @@ def lay_out(workspace: Workspace, recipe: Recipe, tool: str, installed_by: str) 
     if settings["build"]:
         run_build_script(workspace, recipe)
     made = workspace.shell(
-        LAY_OUT, tool, installed_by, settings["root"], recipe.name, settings["prefix"],
-        "\n".join(settings["config_files"]), settings["systemd_unit"] or "",
-        *tar_excludes(settings["exclude"]), stdin=changelog(recipe).encode(),
-        timeout_s=LAY_OUT_TIMEOUT_S, what=f"package {recipe.name} {recipe.version}")
+        LAY_OUT,
+        tool,
+        installed_by,
+        settings["root"],
+        recipe.name,
+        settings["prefix"],
+        "\n".join(settings["config_files"]),
+        settings["systemd_unit"] or "",
+        *tar_excludes(settings["exclude"]),
+        stdin=changelog(recipe).encode(),
+        timeout_s=LAY_OUT_TIMEOUT_S,
+        what=f"package {recipe.name} {recipe.version}",
+    )
     return made.text.split()
 
 
-def pack(workspace: Workspace, recipe: Recipe, script: str, *arguments: str,
-         stdin: bytes = b"") -> Package:
+def pack(
+    workspace: Workspace, recipe: Recipe, script: str, *arguments: str, stdin: bytes = b""
+) -> Package:
     """Has a tool make the package of what is laid out, and leaves what it is in the workspace.
 
     :param script: what makes package/$file of $name, $version and $architecture, with every time
@@ -148,9 +158,17 @@ def pack(workspace: Workspace, recipe: Recipe, script: str, *arguments: str,
     :raises RemoteError: when the tool fails.
     """
     made = workspace.shell(
-        BEGIN + script + DESCRIBE, recipe.file, recipe.name, recipe.version, recipe.architecture,
-        str(recipe.committed_at), *arguments, stdin=stdin, timeout_s=PACK_TIMEOUT_S,
-        what=f"package {recipe.name} {recipe.version}")
+        BEGIN + script + DESCRIBE,
+        recipe.file,
+        recipe.name,
+        recipe.version,
+        recipe.architecture,
+        str(recipe.committed_at),
+        *arguments,
+        stdin=stdin,
+        timeout_s=PACK_TIMEOUT_S,
+        what=f"package {recipe.name} {recipe.version}",
+    )
     return Package(**json.loads(made.text))
 
 
@@ -158,10 +176,16 @@ def run_build_script(workspace: Workspace, recipe: Recipe) -> None:
     """Runs the script the settings name in `package.build`, before anything is packaged."""
     path = recipe.settings["package"]["build"]
     workspace.require_scripts([path])
-    run = workspace.run_script(path, {
-        "CICD_COMMIT": recipe.commit, "CICD_BRANCH": recipe.branch,
-        "CICD_VERSION": recipe.version, "SOURCE_DATE_EPOCH": str(recipe.committed_at),
-    }, BUILD_TIMEOUT_S)
+    run = workspace.run_script(
+        path,
+        {
+            "CICD_COMMIT": recipe.commit,
+            "CICD_BRANCH": recipe.branch,
+            "CICD_VERSION": recipe.version,
+            "SOURCE_DATE_EPOCH": str(recipe.committed_at),
+        },
+        BUILD_TIMEOUT_S,
+    )
     if run.timed_out:
         raise RefusedSource(f"{path} was not done within {BUILD_TIMEOUT_S} s")
     if run.exit_status != 0:
@@ -169,25 +193,30 @@ def run_build_script(workspace: Workspace, recipe: Recipe) -> None:
         raise RefusedSource(f"{path} exited with {run.exit_status}: {last_line}")
 
 
-def tar_excludes(patterns: List[str]) -> List[str]:
+def tar_excludes(patterns: list[str]) -> list[str]:
     """Options of GNU tar: a pattern with a slash is a path below root, one without is a name
     anywhere. `.git` always goes."""
     options = ["--no-wildcards-match-slash", "--no-anchored", "--exclude=.git"]
     for pattern in (pattern.rstrip("/") for pattern in patterns):
-        options += (["--anchored", f"--exclude=./{pattern}"] if "/" in pattern
-                    else ["--no-anchored", f"--exclude={pattern}"])
+        options += (
+            ["--anchored", f"--exclude=./{pattern}"]
+            if "/" in pattern
+            else ["--no-anchored", f"--exclude={pattern}"]
+        )
     return options
 
 
 def changelog(recipe: Recipe) -> str:
     """A Debian changelog whose one entry names the commit."""
     committed = datetime.fromtimestamp(recipe.committed_at, timezone.utc)
-    return (f"{recipe.name} ({recipe.version}) unstable; urgency=medium\n\n"
-            f"  * Commit {recipe.commit} of branch {recipe.branch}.\n\n"
-            f" -- {recipe.metadata['maintainer']['value']}  {format_datetime(committed)}\n")
+    return (
+        f"{recipe.name} ({recipe.version}) unstable; urgency=medium\n\n"
+        f"  * Commit {recipe.commit} of branch {recipe.branch}.\n\n"
+        f" -- {recipe.metadata['maintainer']['value']}  {format_datetime(committed)}\n"
+    )
 
 
-def config_paths(recipe: Recipe) -> List[str]:
+def config_paths(recipe: Recipe) -> list[str]:
     """Where the configuration files will be on a host."""
     settings = recipe.settings["package"]
     return [f"{settings['prefix'].rstrip('/')}/{path}" for path in settings["config_files"]]

@@ -1,8 +1,9 @@
 """Packages made by nFPM (https://nfpm.goreleaser.com), one program without dependencies."""
+
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Sequence
+from typing import Any, Sequence
 
 import yaml
 
@@ -41,8 +42,12 @@ env -i PATH="$PATH" HOME="$HOME" SOURCE_DATE_EPOCH="$epoch" '$=$' \
     >package/nfpm.log 2>&1 || fail "nfpm: $(tail -n 1 package/nfpm.log)"
 """
 
-SCRIPT_KEYS = {"preinst": "preinstall", "postinst": "postinstall",
-               "prerm": "preremove", "postrm": "postremove"}
+SCRIPT_KEYS = {
+    "preinst": "preinstall",
+    "postinst": "postinstall",
+    "prerm": "preremove",
+    "postrm": "postremove",
+}
 
 
 class Nfpm(Packager):
@@ -50,31 +55,50 @@ class Nfpm(Packager):
 
     def build(self, workspace: Workspace, recipe: Recipe) -> Package:
         scripts = lay_out(workspace, recipe, "nfpm", INSTALLED_BY)
-        return pack(workspace, recipe, PACKAGE, *config_paths(recipe), stdin=yaml.safe_dump(
-            configuration(recipe, scripts), allow_unicode=True, sort_keys=False).encode())
+        return pack(
+            workspace,
+            recipe,
+            PACKAGE,
+            *config_paths(recipe),
+            stdin=yaml.safe_dump(
+                configuration(recipe, scripts), allow_unicode=True, sort_keys=False
+            ).encode(),
+        )
 
 
-def configuration(recipe: Recipe, scripts: Sequence[str]) -> Dict[str, Any]:
+def configuration(recipe: Recipe, scripts: Sequence[str]) -> dict[str, Any]:
     """nFPM's configuration file, but for the links, as plain data.
 
     :param scripts: names of those in `package/scripts` that there are.
     """
     settings = recipe.settings["package"]
-    texts = {key: (found["value"] or "").replace("$", "$$")
-             for key, found in recipe.metadata.items()}
-    contents: List[Dict[str, Any]] = [{"src": "package/tree", "dst": "/", "type": "tree"}]
-    contents += [{"src": f"package/config/{number}", "dst": path, "type": "config|noreplace"}
-                 for number, path in enumerate(config_paths(recipe))]
+    texts = {
+        key: (found["value"] or "").replace("$", "$$") for key, found in recipe.metadata.items()
+    }
+    contents: list[dict[str, Any]] = [{"src": "package/tree", "dst": "/", "type": "tree"}]
+    contents += [
+        {"src": f"package/config/{number}", "dst": path, "type": "config|noreplace"}
+        for number, path in enumerate(config_paths(recipe))
+    ]
     upstream, _, release = recipe.version.rpartition("-")
     committed = datetime.fromtimestamp(recipe.committed_at, timezone.utc)
     return {
-        "name": recipe.name, "arch": recipe.architecture, "platform": "linux",
-        "version": upstream, "version_schema": "none", "release": release,
-        "section": "misc", "priority": "optional",
-        "maintainer": texts["maintainer"], "description": texts["description"],
-        "homepage": texts["homepage"], "depends": settings["depends"],
-        "conflicts": settings["conflicts"], "replaces": settings["replaces"],
-        "mtime": committed.strftime("%Y-%m-%dT%H:%M:%SZ"), "disable_globbing": True,
+        "name": recipe.name,
+        "arch": recipe.architecture,
+        "platform": "linux",
+        "version": upstream,
+        "version_schema": "none",
+        "release": release,
+        "section": "misc",
+        "priority": "optional",
+        "maintainer": texts["maintainer"],
+        "description": texts["description"],
+        "homepage": texts["homepage"],
+        "depends": settings["depends"],
+        "conflicts": settings["conflicts"],
+        "replaces": settings["replaces"],
+        "mtime": committed.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "disable_globbing": True,
         # Not as "license": some versions of nFPM make the same field of that, others none.
         "deb": {"fields": {"License": texts["licence"]}},
         "scripts": {SCRIPT_KEYS[name]: f"package/scripts/{name}" for name in scripts},

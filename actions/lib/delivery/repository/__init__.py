@@ -6,6 +6,7 @@ Whatever the tool: packages may be added at once, every version stays (a rollbac
 same package twice is fine, another one under a version that is taken is refused, and what was
 published is read back: the signature, the index under it, and the package's SHA-256 in that.
 """
+
 from __future__ import annotations
 
 import re
@@ -43,20 +44,24 @@ class Repository(ABC):
     tool: str
     installed_by: str
     functions: str
-    tool_values: List[str] = []
+    tool_values: list[str] = []
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.distribution = matching("distribution", NAME, config.get("distribution", "cicd"))
         self.component = matching("component", NAME, config.get("component", "main"))
         if not config.get("gpg_key"):
-            raise DeliveryError("repository.gpg_key is not set: name the key on the build host "
-                                "that signs the repository")
+            raise DeliveryError(
+                "repository.gpg_key is not set: name the key on the build host "
+                "that signs the repository"
+            )
         self.gpg_key = matching("gpg_key", KEY, config["gpg_key"])
         self.architectures = list(config.get("architectures", ["amd64", "arm64"]))
         for architecture in self.architectures:
             if architecture == "all" or architecture not in ARCHITECTURES:
-                raise DeliveryError(f"repository.architectures: {shown(architecture)} is none; "
-                                    f"expected some of {', '.join(ARCHITECTURES[1:])}")
+                raise DeliveryError(
+                    f"repository.architectures: {shown(architecture)} is none; "
+                    f"expected some of {', '.join(ARCHITECTURES[1:])}"
+                )
 
     def add(self, workspace: Workspace, package: Package) -> bool:
         """Adds a package of the workspace, publishes it and reads it back.
@@ -66,11 +71,24 @@ class Repository(ABC):
             is missing or fails, or what was published is not what was added.
         """
         done = workspace.shell(
-            VERIFY + self.functions + ADD, self.tool, self.installed_by, self.distribution,
-            self.component, self.gpg_key, " ".join(self.architectures),
-            " ".join(self.architectures_of(package)), package.file, package.name, package.version,
-            package.architecture, package.sha256, str(LOCK_TIMEOUT_S), *self.tool_values,
-            timeout_s=TIMEOUT_S, what=f"add {package.file} to {self.distribution}")
+            VERIFY + self.functions + ADD,
+            self.tool,
+            self.installed_by,
+            self.distribution,
+            self.component,
+            self.gpg_key,
+            " ".join(self.architectures),
+            " ".join(self.architectures_of(package)),
+            package.file,
+            package.name,
+            package.version,
+            package.architecture,
+            package.sha256,
+            str(LOCK_TIMEOUT_S),
+            *self.tool_values,
+            timeout_s=TIMEOUT_S,
+            what=f"add {package.file} to {self.distribution}",
+        )
         return done.text.strip() == "added"
 
     def architectures_of(self, package: Package) -> Any:
@@ -80,7 +98,8 @@ class Repository(ABC):
         if package.architecture not in self.architectures:
             raise DeliveryError(
                 f"{package.file} is for {package.architecture}, which repository.architectures "
-                f"({', '.join(self.architectures)}) does not have")
+                f"({', '.join(self.architectures)}) does not have"
+            )
         return [package.architecture]
 
 
@@ -89,12 +108,15 @@ def create(config: Mapping[str, Any], ssh: Ssh) -> Repository:
     tool = config.get("tool", "freight")
     if tool == "freight":
         from delivery.repository.freight import Freight
+
         return Freight(config)
     if tool == "aptly":
         from delivery.repository.aptly import Aptly
+
         return Aptly(config)
     raise DeliveryError(
-        f"repository.tool: there is no tool {shown(tool)}, expected freight or aptly")
+        f"repository.tool: there is no tool {shown(tool)}, expected freight or aptly"
+    )
 
 
 def matching(key: str, pattern: str, value: Any) -> str:

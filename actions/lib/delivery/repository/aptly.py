@@ -1,4 +1,5 @@
 """An APT repository kept by aptly (https://www.aptly.info), as its own configuration says."""
+
 from __future__ import annotations
 
 from delivery.repository import Repository

@@ -4,6 +4,7 @@ Freight's own configuration says where the repository is; which architectures it
 signs it says the pack's. Each time it goes through all packages of the distribution, which takes
 about 0.06 s for each: remove old ones from VARLIB now and then.
 """
+
 from __future__ import annotations
 
 from typing import Any, Mapping
@@ -42,11 +43,14 @@ class Freight(Repository):
     """The repository production is expected to use."""
 
     tool = "freight"
-    installed_by = ("apt-get install freight gnupg gpgv util-linux (not in Debian itself: see "
-                    "https://github.com/freight-team/freight#installation)")
+    installed_by = (
+        "apt-get install freight gnupg gpgv util-linux (not in Debian itself: see "
+        "https://github.com/freight-team/freight#installation)"
+    )
     functions = FUNCTIONS
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
-        self.tool_values = [matching("freight_conf", PATH,
-                                     config.get("freight_conf", CONFIGURATION))]
+        self.tool_values = [
+            matching("freight_conf", PATH, config.get("freight_conf", CONFIGURATION))
+        ]

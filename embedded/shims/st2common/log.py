@@ -1,7 +1,0 @@
-"""`from st2common import log as logging`, as sensors often write it."""
-import logging
-
-
-def getLogger(name):  # noqa: N802 - StackStorm's spelling
-    """Return the logger called `name`."""
-    return logging.getLogger(name)

@@ -1,0 +1,183 @@
+"""A pack's configuration: its file, the schema's defaults, and values kept in the datastore."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import os
+
+import yaml
+
+from packengine import packs, schema, templates
+
+
+class ConfigError(Exception):
+    """A pack's configuration cannot be used; the message says which file, where and why."""
+
+
+class Configurations:
+    """Reads ``<directory>/<pack>.yaml`` and keeps it until the file changes.
+
+    :param directory: where the files are, or None for defaults only
+    """
+
+    def __init__(self, directory, datastore):
+        self._directory = directory
+        self._datastore = datastore
+        self._read = {}
+
+    def path(self, pack):
+        """Return where the configuration of a pack is, whether or not it exists, or None."""
+        return os.path.join(self._directory, pack + ".yaml") if self._directory else None
+
+    def get(self, pack, user):
+        """Return the configuration as an action of the pack sees it.
+
+        :param pack: packengine.packs.Pack
+
+        Raises :class:`ConfigError`.
+        """
+        values = copy.deepcopy(self.static(pack))
+        properties = {"type": "object", "properties": pack.config_schema}
+        values = self._with_datastore_values(values, properties, pack, user, ())
+        return _with_default_values(values, properties)
+
+    def static(self, pack):
+        """Return what the file holds, checked against the pack's schema."""
+        path = self.path(pack.ref)
+        if path is None or not os.path.isfile(path):
+            return {}
+        details = os.stat(path)
+        stamp = (details.st_mtime_ns, details.st_size, details.st_ino)
+        if self._read.get(path, (None,))[0] != stamp:
+            self._read[path] = (stamp, self._load(path, pack))
+        return self._read[path][1]
+
+    def _load(self, path, pack):
+        try:
+            values = packs.load_yaml(path) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError("{}: {}".format(path, " ".join(str(error).split()))) from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: must hold keys and values")
+        if pack.config_schema:
+            self._check(path, values, pack.config_schema)
+        return values
+
+    @staticmethod
+    def _check(path, values, config_schema):
+        for key in values:
+            if key not in config_schema:
+                nearest = difflib.get_close_matches(str(key), list(config_schema), n=1)
+                hint = f" Did you mean {nearest[0]}?" if nearest else ""
+                raise ConfigError(f"{path}: {key} is not a key of this pack.{hint}")
+        document = {"type": "object", "properties": config_schema}
+        try:
+            schema.validate(values, document, schema.dotted)
+        except schema.SchemaError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        for key, value in values.items():
+            if (
+                templates.is_template(value)
+                and "decrypt_kv" in value
+                and config_schema[key].get("secret")
+            ):
+                raise ConfigError(
+                    f"{path}: {key} is secret, so it is decrypted already: leave out decrypt_kv"
+                )
+
+    def _with_datastore_values(self, value, value_schema, pack, user, place):
+        if isinstance(value, dict):
+            return {
+                key: self._with_datastore_values(
+                    child, _property_schema(value_schema, key), pack, user, (*place, key)
+                )
+                for key, child in value.items()
+            }
+        if isinstance(value, list):
+            return [
+                self._with_datastore_values(
+                    child, _item_schema(value_schema, index), pack, user, (*place, index)
+                )
+                for index, child in enumerate(value)
+            ]
+        if not templates.is_template(value):
+            return value
+        return self._datastore_value(value, value_schema, pack, user, place)
+
+    def _datastore_value(self, value, value_schema, pack, user, place):
+        context = {"st2kv": templates.datastore_context(self._datastore, user)}
+        try:
+            rendered = templates.render(value, context)
+            if rendered and value_schema.get("secret"):
+                rendered = self._datastore.unseal(rendered)
+        except Exception as error:
+            raise ConfigError(
+                f'Failed to render dynamic configuration value for key "{schema.dotted(place)}" '
+                f'with value "{value}" for pack "{pack.ref}": {error}'
+            ) from error
+        return rendered or None
+
+
+def _property_schema(value_schema, key):
+    if not isinstance(value_schema, dict):
+        return {}
+    rest = value_schema.get("additionalProperties")
+    fallback = rest if isinstance(rest, dict) else {}
+    return (value_schema.get("properties") or {}).get(key, fallback)
+
+
+def _item_schema(value_schema, index):
+    items = value_schema.get("items") if isinstance(value_schema, dict) else None
+    if isinstance(items, list):
+        return items[index] if index < len(items) else {}
+    return items or {}
+
+
+def _with_default_values(value, value_schema):
+    """Fill in defaults, also of objects that the file leaves out altogether."""
+    if isinstance(value, dict):
+        properties = value_schema.get("properties") or {}
+        keys = list(value) + [key for key in properties if key not in value]
+        for key in keys:
+            child = _property_schema(value_schema, key)
+            if key not in value and "default" in child:
+                value[key] = copy.deepcopy(child["default"])
+            if not value.get(key) and child.get("type") == "object" and _has_parts(child):
+                value[key] = {}
+            if not value.get(key) and child.get("type") == "array" and child.get("items"):
+                value[key] = []
+            if key in value:
+                value[key] = _with_default_values(value[key], child)
+    elif isinstance(value, list):
+        value = [
+            _with_default_values(item, _item_schema(value_schema, index))
+            for index, item in enumerate(value)
+        ]
+    return value
+
+
+def _has_parts(value_schema):
+    return any(
+        value_schema.get(part)
+        for part in ("properties", "patternProperties", "additionalProperties")
+    )
+
+
+def secret_values(values, config_schema):
+    """Return the texts in a configuration that its schema calls secret."""
+    found = set()
+    _collect_secrets(values, {"type": "object", "properties": config_schema}, False, found)
+    return found
+
+
+def _collect_secrets(value, value_schema, secret, found):
+    secret = secret or bool(isinstance(value_schema, dict) and value_schema.get("secret"))
+    if isinstance(value, dict):
+        for key, child in value.items():
+            _collect_secrets(child, _property_schema(value_schema, key), secret, found)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _collect_secrets(child, _item_schema(value_schema, index), secret, found)
+    elif secret and isinstance(value, str) and value:
+        found.add(value)

@@ -1,0 +1,177 @@
+"""The key-value datastore. Standard library only: action and sensor processes import it too."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import os
+import secrets
+import sqlite3
+import time
+
+SYSTEM_SCOPE = "st2kv.system"
+USER_SCOPE = "st2kv.user"
+SCOPES = {
+    "system": SYSTEM_SCOPE,
+    "user": USER_SCOPE,
+    SYSTEM_SCOPE: SYSTEM_SCOPE,
+    USER_SCOPE: USER_SCOPE,
+}
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS key_value (
+    scope TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    secret INTEGER NOT NULL DEFAULT 0,
+    sealed TEXT,
+    expires REAL,
+    PRIMARY KEY (scope, name)
+);
+CREATE TABLE IF NOT EXISTS trigger_instance (
+    id TEXT PRIMARY KEY,
+    trigger TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    trace_tag TEXT,
+    occurrence_time TEXT NOT NULL,
+    status TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS trigger_instance_status ON trigger_instance (status);
+"""
+
+
+def connect(path):
+    """Open the engine's database so that several threads and processes can use it at once.
+
+    :param path: file name of the database; the file is created when missing
+    """
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+class KeyNotFound(KeyError):
+    """No such key, or it has expired."""
+
+    def __str__(self):
+        return self.args[0]
+
+
+class Datastore:
+    """Keys and values, some secret, some with an expiry.
+
+    A secret key's ``value`` column holds a random seal that stands where StackStorm keeps the
+    ciphertext: reading the key without asking for decryption gives the seal, and ``unseal`` turns
+    it into the plain text. What protects secrets on disk is the database file's mode, 0600.
+
+    :param connection: from :func:`connect`
+    """
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def set(self, name, value, scope=SYSTEM_SCOPE, secret=False, ttl=None):
+        """Store a text value.
+
+        :param ttl: seconds until the key expires, None for never
+        """
+        if not isinstance(value, str):
+            raise ValueError(
+                f'The value of key "{name}" must be a string, not {type(value).__name__}'
+            )
+        seal = secrets.token_hex(32).upper() if secret else None
+        self._connection.execute(
+            "INSERT OR REPLACE INTO key_value (scope, name, value, secret, sealed, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                resolve_scope(scope),
+                name,
+                seal if secret else value,
+                int(secret),
+                value if secret else None,
+                time.time() + ttl if ttl else None,
+            ),
+        )
+
+    def get(self, name, scope=SYSTEM_SCOPE, decrypt=False):
+        """Return the value. Raises :class:`KeyNotFound`."""
+        row = self._connection.execute(
+            "SELECT value, secret, sealed FROM key_value WHERE scope = ? AND name = ?"
+            " AND (expires IS NULL OR expires > ?)",
+            (resolve_scope(scope), name, time.time()),
+        ).fetchone()
+        if row is None:
+            raise KeyNotFound(f'Unable to find key "{name}" in scope {resolve_scope(scope)}')
+        value, secret, sealed = row
+        return sealed if secret and decrypt else value
+
+    def unseal(self, seal):
+        """Return the plain text behind a seal. Raises ValueError for anything else."""
+        row = self._connection.execute(
+            "SELECT sealed FROM key_value WHERE secret = 1 AND value = ?", (str(seal),)
+        ).fetchone()
+        if row is None:
+            raise ValueError("decrypt_kv was given a value that is not an encrypted key")
+        return row[0]
+
+    def delete(self, name, scope=SYSTEM_SCOPE):
+        """Remove a key; returns whether it was there."""
+        cursor = self._connection.execute(
+            "DELETE FROM key_value WHERE scope = ? AND name = ?", (resolve_scope(scope), name)
+        )
+        return cursor.rowcount > 0
+
+    def list(self, prefix="", scope=SYSTEM_SCOPE):
+        """Return (name, value, secret) of the keys that start with ``prefix``, sorted by name."""
+        rows = self._connection.execute(
+            "SELECT name, value, secret FROM key_value WHERE scope = ?"
+            " AND substr(name, 1, ?) = ? AND (expires IS NULL OR expires > ?) ORDER BY name",
+            (resolve_scope(scope), len(prefix), prefix, time.time()),
+        ).fetchall()
+        return [(name, value, bool(secret)) for name, value, secret in rows]
+
+
+def resolve_scope(scope):
+    """Return the full name of a scope given its short or full name. Raises ValueError."""
+    try:
+        return SCOPES[scope]
+    except KeyError:
+        raise ValueError(f'Scope "{scope}" is not valid; allowed: system, user') from None
+
+
+def enqueue_trigger(connection, trigger, payload, trace_tag=None, parameters=None):
+    """Leave a trigger instance for the process that runs the rules; returns its id."""
+    identifier = new_id()
+    connection.execute(
+        "INSERT INTO trigger_instance"
+        " (id, trigger, parameters, payload, trace_tag, occurrence_time, status)"
+        " VALUES (?, ?, ?, ?, ?, ?, 'pending')",
+        (
+            identifier,
+            trigger,
+            json.dumps(parameters or {}),
+            json.dumps(payload),
+            trace_tag,
+            now(),
+        ),
+    )
+    return identifier
+
+
+_identifier_count = itertools.count(secrets.randbelow(1 << 24))
+_process_tags = {}
+
+
+def new_id():
+    """Return an id like StackStorm's: 24 hexadecimal digits that sort by time of creation."""
+    tag = _process_tags.setdefault(os.getpid(), secrets.token_hex(5))
+    return f"{int(time.time()):08x}{tag}{next(_identifier_count) & 0xFFFFFF:06x}"
+
+
+def now():
+    """Return the time as StackStorm writes it, such as 2024-01-31T09:30:00.123456Z."""
+    moment = datetime.datetime.now(datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

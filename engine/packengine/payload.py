@@ -1,0 +1,68 @@
+"""Finds values in trigger payloads by the part of JSONPath that rules use."""
+
+from __future__ import annotations
+
+import re
+
+_STEP = re.compile(
+    r"""
+    (?: ^ | \. ) (?P<name> [A-Za-z_@][\w@-]* )
+    | (?: ^ | \. ) (?P<quoted> '[^']*' | "[^"]*" )
+    | \[ \s* (?P<key> '[^']*' | "[^"]*" ) \s* \]
+    | \[ \s* (?P<index> -?\d+ ) \s* \]
+    | (?P<all> \[ \s* \* \s* \] | (?: ^ | \. ) \* )
+    """,
+    re.VERBOSE,
+)
+
+
+class PathError(ValueError):
+    """A path uses a part of JSONPath the engine does not have."""
+
+
+def parse(path):
+    """Return a path's steps: a text for a key, a number for an index, None for all.
+
+    Raises :class:`PathError`.
+    """
+    steps, position = [], 1 if path.startswith("$") else 0
+    while position < len(path):
+        match = _STEP.match(path, position)
+        if match is None:
+            raise PathError(f"the embedded engine does not have the JSONPath of {path}")
+        name, quoted, key, index, everything = match.group("name", "quoted", "key", "index", "all")
+        if name is not None:
+            steps.append(name)
+        elif quoted is not None or key is not None:
+            steps.append((quoted or key)[1:-1])
+        elif index is not None:
+            steps.append(int(index))
+        else:
+            steps.append(None)
+        position = match.end()
+    return steps
+
+
+def find_all(path, context):
+    """Return the values at a path."""
+    values = [context]
+    for step in parse(path):
+        values = [found for value in values for found in _step(value, step)]
+    return values
+
+
+def find(path, context):
+    """Return the first value at a path, None when there is none."""
+    values = find_all(path, context)
+    return values[0] if values else None
+
+
+def _step(value, step):
+    if step is None:
+        if isinstance(value, dict):
+            return list(value.values())
+        return value if isinstance(value, list) else []
+    if isinstance(step, int):
+        inside = isinstance(value, list) and -len(value) <= step < len(value)
+        return [value[step]] if inside else []
+    return [value[step]] if isinstance(value, dict) and step in value else []

@@ -1,0 +1,212 @@
+"""Runs commands and scripts on other hosts over OpenSSH, on all of them at once.
+
+StackStorm does this with a library of its own choice; here the `ssh` command does it, so that keys,
+agents and jumps work as they do in a shell. What `ssh` cannot be told without a terminal, a
+password or a passphrase, is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import tarfile
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from packengine import processes, runners, store
+
+CONNECT_TIMEOUT_S = 60
+# What OpenSSH exits with when it is the connection that failed.
+_CONNECTION_FAILED = 255
+_MAX_AT_ONCE = 50
+
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(:(?P<port>[0-9]{1,5}))?")
+_ADDRESS = re.compile(r"\[(?P<name>[0-9A-Fa-f:.]+)\](:(?P<port>[0-9]{1,5}))?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def run_command(run):
+    """Run the ``cmd`` of a remote-shell-cmd action on its hosts."""
+    command = run.runner_parameters.get("cmd")
+    if not command:
+        raise runners.RunnerError(f"Parameter cmd of {run.action.ref} is empty")
+    return _run_everywhere(run, _in_place(run, command), b"")
+
+
+def run_script(run):
+    """Copy the script of a remote-shell-script action to its hosts, run it, and remove it."""
+    if not run.action.entry_point:
+        raise runners.RunnerError("Missing entry_point action metadata attribute")
+    name = os.path.basename(run.action.entry_point)
+    arguments = " ".join(shlex.quote(word) for word in runners.script_arguments(run))
+    directory = shlex.quote(run.runner_parameters["dir"].rstrip("/") + "/engine.XXXXXXXX")
+    script = f'"$copy"/{shlex.quote(name)} {arguments}'
+    command = (
+        f'copy=$(mktemp -d {directory}) && tar -x -C "$copy" || exit; export copy; ({_in_place(run, script)}); code=$?; '
+        'rm -rf "$copy"; exit $code'
+    )
+    return _run_everywhere(run, command, _archive(run.action.entry_point))
+
+
+def _archive(entry_point):
+    """Return a tar file of the script and, as StackStorm copies it too, the lib next to it."""
+    runners.make_executable(entry_point)
+    stream = io.BytesIO()
+    try:
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            archive.add(entry_point, os.path.basename(entry_point))
+            libraries = os.path.join(os.path.dirname(entry_point), "lib")
+            if os.path.isdir(libraries):
+                archive.add(libraries, "lib")
+    except OSError as error:
+        raise runners.RunnerError(f"{entry_point}: {error.strerror}") from error
+    return stream.getvalue()
+
+
+def _in_place(run, command):
+    """Return a command for the remote shell with its environment, directory and sudo."""
+    environment = dict(run.runner_parameters.get("env") or {})
+    for name in environment:
+        if not _VARIABLE.fullmatch(name):
+            raise runners.RunnerError(f'"{name}" is no name of an environment variable')
+    exports = " ".join(
+        f"{name}={shlex.quote(str(value))}" for name, value in sorted(environment.items())
+    )
+    command = "cd {} && {}".format(shlex.quote(run.runner_parameters["cwd"]), command)
+    if exports:
+        command = f"export {exports} && {command}"
+    if run.runner_parameters.get("sudo"):
+        command = f"sudo -E -- bash -c {shlex.quote(command)}"
+    return command
+
+
+def _run_everywhere(run, command, stdin):
+    for name in ("password", "passphrase", "sudo_password"):
+        if run.runner_parameters.get(name):
+            raise runners.RunnerError(
+                f"The embedded engine does not support {name}; use a key without a passphrase, and "
+                "sudo without a password"
+            )
+    hosts = [host.strip() for host in run.runner_parameters["hosts"].split(",") if host.strip()]
+    if not hosts:
+        raise runners.RunnerError(f"No hosts specified for {run.action.ref}")
+    with _key_file(run) as key_file:
+        commands = {host: [*_ssh(run, host, key_file), command] for host in hosts}
+        return _collect(run, commands, stdin)
+
+
+def _collect(run, commands, stdin):
+    hosts = _Hosts(run, stdin)
+    with run.engine.cancelable(run.execution.id, hosts.cancel):
+        with ThreadPoolExecutor(min(len(commands), _MAX_AT_ONCE)) as pool:
+            outcomes = dict(zip(commands, pool.map(hosts.run_one, commands.values())))
+    result = {
+        host: _host_result(host, outcome, run.runner_parameters["timeout"])
+        for host, outcome in outcomes.items()
+    }
+    if hosts.canceled:
+        return store.CANCELED, result
+    if all(entry["succeeded"] for entry in result.values()):
+        return store.SUCCEEDED, result
+    timed_out = any(outcome.timed_out for outcome in outcomes.values())
+    return store.TIMEOUT if timed_out else store.FAILED, result
+
+
+class _Hosts:
+    """The `ssh` processes of one action, to be canceled together."""
+
+    def __init__(self, run, stdin):
+        self._run = run
+        self._stdin = stdin
+        self._lock = threading.Lock()
+        self._processes = []
+        self.canceled = False
+
+    def run_one(self, command):
+        with self._lock:
+            if self.canceled:
+                return processes.Outcome(-9, "", "", None, False, True)
+            process = processes.ChildProcess(
+                command, env=runners.inherited_environment(), stdin=self._stdin
+            )
+            self._processes.append(process)
+        return process.wait(self._run.runner_parameters["timeout"])
+
+    def cancel(self):
+        with self._lock:
+            self.canceled = True
+            for process in self._processes:
+                process.cancel()
+
+
+def _host_result(host, outcome, timeout):
+    succeeded = outcome.exit_code == 0
+    result = {
+        "failed": not succeeded,
+        "succeeded": succeeded,
+        "return_code": outcome.exit_code,
+        "stdout": runners.shell_output(outcome.stdout),
+        "stderr": runners.shell_output(outcome.stderr),
+    }
+    if outcome.timed_out:
+        result["return_code"] = -9
+        result["timeout"] = True
+        result["error"] = f"Command failed to complete in {timeout} seconds on {host}"
+    elif outcome.exit_code == _CONNECTION_FAILED:
+        lines = outcome.stderr.strip().splitlines()
+        result["error"] = "Failed connecting to host {}. {}".format(
+            host, lines[-1] if lines else ""
+        )
+    return result
+
+
+def _ssh(run, host, key_file):
+    given = run.runner_parameters
+    match = _HOST.fullmatch(host) or _ADDRESS.fullmatch(host)
+    if match is None:
+        raise runners.RunnerError(f'"{host}" is no host or host:port')
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=%d" % CONNECT_TIMEOUT_S]
+    command += ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
+    port = match.group("port") or given.get("port")
+    if port:
+        command += ["-p", str(port)]
+    if given.get("username"):
+        command += ["-l", _checked(_USER, given["username"], "user name")]
+    if key_file:
+        command += ["-o", "IdentitiesOnly=yes", "-i", key_file]
+    if given.get("bastion_host"):
+        jump = _checked(_HOST, given["bastion_host"], "host")
+        user = "{}@".format(given["username"]) if given.get("username") else ""
+        command += ["-J", user + jump]
+    return [*command, "--", match.group("name")]
+
+
+def _checked(pattern, value, what):
+    if not pattern.fullmatch(value):
+        raise runners.RunnerError(f'"{value}" is no {what}')
+    return value
+
+
+class _key_file:
+    """The file of the private key while in this context; None to let OpenSSH choose."""
+
+    def __init__(self, run):
+        self._key = run.runner_parameters.get("private_key")
+        self._path = None
+
+    def __enter__(self):
+        if not self._key or "PRIVATE KEY" not in self._key:
+            return self._key
+        # OpenSSH reads a key from a file only, and insists on its mode, which mkstemp gives.
+        descriptor, self._path = tempfile.mkstemp(prefix="engine-key-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(self._key.strip() + "\n")
+        return self._path
+
+    def __exit__(self, *exception):
+        if self._path:
+            os.unlink(self._path)

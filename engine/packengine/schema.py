@@ -1,0 +1,180 @@
+"""JSON schema as StackStorm uses it: draft 4, with draft 3's ``required: true`` on a property."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+import sys
+
+
+@contextlib.contextmanager
+def _without_requests():
+    """Keep jsonschema from loading an HTTP client for remote references, which nothing here has.
+
+    That would double the time a command needs to start.
+    """
+    if "requests" in sys.modules:
+        yield
+        return
+    sys.modules["requests"] = None
+    try:
+        yield
+    finally:
+        del sys.modules["requests"]
+
+
+with _without_requests():
+    from jsonschema import Draft3Validator, Draft4Validator, validators
+
+MASK = "********"
+
+ANY_TYPE = {
+    "anyOf": [
+        {"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")
+    ]
+}
+
+Validator = validators.extend(
+    Draft4Validator,
+    {
+        "properties": Draft3Validator.VALIDATORS["properties"],
+        # Handled where a property is described, by the line above.
+        "required": lambda validator, required, instance, schema: None,
+    },
+)
+
+
+class SchemaError(ValueError):
+    """A value does not fit its schema; the message is one line and names the place."""
+
+
+def validate(instance, schema, describe):
+    """Return a copy of the instance with defaults filled in.
+
+    Raises :class:`SchemaError` with the first thing that does not fit.
+
+    :param describe: function(path as a tuple of keys) -> words for that place
+    """
+    instance = with_defaults(instance, schema)
+    check(instance, allow_none_for_optional(schema), describe)
+    return instance
+
+
+def check(instance, schema, describe):
+    """Raise :class:`SchemaError` when the instance does not fit, adding no defaults."""
+    errors = sorted(
+        Validator(schema).iter_errors(instance), key=lambda error: [str(p) for p in error.path]
+    )
+    if errors:
+        raise SchemaError(_message(errors[0], schema, describe))
+
+
+def _message(error, schema, describe):
+    path = tuple(error.path)
+    if error.validator == "required":  # draft 3 reports the missing property as part of the path
+        return f"{describe(path)} is required"
+    if error.validator == "additionalProperties":
+        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
+        return f"{describe(path + tuple(unknown[:1]))} is not known"
+    if _is_secret(schema, path):
+        return f"{describe(path)} has a value that does not fit its {error.validator}"
+    return "{}: {}".format(describe(path), " ".join(error.message.split()))
+
+
+def _is_secret(schema, path):
+    for key in path:
+        if not isinstance(schema, dict):
+            return False
+        if isinstance(key, int):
+            items = schema.get("items", {})
+            schema = items if isinstance(items, dict) else {}
+        else:
+            schema = schema.get("properties", {}).get(key, {})
+        if schema.get("secret"):
+            return True
+    return False
+
+
+def with_defaults(instance, schema):
+    """Return a copy in which absent (or None) properties have their schema's default."""
+    return _fill(copy.deepcopy(instance), schema)
+
+
+def _fill(instance, schema):
+    if isinstance(instance, dict):
+        for name, child in (schema.get("properties") or {}).items():
+            if instance.get(name) is None and "default" in child:
+                instance[name] = copy.deepcopy(child["default"])
+            if instance.get(name) is not None:
+                instance[name] = _fill(instance[name], child)
+    elif isinstance(instance, list) and isinstance(schema.get("items"), dict):
+        instance = [_fill(item, schema["items"]) for item in instance]
+    return instance
+
+
+def allow_none_for_optional(schema):
+    """Return a copy in which properties that are optional without a default may be None."""
+    result = copy.deepcopy(schema)
+    for name, child in (result.get("properties") or {}).items():
+        if child.get("default") is None and ("default" in child or not child.get("required")):
+            result["properties"][name] = _nullable(child)
+        for part in ("properties", "items"):
+            if isinstance(child.get(part), dict) and child[part]:
+                result["properties"][name] = _nullable_parts(result["properties"][name])
+    return result
+
+
+def _nullable(schema):
+    for combination in ("anyOf", "oneOf"):
+        if combination in schema:
+            schema[combination] = schema[combination] + [{"type": "null"}]
+            return schema
+    kind = schema.get("type", "string")
+    kinds = list(kind) if isinstance(kind, list) else [kind]
+    schema["type"] = kinds if "null" in kinds else [*kinds, "null"]
+    return schema
+
+
+def _nullable_parts(schema):
+    if schema.get("properties"):
+        return allow_none_for_optional(schema)
+    if isinstance(schema.get("items"), dict) and schema["items"].get("properties"):
+        schema["items"] = allow_none_for_optional(schema["items"])
+    return schema
+
+
+def mask(value, schema):
+    """Return a copy of the value with everything its schema calls secret replaced.
+
+    A value whose shape differs from the schema is left as it is, as in StackStorm.
+    """
+    if not isinstance(schema, dict):
+        return value
+    if schema.get("secret"):
+        return MASK
+    if isinstance(value, dict) and schema.get("type") in (None, "object"):
+        properties = schema.get("properties") or {}
+        rest = schema.get("additionalProperties")
+        return {
+            name: mask(child, properties.get(name, _pattern_schema(schema, name) or rest))
+            for name, child in value.items()
+        }
+    if isinstance(value, list) and schema.get("type") == "array":
+        return [mask(item, schema.get("items")) for item in value]
+    return value
+
+
+def _pattern_schema(schema, name):
+    for pattern, child in (schema.get("patternProperties") or {}).items():
+        if re.search(pattern, name):
+            return child
+    return None
+
+
+def dotted(path):
+    """Return a place in a document as ``a.b[0].c``, for :func:`validate` and :func:`check`."""
+    words = ""
+    for key in path:
+        words += "[%d]" % key if isinstance(key, int) else f".{key}"
+    return words.lstrip(".") or "the document"

@@ -1,0 +1,150 @@
+"""What `serve` runs: sensors, timers, webhooks, and the rules they feed."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+
+from packengine import rules, schema, workflows
+from packengine.sensors import SensorContainer
+from packengine.timers import Timers
+from packengine.webhooks import WebhookServer
+
+LOG = logging.getLogger(__name__)
+
+# Seconds between looks for trigger instances that other processes left.
+_INTERVAL_S = 0.05
+# Seconds running executions get to end when the service stops.
+GRACE_S = 5
+
+
+class AlreadyServed(ValueError):
+    """Another process serves this data directory, or listens on the port."""
+
+
+class Service:
+    """Runs until it is stopped.
+
+    :param engine: packengine.engine.Engine
+    :param respawn_delay: seconds before a sensor that died is started again
+    """
+
+    def __init__(self, engine, respawn_delay=None):
+        self._engine = engine
+        self._lock = self._take_lock()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._rules = rules.RuleEngine(engine)
+        options = {} if respawn_delay is None else {"respawn_delay": respawn_delay}
+        self.sensors = SensorContainer(engine, **options)
+        self._timers = Timers(engine)
+        self._webhooks = self._listen()
+        engine.api_port = self._webhooks.port
+
+    def _take_lock(self):
+        lock = open(os.path.join(self._engine.data_dir, "serve.lock"), "w", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise AlreadyServed(
+                f"Another process serves {self._engine.data_dir}; stop it first"
+            ) from None
+        return lock
+
+    def _listen(self):
+        port = self._engine.api_port
+        try:
+            return WebhookServer(self._engine, port)
+        except OSError as error:
+            self._lock.close()
+            raise AlreadyServed(
+                "Cannot listen for webhooks on port %d: %s; choose another port"
+                % (port, error.strerror)
+            ) from error
+
+    def run(self, ready=None):
+        """Serve until :meth:`stop`.
+
+        :param ready: called once everything listens
+        """
+        if any(action.is_workflow for action in self._engine.registry.actions.values()):
+            workflows.orquesta()  # now, so that the first workflow need not wait for it
+        parts = (self._webhooks, self.sensors, self._timers)
+        for part in parts:
+            part.start()
+        try:
+            if ready:
+                ready()
+            self._handle_instances()
+        finally:
+            for part in parts:
+                part.stop()
+            self._engine.stop_background(GRACE_S)
+            self._lock.close()
+
+    def stop(self):
+        """Make :meth:`run` return; may be called by a signal handler or another thread."""
+        self._stopping.set()
+        self._wake.set()
+
+    def wake(self):
+        """Have trigger instances of this process looked at now."""
+        self._wake.set()
+
+    def _handle_instances(self):
+        seen = None
+        while not self._stopping.is_set():
+            woken = self._wake.wait(_INTERVAL_S)
+            self._wake.clear()
+            count = self._engine.store.change_count()
+            if woken or count != seen:
+                seen = count
+                for instance in self._engine.store.take_trigger_instances():
+                    self._handle(instance)
+
+    def _handle(self, instance):
+        try:
+            problem = payload_problem(self._engine.registry, instance.trigger, instance.payload)
+            if problem:
+                LOG.warning(
+                    "Trigger payload validation failed, not dispatching a trigger %s: %s",
+                    instance.trigger,
+                    problem,
+                )
+                self._engine.store.set_trigger_instance_status(instance.id, "rejected")
+                return
+            self._rules.handle(instance)
+        except Exception:
+            LOG.exception("Trigger instance %s of %s", instance.id, instance.trigger)
+            self._engine.store.set_trigger_instance_status(instance.id, "processing_failed")
+
+
+def payload_problem(registry, ref, payload):
+    """Return why a payload may not be dispatched, None when it may."""
+    trigger = registry.triggers.get(ref)
+    if trigger is None:
+        return f'Trigger type with reference "{ref}" doesn\'t exist'
+    if not trigger.payload_schema:
+        return None
+    try:
+        schema.validate(payload, trigger.payload_schema, schema.dotted)
+    except schema.SchemaError as error:
+        return str(error)
+    return None
+
+
+def action_payload(execution):
+    """Return the payload of core.st2.generic.actiontrigger for a completed execution."""
+    return {
+        "execution_id": execution.id,
+        "status": execution.status,
+        "start_timestamp": execution.start_timestamp,
+        "action_name": execution.action,
+        "action_ref": execution.action,
+        "runner_ref": execution.runner,
+        "parameters": execution.parameters,
+        "result": execution.result,
+    }

@@ -1,0 +1,10 @@
+"""`from st2common import log as logging`, as sensors often write it."""
+
+from __future__ import annotations
+
+import logging
+
+
+def getLogger(name):  # noqa: N802 - StackStorm's spelling
+    """Return the logger called `name`."""
+    return logging.getLogger(name)

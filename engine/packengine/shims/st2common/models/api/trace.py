@@ -1,0 +1,18 @@
+"""What ties the triggers and executions of one story together."""
+
+from __future__ import annotations
+
+
+class TraceContext:
+    """An existing trace by its id, or a new one by a tag.
+
+    :param id_: id of a trace that exists, or None
+    :param trace_tag: free text chosen by whoever dispatches, or None
+    """
+
+    def __init__(self, id_=None, trace_tag=None):
+        self.id_ = id_
+        self.trace_tag = trace_tag
+
+    def __str__(self):
+        return f"{{id_: {self.id_}, trace_tag: {self.trace_tag}}}"

@@ -1,0 +1,84 @@
+"""The datastore as actions and sensors see it."""
+
+from __future__ import annotations
+
+SEPARATOR = ":"
+SYSTEM_SCOPE = "system"
+
+
+class KeyValuePair:
+    """One entry of the datastore.
+
+    :param name: the full key, prefix included
+    :param value: its text
+    :param ttl: seconds it is to live from when it was set, or None
+    """
+
+    def __init__(self, name, value, ttl=None):
+        self.id = name
+        self.name = name
+        self.value = value
+        self.ttl = ttl
+
+
+class BaseDatastoreService:
+    """Reads and writes the datastore for one class of one pack.
+
+    A key is local unless `local=False`: it is then prefixed with `<pack>.<Class>:`. A subclass
+    says where entries are kept by defining the methods whose names start with an underscore.
+
+    :param logger: told what cannot be honoured
+    :param pack_name: the pack's ref
+    :param class_name: name of the action's or the sensor's class
+    """
+
+    def __init__(self, logger, pack_name, class_name):
+        self._logger = logger
+        self._pack_name = pack_name
+        self._class_name = class_name
+
+    def list_values(self, local=True, prefix=None, limit=None, offset=0):
+        """Return the KeyValuePairs whose key starts with `prefix`, in the order of their keys."""
+        start = self._local_prefix() + (prefix or "") if local else (prefix or "")
+        pairs = sorted(self._pairs(start), key=lambda pair: pair.name)
+        first = offset or 0
+        return pairs[first : first + limit] if limit else pairs[first:]
+
+    def get_value(self, name, local=True, scope=SYSTEM_SCOPE, decrypt=False):
+        """Return the value of a key, or None when there is none."""
+        _refuse_other_scopes(scope)
+        return self._read(self._full_name(name, local), decrypt)
+
+    def set_value(self, name, value, ttl=None, local=True, scope=SYSTEM_SCOPE, encrypt=False):
+        """Set a key, to live `ttl` seconds when that is given. Returns True."""
+        _refuse_other_scopes(scope)
+        self._write(self._full_name(name, local), value, ttl, encrypt)
+        return True
+
+    def delete_value(self, name, local=True, scope=SYSTEM_SCOPE):
+        """Delete a key. Returns whether it was there."""
+        _refuse_other_scopes(scope)
+        return self._delete(self._full_name(name, local))
+
+    def _read(self, full_name, decrypt):
+        raise NotImplementedError
+
+    def _write(self, full_name, value, ttl, encrypt):
+        raise NotImplementedError
+
+    def _delete(self, full_name):
+        raise NotImplementedError
+
+    def _pairs(self, prefix):
+        raise NotImplementedError
+
+    def _full_name(self, name, local):
+        return self._local_prefix() + name if local else name
+
+    def _local_prefix(self):
+        return f"{self._pack_name}.{self._class_name}{SEPARATOR}"
+
+
+def _refuse_other_scopes(scope):
+    if scope != SYSTEM_SCOPE:
+        raise ValueError(f"Scope {scope} is unsupported.")

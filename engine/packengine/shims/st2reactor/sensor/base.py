@@ -1,0 +1,74 @@
+"""The base classes of sensors."""
+
+from __future__ import annotations
+
+import abc
+import time
+
+
+class BaseSensor(abc.ABC):
+    """What every sensor has; subclass Sensor or PollingSensor instead.
+
+    :param sensor_service: dispatches triggers, gives loggers and the datastore
+    :param config: dict of the pack's configuration
+    """
+
+    def __init__(self, sensor_service, config=None):
+        self.sensor_service = sensor_service
+        self._sensor_service = sensor_service
+        self.config = config or {}
+        self._config = self.config
+
+    @abc.abstractmethod
+    def setup(self):
+        """Runs once, before run."""
+
+    @abc.abstractmethod
+    def run(self):
+        """Runs until the sensor is stopped."""
+
+    @abc.abstractmethod
+    def cleanup(self):
+        """Runs once, when the sensor is stopped."""
+
+    @abc.abstractmethod
+    def add_trigger(self, trigger):
+        """Runs when a trigger of this sensor comes into use."""
+
+    @abc.abstractmethod
+    def update_trigger(self, trigger):
+        """Runs when a trigger of this sensor has changed."""
+
+    @abc.abstractmethod
+    def remove_trigger(self, trigger):
+        """Runs when a trigger of this sensor is no longer used."""
+
+
+class Sensor(BaseSensor):
+    """A sensor that listens."""
+
+
+class PollingSensor(BaseSensor):
+    """A sensor that asks every `poll_interval` seconds."""
+
+    def __init__(self, sensor_service, config=None, poll_interval=5):
+        super().__init__(sensor_service=sensor_service, config=config)
+        self._poll_interval = poll_interval
+
+    @abc.abstractmethod
+    def poll(self):
+        """Ask once, and dispatch what is new."""
+
+    def run(self):
+        """Poll for ever; the interval is read anew each time, so a poll may change it."""
+        while True:
+            self.poll()
+            time.sleep(self._poll_interval)
+
+    def get_poll_interval(self):
+        """Return the seconds between two polls."""
+        return self._poll_interval
+
+    def set_poll_interval(self, poll_interval):
+        """Set the seconds between two polls."""
+        self._poll_interval = poll_interval

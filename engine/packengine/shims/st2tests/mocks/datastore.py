@@ -1,0 +1,37 @@
+"""The datastore of a test."""
+
+from __future__ import annotations
+
+from st2common.services.datastore import BaseDatastoreService, KeyValuePair
+
+
+class MockDatastoreService(BaseDatastoreService):
+    """Keeps entries in a dictionary. A time to live is logged and not honoured."""
+
+    def __init__(self, logger, pack_name, class_name, api_username=None):
+        super().__init__(logger, pack_name, class_name)
+        self._username = api_username or "admin"
+        self._datastore_items = {}
+
+    def get_user_info(self):
+        """Return who the service acts for."""
+        return {
+            "username": self._username,
+            "rbac": {"is_admin": True, "enabled": True, "roles": ["admin"]},
+            "authentication": {"method": "authentication token", "location": "header"},
+        }
+
+    def _read(self, full_name, decrypt):
+        pair = self._datastore_items.get(full_name)
+        return pair.value if pair else None
+
+    def _write(self, full_name, value, ttl, encrypt):
+        if ttl:
+            self._logger.warning("MockDatastoreService does not expire keys (ttl=%s).", ttl)
+        self._datastore_items[full_name] = KeyValuePair(full_name, value, ttl)
+
+    def _delete(self, full_name):
+        return self._datastore_items.pop(full_name, None) is not None
+
+    def _pairs(self, prefix):
+        return [pair for name, pair in self._datastore_items.items() if name.startswith(prefix)]

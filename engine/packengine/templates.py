@@ -1,0 +1,236 @@
+"""Jinja templates as StackStorm renders them: a strict, sandboxed environment and its filters."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+import jinja2
+import jinja2.sandbox
+import yaml
+
+from packengine import payload, versions
+from packengine.datastore import SYSTEM_SCOPE, USER_SCOPE, KeyNotFound
+
+# What the use_none filter leaves in a rendered text, and casting turns back into None.
+NONE_MARKER = "%*****__%NONE%__*****%"
+
+
+def is_template(value):
+    """Return whether a value is text holding a Jinja expression or block."""
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def from_json_string(value):
+    return json.loads(str(value))
+
+
+def from_yaml_string(value):
+    return yaml.safe_load(str(value))
+
+
+def json_escape(value):
+    return json.dumps(value).strip('"')
+
+
+def jsonpath_query(value, query):
+    return payload.find_all(query, _plain(value)) or None
+
+
+def to_complex(value):
+    return json.dumps(value)
+
+
+def to_json_string(value, indent=None, sort_keys=False, separators=(",", ": ")):
+    return json.dumps(_plain(value), indent=indent, sort_keys=sort_keys, separators=separators)
+
+
+def _plain(value):
+    # YAQL hands its own unchanging kinds of dicts and lists to functions.
+    if isinstance(value, Mapping):
+        return {key: _plain(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def to_yaml_string(value, indent=None, allow_unicode=True):
+    return yaml.safe_dump(
+        _plain(value), indent=indent, allow_unicode=allow_unicode, default_flow_style=False
+    )
+
+
+def use_none(value):
+    return NONE_MARKER if value is None else value
+
+
+def regex_match(value, pattern, ignorecase=False):
+    return bool(re.match(pattern, str(value), _flags(ignorecase)))
+
+
+def regex_replace(value, pattern, replacement, ignorecase=False):
+    return re.sub(pattern, replacement, str(value), flags=_flags(ignorecase))
+
+
+def regex_search(value, pattern, ignorecase=False):
+    return bool(re.search(pattern, str(value), _flags(ignorecase)))
+
+
+def regex_substring(value, pattern, result_index=0, ignorecase=False):
+    return re.findall(pattern, str(value), _flags(ignorecase))[result_index]
+
+
+def _flags(ignorecase):
+    return re.IGNORECASE if ignorecase else 0
+
+
+def to_human_time_from_seconds(seconds):
+    """Return a duration as StackStorm writes it: 65 gives ``1m5s``."""
+    if not isinstance(seconds, (int, float)):
+        raise TypeError("to_human_time_from_seconds needs a number of seconds")
+    if seconds == 0:
+        return "0s"
+    if seconds < 1:
+        return f"{seconds}\u03bcs"
+    moment = datetime.datetime(1, 1, 1) + datetime.timedelta(seconds=int(round(seconds)))
+    parts = [moment.year - 1, moment.day - 1, moment.hour, moment.minute, moment.second]
+    while parts and not parts[0]:
+        parts.pop(0)
+    units = ["y", "d", "h", "m", "s"][-len(parts) :] if parts else []
+    return "".join("{}{}".format(*pair) for pair in zip(parts, units)) or "0s"
+
+
+# StackStorm's filters that are also functions of workflow expressions.
+SHARED_FUNCTIONS = {
+    **versions.FUNCTIONS,
+    "basename": os.path.basename,
+    "dirname": os.path.dirname,
+    "from_json_string": from_json_string,
+    "from_yaml_string": from_yaml_string,
+    "json_escape": json_escape,
+    "jsonpath_query": jsonpath_query,
+    "regex_match": regex_match,
+    "regex_replace": regex_replace,
+    "regex_search": regex_search,
+    "regex_substring": regex_substring,
+    "to_human_time_from_seconds": to_human_time_from_seconds,
+    "to_json_string": to_json_string,
+    "to_yaml_string": to_yaml_string,
+    "use_none": use_none,
+}
+
+# Older names the same functions have in workflow expressions only.
+WORKFLOW_FUNCTIONS = dict(
+    SHARED_FUNCTIONS,
+    json_dump=to_json_string,
+    json_parse=from_json_string,
+    yaml_dump=to_yaml_string,
+    yaml_parse=from_yaml_string,
+)
+
+
+@lru_cache(maxsize=None)
+def environment():
+    """Return the environment of parameters, rules and configuration."""
+    result = jinja2.sandbox.SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    result.filters.update(SHARED_FUNCTIONS)
+    result.filters.update(to_complex=to_complex, decrypt_kv=decrypt_kv)
+    result.tests["in"] = lambda item, container: item in container
+    return result
+
+
+@lru_cache(maxsize=512)
+def _compiled(text):
+    return environment().from_string(text)
+
+
+def render(text, context):
+    """Return a template rendered to text. Raises jinja2.TemplateError and what filters raise."""
+    return _compiled(text).render(context)
+
+
+def render_values(values, context):
+    """Return a mapping with each value rendered, as rules and alias replies are.
+
+    Lists and objects are rendered as JSON text and read back; a value that no template changed
+    keeps its type.
+    """
+    scope = dict({"__context": context}, **context)
+    rendered = {}
+    for name, value in values.items():
+        structured = isinstance(value, (dict, list))
+        text = json.dumps(value) if structured else str(value)
+        result = render(text, scope)
+        if result == text:
+            rendered[name] = value
+        else:
+            rendered[name] = json.loads(result) if structured else result
+    return rendered
+
+
+class KeyLookup:
+    """``st2kv.system`` in a template: each attribute asks the datastore for one more part of a key.
+
+    A key that does not exist renders as an empty text, as in StackStorm.
+
+    :param datastore: an packengine.datastore.Datastore
+    :param scope: SYSTEM_SCOPE or USER_SCOPE
+    :param user: whose keys, for the user scope
+    """
+
+    def __init__(self, datastore, scope, user=None, key=""):
+        self._datastore = datastore
+        self._scope = scope
+        self._user = user
+        self._key = key
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name):
+        key = f"{self._key}.{name}" if self._key else name
+        return KeyLookup(self._datastore, self._scope, self._user, key)
+
+    def __str__(self):
+        name = f"{self._user}:{self._key}" if self._scope == USER_SCOPE else self._key
+        try:
+            return self._datastore.get(name, scope=self._scope)
+        except KeyNotFound:
+            return ""
+
+    def __int__(self):
+        return int(float(str(self)))
+
+    def __float__(self):
+        return float(str(self))
+
+    def unsealed(self):
+        """Return the plain text of a secret key."""
+        seal = str(self)
+        if not seal:
+            raise ValueError(
+                f'Referenced datastore item "{self._scope}.{self._key}" doesn\'t exist or it contains an empty string'
+            )
+        return self._datastore.unseal(seal)
+
+
+def decrypt_kv(value):
+    if not isinstance(value, KeyLookup):
+        raise ValueError("decrypt_kv is for st2kv keys, as in {{ st2kv.system.name | decrypt_kv }}")
+    return value.unsealed()
+
+
+def datastore_context(datastore, user):
+    """Return what templates see as ``st2kv``."""
+    return {
+        "system": KeyLookup(datastore, SYSTEM_SCOPE),
+        "user": KeyLookup(datastore, USER_SCOPE, user),
+    }

@@ -1,0 +1,98 @@
+"""Semantic versions, for StackStorm's filters."""
+
+from __future__ import annotations
+
+import operator
+import re
+
+_VERSION = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?"
+)
+
+_COMPARISONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+
+
+def _parse(value):
+    match = _VERSION.fullmatch(str(value))
+    if match is None:
+        raise ValueError(f"{value} is not valid SemVer string")
+    return match
+
+
+def _numbers(value):
+    return [int(number) for number in _parse(value).groups()[:3]]
+
+
+def _order(value):
+    """Return what versions sort by; a version comes after its pre-releases (semver.org, 11)."""
+    before = _parse(value).group(4)
+    if before is None:
+        return _numbers(value), 1, []
+    parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in before.split(".")]
+    return _numbers(value), 0, parts
+
+
+def version_compare(value, pattern):
+    """Return -1, 0 or 1: whether value is less than, equal to or more than pattern."""
+    left, right = _order(value), _order(pattern)
+    return (left > right) - (left < right)
+
+
+def version_more_than(value, pattern):
+    return version_compare(value, pattern) == 1
+
+
+def version_less_than(value, pattern):
+    return version_compare(value, pattern) == -1
+
+
+def version_equal(value, pattern):
+    return version_compare(value, pattern) == 0
+
+
+def version_match(value, pattern):
+    """Return whether a version fulfils a comparison such as ``>=1.2.0``."""
+    match = re.fullmatch(r"(<=|>=|==|!=|<|>)?(.+)", pattern)
+    return _COMPARISONS[match.group(1) or "=="](version_compare(value, match.group(2)), 0)
+
+
+def version_bump_major(value):
+    return "%d.0.0" % (_numbers(value)[0] + 1)
+
+
+def version_bump_minor(value):
+    major, minor, _ = _numbers(value)
+    return "%d.%d.0" % (major, minor + 1)
+
+
+def version_bump_patch(value):
+    major, minor, patch = _numbers(value)
+    return "%d.%d.%d" % (major, minor, patch + 1)
+
+
+def version_strip_patch(value):
+    major, minor, _ = _numbers(value)
+    return "%d.%d" % (major, minor)
+
+
+FUNCTIONS = {
+    function.__name__: function
+    for function in (
+        version_compare,
+        version_more_than,
+        version_less_than,
+        version_equal,
+        version_match,
+        version_bump_major,
+        version_bump_minor,
+        version_bump_patch,
+        version_strip_patch,
+    )
+}

@@ -1,0 +1,83 @@
+"""The expression functions StackStorm adds to Orquesta: ``st2kv`` and ``task``."""
+
+from __future__ import annotations
+
+import weakref
+
+from packengine.datastore import SYSTEM_SCOPE, USER_SCOPE, KeyNotFound
+
+# Running workflows by their id, for the functions, which Orquesta hands only a context.
+_running = weakref.WeakValueDictionary()
+
+
+def register(workflow_id, workflow_run):
+    """Make a running workflow known to the functions for as long as it lives."""
+    _running[workflow_id] = workflow_run
+
+
+def _workflow_run(context):
+    return _running[context["__vars"]["st2"]["workflow_execution_id"]]
+
+
+def _variable(context, name):
+    # A dict for Jinja expressions, something of YAQL's own for the others.
+    try:
+        return context[name] or {}
+    except KeyError:
+        return {}
+
+
+def st2kv_(context, key, **options):
+    """Return a key of the datastore; ``decrypt`` and ``default`` as in StackStorm."""
+    from orquesta import exceptions
+
+    if not isinstance(key, str):
+        raise TypeError("Given key is not typeof string.")
+    decrypt = options.get("decrypt", False)
+    if not isinstance(decrypt, bool):
+        raise TypeError("Decrypt parameter is not typeof bool.")
+    run = _workflow_run(context)
+    if key.startswith("system."):
+        scope, name = SYSTEM_SCOPE, key[len("system.") :]
+    else:
+        scope, name = USER_SCOPE, "{}:{}".format(context["__vars"]["st2"]["user"], key)
+    try:
+        return run.engine.store.keys.get(name, scope=scope, decrypt=decrypt)
+    except KeyNotFound:
+        if "default" in options:
+            return options["default"]
+        raise exceptions.ExpressionEvaluationException(
+            f'The key "{name}" does not exist in the StackStorm datastore.'
+        )
+
+
+def task_(context, task_id=None, route=None):
+    """Return what is known of a task that has run: result, status and times."""
+    from orquesta import exceptions
+
+    current = _variable(context, "__current_task")
+    task_id = current.get("id") if task_id is None else task_id
+    route = current.get("route", 0) if route is None else route
+    state = _variable(context, "__state")
+    record = _workflow_run(context).task_record(task_id, _route_of(state, task_id, route))
+    if record is None:
+        raise exceptions.ExpressionEvaluationException(
+            f'Unable to find task execution for "{task_id}".'
+        )
+    return record.as_result()
+
+
+def _route_of(state, task_id, route):
+    """Return the route the task ran on: this one, or the nearest it was split from."""
+    pointers = state.get("tasks") or {}
+    routes = state.get("routes") or []
+    while f"{task_id}__r{route}" not in pointers and route > 0:
+        own = set(routes[route])
+        earlier = [number for number in range(route) if set(routes[number]) <= own]
+        if not earlier:
+            break
+        route = earlier[-1]
+    return route
+
+
+FUNCTIONS = {"st2kv": st2kv_, "task": task_}

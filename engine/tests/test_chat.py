@@ -1,0 +1,393 @@
+"""The chat room: commands, acknowledgements, results, announcements."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from packengine import chat
+from packengine.engine import Engine
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GREET = """\
+import time
+
+from st2common.runners.base_action import Action
+
+
+class Greet(Action):
+    def run(self, who, times, by, seconds):
+        time.sleep(seconds)
+        return who != "nobody", {"text": " ".join(["Hello " + who] * times), "by": by}
+"""
+
+
+def greeting(name, formats, **more):
+    return {
+        "name": f"room_{name}",
+        "action_ref": "room.greet",
+        "description": "Greets somebody",
+        "formats": formats,
+        **more,
+    }
+
+
+PACK = {
+    "pack.yaml": {
+        "ref": "room",
+        "name": "room",
+        "description": "x",
+        "version": "0.1.0",
+        "author": "x",
+        "email": "x@example.org",
+        "python_versions": ["3"],
+    },
+    "actions/greet.py": GREET,
+    "actions/greet.yaml": {
+        "name": "greet",
+        "runner_type": "python-script",
+        "entry_point": "greet.py",
+        "parameters": {
+            "who": {"type": "string", "required": True, "pattern": "^[a-z]+\\Z"},
+            "times": {"type": "integer", "default": 1},
+            "seconds": {"type": "number", "default": 0},
+            "by": {"type": "string", "default": "{{ action_context.api_user }}"},
+        },
+    },
+    "actions/say.yaml": {
+        "name": "say",
+        "runner_type": "announcement",
+        "parameters": {
+            "experimental": {"immutable": True, "default": True},
+            "channel": {"type": "string"},
+            "message": {"type": "string"},
+        },
+    },
+    "aliases/greet.yaml": greeting(
+        "greet",
+        [{"display": "greet <who> [times=<n>]", "representation": ["greet {{ who }}"]}],
+        ack={"format": "Greeting {{ execution.parameters.who }}.", "append_url": False},
+        result={
+            "format": "{{ execution.result.result.text }} from {{ execution.result.result.by }}"
+        },
+    ),
+    "aliases/quietly.yaml": greeting(
+        "quietly",
+        [{"display": "quietly greet <who>", "representation": ["quietly {{ who }}"]}],
+        ack={"enabled": False},
+        result={"enabled": False},
+    ),
+    "aliases/badly.yaml": greeting(
+        "badly",
+        [{"display": "badly greet <who>", "representation": ["badly {{ who }}"]}],
+        ack={"enabled": False},
+        result={"format": "{{ 1 / 0 }}"},
+    ),
+    "aliases/plainly.yaml": greeting(
+        "plainly", [{"display": "plainly greet <who>", "representation": ["plainly {{ who }}"]}]
+    ),
+}
+
+
+def write_pack(path):
+    for name, content in PACK.items():
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(name="engine")
+def _engine(tmp_path):
+    with Engine([str(write_pack(tmp_path / "room"))], data_dir=str(tmp_path / "data")) as engine:
+        yield engine
+
+
+def said(engine, line, user="ada"):
+    out = io.StringIO()
+    return chat.handle(engine, user, line, out), out.getvalue()
+
+
+def test_a_command_is_acknowledged_and_answered(engine):
+    assert said(engine, "!greet bob") == (True, "Greeting bob.\nHello bob from ada\n")
+
+
+def test_pairs_at_the_end_become_parameters_of_the_actions_types(engine):
+    assert said(engine, "!greet bob times=2")[1].endswith("Hello bob Hello bob from ada\n")
+
+
+def test_the_acknowledgement_is_there_before_the_result(engine):
+    out = io.StringIO()
+    talk = threading.Thread(target=chat.handle, args=(engine, "ada", "!greet bob seconds=3", out))
+    talk.start()
+    while not out.getvalue():
+        time.sleep(0.02)
+    assert out.getvalue() == "Greeting bob.\n"
+    talk.join()
+    assert out.getvalue().endswith("Hello bob from ada\n")
+
+
+def test_talk_is_not_a_command(engine):
+    assert said(engine, "greet bob") == (True, "")
+    assert engine.executions() == []
+
+
+def test_an_execution_knows_who_asked(engine):
+    said(engine, "!greet bob", user="carol")
+    context = engine.executions()[0].context
+    assert (context["user"], context["api_user"]) == ("carol", "carol")
+    assert context["action_alias_ref"] == {"id": "room.room_greet", "name": "room_greet"}
+
+
+def test_a_failed_command_is_answered_and_counts_as_failed(engine):
+    assert said(engine, "!greet nobody") == (False, "Greeting nobody.\nHello nobody from ada\n")
+
+
+def test_disabled_messages_are_silence_and_the_outcome_still_counts(engine):
+    assert said(engine, "!quietly bob") == (True, "")
+    assert said(engine, "!quietly nobody") == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("!gret bob", 'No command matches "gret bob". Did you mean: greet <who> [times=<n>]'),
+        ("!", 'No command matches ""'),
+        ("!greet Bob", "who"),
+        ("!greet bob times=often", 'Failed to cast value "often" for parameter "times"'),
+        ("!greet bob size=3", "size"),
+    ],
+)
+def test_a_line_that_cannot_be_done_is_refused_and_nothing_is_started(engine, line, answer):
+    succeeded, text = said(engine, line)
+    assert not succeeded
+    assert answer in text
+    assert engine.executions() == []
+
+
+def test_a_result_format_that_is_wrong_is_said_with_the_execution(engine):
+    succeeded, text = said(engine, "!badly bob")
+    execution = engine.executions()[0]
+    assert succeeded
+    assert " ".join(text.split()) == (
+        f"Execution {execution.id} succeeded, but the result format of room.room_badly is wrong: "
+        "division by zero"
+    )
+
+
+def test_an_alias_without_formats_of_its_own_names_the_execution(engine):
+    text = said(engine, "!plainly bob")[1]
+    identifier = engine.executions()[0].id
+    assert text.startswith(f"Started room.greet. (execution {identifier})\nAction room.greet ")
+
+
+def test_help_lists_the_commands(engine):
+    assert said(engine, "!help")[1].splitlines() == [
+        "!badly greet <who>        Greets somebody",
+        "!greet <who> [times=<n>]  Greets somebody",
+        "!plainly greet <who>      Greets somebody",
+        "!quietly greet <who>      Greets somebody",
+    ]
+
+
+def test_help_for_a_word_says_what_is_matched(engine):
+    assert said(engine, "!help quietly")[1].splitlines() == [
+        "!quietly greet <who>  Greets somebody",
+        "                      matches quietly {{ who }}",
+    ]
+
+
+def test_help_for_a_word_nobody_knows_says_so(engine):
+    assert said(engine, "!help xyzzy")[1] == (
+        'No command has to do with "xyzzy". !help lists all commands.\n'
+    )
+
+
+def test_long_lines_are_wrapped_and_aligned_text_is_left_alone(engine):
+    out = io.StringIO()
+    chat.Room(engine, "ada", out).write("a    b\n" + "word " * 30)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "a    b"
+    assert len(lines) == 3
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[2].startswith("  word")
+
+
+def test_what_a_terminal_would_obey_is_taken_out(engine):
+    out = io.StringIO()
+    chat.Room(engine, "ada", out).write("a\x1b[2Jb\rc\x9bd")
+    assert out.getvalue() == "a[2Jbcd\n"
+
+
+def test_announcements_are_written_once_and_old_ones_never(engine):
+    engine.run("room.say", {"channel": "deployments", "message": "before"})
+    out = io.StringIO()
+    room = chat.Room(engine, "ada", out)
+    engine.run("room.say", {"channel": "deployments", "message": "shop 2 is live"})
+    room.look()
+    room.look()
+    assert out.getvalue() == "#deployments: shop 2 is live\n"
+
+
+def test_announcements_of_other_processes_are_heard(engine, tmp_path):
+    out = io.StringIO()
+    room = chat.Room(engine, "ada", out)
+    engine_in_a_process(tmp_path, "engine.run('room.say', {'channel': 'c', 'message': 'far'})")
+    room.look()
+    assert out.getvalue() == "#c: far\n"
+
+
+def test_lines_of_a_script_are_shown_and_done_in_turn(engine):
+    out = io.StringIO()
+    code = chat.run(engine, "ada", io.StringIO("!greet bob\n\nnice\n!quietly eve\n"), out)
+    assert code == 0
+    assert out.getvalue().splitlines() == [
+        "ada> !greet bob",
+        "Greeting bob.",
+        "Hello bob from ada",
+        "ada> nice",
+        "ada> !quietly eve",
+    ]
+
+
+def test_a_script_goes_on_after_a_failure_and_exits_with_1(engine):
+    out = io.StringIO()
+    assert chat.run(engine, "ada", io.StringIO("!quietly nobody\n!greet bob\n"), out) == 1
+    assert out.getvalue().endswith("Hello bob from ada\n")
+
+
+PROGRAM = """\
+import sys
+from packengine import chat
+from packengine.engine import Engine
+with Engine([sys.argv[1]], data_dir=sys.argv[2]) as engine:
+    {statement}
+"""
+
+
+def command_line(tmp_path, statement):
+    program = PROGRAM.format(statement=statement)
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        program,
+        str(tmp_path / "room"),
+        str(tmp_path / "data"),
+    ]
+
+
+def engine_in_a_process(tmp_path, statement):
+    subprocess.run(command_line(tmp_path, statement), cwd=ROOT, check=True)
+
+
+class Terminal:
+    """A chat in a process of its own, at a terminal of its own."""
+
+    def __init__(self, tmp_path):
+        write_pack(tmp_path / "room")
+        self._pid, self._fd = pty.fork()
+        if self._pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # A job in the background ignores it.
+            os.chdir(ROOT)
+            command = command_line(tmp_path, "sys.exit(chat.run(engine, 'ada'))")
+            os.execvpe(command[0], command, dict(os.environ, TERM="dumb"))
+        self.text = ""
+
+    def type(self, text):
+        os.write(self._fd, text.encode())
+
+    def read_until(self, pattern, seconds=15):
+        """Read until what has not been read before matches; returns the match."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = re.search(pattern, self.text)
+            if found:
+                self.text = self.text[found.end() :]
+                return found
+            ready, _, _ = select.select([self._fd], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, f"{pattern!r} was not written, but {self.text!r}"
+            try:
+                self.text += os.read(self._fd, 4096).decode().replace("\r\n", "\n")
+            except OSError:  # The other side has gone.
+                pytest.fail(f"{pattern!r} was not written, but {self.text!r}")
+
+    def interrupt(self):
+        time.sleep(0.3)  # A person has read the last line before.
+        self.type("\x03")
+
+    def leave(self):
+        self.type("\x04")
+        return self.exit_code()
+
+    def exit_code(self):
+        return os.WEXITSTATUS(os.waitpid(self._pid, 0)[1])
+
+    def close(self):
+        os.close(self._fd)
+        try:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+
+
+@pytest.fixture(name="terminal")
+def _terminal(tmp_path):
+    terminal = Terminal(tmp_path)
+    yield terminal
+    terminal.close()
+
+
+def test_at_a_terminal_there_is_a_prompt_and_ctrl_d_leaves(terminal):
+    terminal.read_until("Hello ada.*\nada> ")
+    terminal.type("!greet nobody\r")
+    terminal.read_until("Greeting nobody.\nHello nobody from ada\nada> ")
+    assert terminal.leave() == 0
+
+
+def test_what_arrives_while_somebody_types_appears_above_the_prompt(terminal, tmp_path):
+    terminal.read_until("ada> ")
+    terminal.type("!greet b")
+    terminal.read_until("!greet b")
+    engine_in_a_process(tmp_path, "engine.run('room.say', {'channel': 'c', 'message': 'far'})")
+    terminal.read_until("\r\x1b\\[K#c: far\nada> !greet b")
+    terminal.type("ob\r")
+    terminal.read_until("Hello bob from ada\nada> ")
+
+
+def test_ctrl_c_stops_the_waiting_and_not_the_execution(terminal):
+    terminal.read_until("ada> ")
+    terminal.type("!greet bob seconds=3\r")
+    terminal.read_until("Greeting bob.\n")
+    terminal.interrupt()
+    terminal.read_until("Execution [0-9a-f]+ goes on, its result comes later.\nada> ")
+    terminal.read_until("Hello bob from ada\nada> ")
+    assert terminal.leave() == 0
+
+
+def test_leaving_lets_what_was_started_end(terminal, tmp_path):
+    terminal.read_until("ada> ")
+    terminal.type("!greet bob seconds=3\r")
+    terminal.read_until("Greeting bob.\n")
+    terminal.interrupt()
+    terminal.read_until("ada> ")
+    terminal.type("\x04")
+    terminal.read_until("Leaving when what was started has ended.")
+    assert terminal.exit_code() == 0
+    with Engine([str(tmp_path / "room")], data_dir=str(tmp_path / "data")) as engine:
+        assert [execution.status for execution in engine.executions()] == ["succeeded"]

@@ -1,0 +1,274 @@
+"""The command line, in StackStorm's words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from packengine import cli, show
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+PACKS = [os.path.join(HERE, "packs", name) for name in ("fixture", "examples")]
+
+
+@pytest.fixture
+def st2(tmp_path, capsys):
+    """A function that runs a command line; returns (exit code, output, errors)."""
+
+    def run(*words):
+        options = ["--data-dir", str(tmp_path / "data")]
+        for path in PACKS:
+            options += ["--pack", path]
+        code = cli.main(options + list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_run_shows_how_an_action_ends(st2):
+    code, output, _ = st2("run", "fixture.greet", "name=ada", "password=swordfish")
+    assert code == 0
+    assert re.match(r"id: [0-9a-f]{24}\naction.ref: fixture.greet\ncontext.user: ", output)
+    assert "status: succeeded (0." in output
+    assert "greeting: hello ada" in output
+    assert "swordfish" not in output
+    assert "t0ken" not in output
+
+
+def test_run_shows_the_tasks_of_a_workflow(st2):
+    code, output, _ = st2("run", "examples.orquesta-subworkflow", "name=Ada")
+    assert code == 0
+    tree = output[output.index("tasks:") :].splitlines()
+    assert [line.split()[:2] for line in tree[1:]] == [
+        ["prepare", "succeeded"],
+        ["greet", "succeeded"],
+        ["greet", "succeeded"],
+        ["shout", "succeeded"],
+    ]
+    assert max(len(line) for line in output.splitlines()) <= 80
+
+
+def test_run_prints_json(st2):
+    code, output, _ = st2("run", "examples.orquesta-sequential", "name=Ada", "-j")
+    shown = json.loads(output)
+    assert (code, shown["status"]) == (0, "succeeded")
+    assert shown["result"]["output"] == {"greeting": "HELLO, ADA!"}
+    assert [child["status"] for child in shown["children"]] == ["succeeded", "succeeded"]
+
+
+def test_run_exits_with_one_when_the_action_fails(st2):
+    assert st2("run", "fixture.fail")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "fixture.gret"], "Did you mean fixture.greet"),
+        (["run", "fixture.greet"], '"name" of fixture.greet is required'),
+        (["run", "fixture.greet", "name"], '"name" is not name=value'),
+        (["run", "fixture.greet", "name=a", "times=x"], "not of type integer"),
+        (["execution", "get", "nothing"], 'Execution with id "nothing" not found'),
+        (["rule", "enable", "fixture.nothing"], 'Rule "fixture.nothing" cannot be found'),
+        (["key", "get", "nothing"], 'Unable to find key "nothing"'),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(st2, words, message):
+    code, output, errors = st2(*words)
+    assert (code, output) == (2, "")
+    assert errors.startswith("ERROR: ")
+    assert errors.count("\n") == 1
+    assert message in errors
+
+
+def test_parameters_are_read_by_their_types(st2):
+    code, output, _ = st2(
+        "run",
+        "fixture.give_back",
+        "text=a=b",
+        "list=a,b",
+        "number=1.5",
+        'object={"k": 1}',
+        "flag=yes",
+        "-j",
+    )
+    assert json.loads(output)["result"]["result"] == {
+        "text": "a=b",
+        "list": ["a", "b"],
+        "number": 1.5,
+        "object": {"k": 1},
+        "flag": True,
+    }
+
+
+def test_executions_are_listed_and_shown(st2):
+    st2("run", "core.noop", "--user", "alice", "--trace-tag", "t1")
+    st2("run", "examples.orquesta-join")
+    _, output, _ = st2("execution", "list", "-j")
+    listed = json.loads(output)
+    assert [one["action"]["ref"] for one in listed] == ["examples.orquesta-join", "core.noop"]
+    _, output, _ = st2("execution", "list", "--action", "core.noop")
+    assert "alice" in output
+    assert "orquesta-join" not in output
+    assert len(json.loads(st2("execution", "list", "--all", "-j")[1])) == 6
+    assert len(json.loads(st2("execution", "list", "--status", "failed", "-j")[1])) == 0
+    _, output, _ = st2("execution", "get", listed[1]["id"], "--detail")
+    assert "trace_tag: t1" in output
+    assert "log:" in output
+    _, output, _ = st2("execution", "get", listed[0]["id"], "-j")
+    assert len(json.loads(output)["children"]) == 4
+
+
+def test_a_completed_execution_cannot_be_canceled(st2):
+    identifier = json.loads(st2("run", "core.noop", "-j")[1])["id"]
+    code, _, errors = st2("execution", "cancel", identifier)
+    assert code == 2
+    assert "already in a completed state" in errors
+
+
+def test_actions_rules_triggers_and_sensors_are_listed(st2):
+    assert "core.echo" in st2("action", "list")[1]
+    assert "core.echo" not in st2("action", "list", "--pack-ref", "fixture")[1]
+    assert (
+        json.loads(st2("action", "get", "fixture.greet", "-j")[1])["runner_type"] == "python-script"
+    )
+    assert "name (string, required)" in st2("action", "get", "fixture.greet")[1]
+    assert "core.st2.webhook" in st2("trigger", "list")[1]
+    for kind in ("rule", "sensor", "alias", "trigger-instance", "rule-enforcement"):
+        assert st2(kind, "list")[:2] == (0, "No matching items found\n")
+
+
+def test_keys_are_set_read_listed_and_deleted(st2):
+    st2("key", "set", "plain", "p")
+    st2("key", "set", "hidden", "h", "--encrypt")
+    assert st2("key", "get", "plain")[1] == "p\n"
+    assert st2("key", "get", "hidden")[1].strip() != "h"
+    assert st2("key", "get", "hidden", "--decrypt")[1] == "h\n"
+    assert json.loads(st2("key", "list", "-j")[1]) == [
+        {"name": "hidden", "value": "********", "secret": True},
+        {"name": "plain", "value": "p", "secret": False},
+    ]
+    assert st2("key", "delete", "plain")[0] == 0
+    assert st2("key", "delete", "plain")[0] == 2
+
+
+def test_a_pack_that_cannot_be_used_is_refused_before_anything_runs(pack, capsys, tmp_path):
+    pack.action("bad", runner="http-request")
+    code = cli.main(
+        ["--pack", str(pack.path), "--data-dir", str(tmp_path / "d"), "run", "core.noop"]
+    )
+    assert code == 2
+    assert "does not have the runner http-request" in capsys.readouterr().err
+
+
+def command(tmp_path, *words):
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "packengine",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--pack",
+        PACKS[0],
+        "--pack",
+        PACKS[1],
+        *list(words),
+    ]
+
+
+def test_run_async_returns_at_once_and_the_action_runs_on(st2, tmp_path):
+    file = tmp_path / "go-on"
+    output = subprocess.run(
+        command(
+            tmp_path,
+            "run",
+            "core.local",
+            f"cmd=while ! test -e {file}; do sleep 0.1; done",
+            "--async",
+        ),
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    identifier = output.split()[-1]
+    assert json.loads(st2("execution", "get", identifier, "-j")[1])["status"] in (
+        "requested",
+        "running",
+    )
+    file.touch()
+    deadline = time.monotonic() + 20
+    while json.loads(st2("execution", "get", identifier, "-j")[1])["status"] != "succeeded":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_interrupt_cancels_the_execution(st2, tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "run", "core.local", "cmd=sleep 60"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 10
+    while not json.loads(st2("execution", "list", "--status", "running", "-j")[1]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "status: canceled" in output
+
+
+def test_another_command_cancels_a_running_execution(st2, tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "run", "core.local", "cmd=sleep 60"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 10
+    running = []
+    while not running:
+        assert time.monotonic() < deadline
+        running = json.loads(st2("execution", "list", "--status", "running", "-j")[1])
+    assert st2("execution", "cancel", running[0]["id"])[0] == 0
+    output, _ = process.communicate(timeout=10)
+    assert "status: canceled" in output
+
+
+def test_help_is_given(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    assert "execution" in capsys.readouterr().out
+
+
+def test_colours_are_for_terminals_only(monkeypatch):
+    class Terminal:
+        @staticmethod
+        def isatty():
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert show.coloured("x", "31", Terminal()) == "\033[31mx\033[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert show.coloured("x", "31", Terminal()) == "x"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.041, "0.04s"), (12.34, "12.3s"), (185, "3m05s"), (7500, "2h05m")]
+)
+def test_durations_are_short(seconds, text):
+    assert show.duration(seconds) == text

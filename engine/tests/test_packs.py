@@ -1,0 +1,303 @@
+"""What is refused when packs and configurations are read, and how it is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from packengine.config import ConfigError
+from packengine.packs import PackError
+
+
+def problems(make_engine):
+    with pytest.raises(PackError) as refused:
+        make_engine()
+    return refused.value.problems
+
+
+def test_all_problems_are_listed_each_with_its_file(pack, make_engine):
+    pack.action("one", runner="http-request")
+    pack.file("actions/two.yaml", "name: two\nrunner_type: noop\nunknown: 1\n")
+    found = problems(make_engine)
+    assert [line.split("/actions/")[1] for line in found] == [
+        "one.yaml: the embedded engine does not have the runner http-request",
+        "two.yaml: unknown is not known",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("actions/a.yaml", "name: a\n", "runner_type is required"),
+        ("actions/a.yaml", "name: a\nrunner_type: noop\nenabled: 'yes'\n", "enabled: 'yes'"),
+        (
+            "actions/a.yaml",
+            "name: a\nname: b\nrunner_type: noop\n",
+            "the key 'name' is there twice",
+        ),
+        ("actions/a.yaml", "name: [", "actions/a.yaml"),
+        ("actions/a.yaml", "name: a\nrunner_type: noop\npack: other\n", 'says pack "other"'),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\nparameters: {p: {type: text}}\n",
+            "parameters.p",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\nparameters: {p: {kind: string}}\n",
+            "parameters.p.kind is not known",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\nparameters: {p: {type: [string]}}\n",
+            "parameters.p",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\nparameters: {p-q: {type: string}}\n",
+            "p-q",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\nparameters: {p: {immutable: true}}\n",
+            "needs a default",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\nparameters: {p: {position: 0}, q: {position: 0}}\n",
+            "have the same position",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\nparameters: {p: {position: 0}, q: {position: 2}}\n",
+            "without a gap",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: python-script\nparameters: {timeout: {type: string}}\n",
+            "its type cannot be changed",
+        ),
+        (
+            "actions/a.yaml",
+            "name: a\nrunner_type: noop\noutput_schema: {type: thing}\n",
+            "output_schema",
+        ),
+        (
+            "policies/p.yaml",
+            "name: p\nresource_ref: test.a\npolicy_type: action.magic\n",
+            "does not have the policy type action.magic",
+        ),
+        (
+            "policies/p.yaml",
+            "name: p\nresource_ref: test.a\npolicy_type: action.retry\n",
+            "is required",
+        ),
+        (
+            "rules/r.yaml",
+            "name: r\ntrigger: {type: core.st2.CronTimer}\naction: {ref: core.noop}\n",
+            "does not have the trigger type core.st2.CronTimer",
+        ),
+        (
+            "rules/r.yaml",
+            "name: r\ntrigger: {type: test.nothing}\naction: {ref: core.noop}\n",
+            "the pack test has no trigger test.nothing",
+        ),
+        (
+            "rules/r.yaml",
+            "name: r\ntrigger: {type: core.st2.webhook}\naction: {ref: core.noop}\n",
+            "trigger.parameters.url is required",
+        ),
+        (
+            "rules/r.yaml",
+            "name: r\ntrigger: {type: core.st2.webhook, parameters: {url: x}}\n"
+            "action: {ref: core.noop}\ncriteria: {trigger.body.x: {type: like, pattern: x}}\n",
+            "does not have the operator like",
+        ),
+        (
+            "rules/r.yaml",
+            "name: r\ntrigger: {type: core.st2.webhook, parameters: {url: x}}\n"
+            "action: {ref: core.noop}\ncriteria: {trigger.body.x: {type: exists}}\n",
+            "has no pattern, which registration asks for",
+        ),
+        (
+            "rules/r.yaml",
+            "name: r\ntrigger: {type: core.st2.webhook, parameters: {url: x}}\n"
+            "action: {ref: core.noop}\ncriteria: {trigger..x: {type: exists, pattern: true}}\n",
+            "does not have the JSONPath of trigger..x",
+        ),
+        ("sensors/s.yaml", "class_name: S\n", "entry_point is required"),
+        ("aliases/a.yaml", "name: a\nformats: [x]\n", "action_ref is required"),
+        ("pack.yaml", "name: test\ndescription: d\nversion: '1'\nauthor: a\n", "version"),
+        ("config.schema.yaml", "key: {type: text}\n", "config.schema.yaml"),
+    ],
+)
+def test_metadata_that_stackstorm_or_the_engine_refuses(pack, make_engine, path, text, message):
+    pack.file(path, text)
+    assert message in "\n".join(problems(make_engine))
+
+
+def test_two_resources_of_one_name_are_refused(pack, make_engine):
+    pack.action("same")
+    pack.metadata("actions/other.yaml", name="same", runner_type="noop")
+    assert "there is already a test.same" in problems(make_engine)[0]
+
+
+def test_a_directory_without_pack_yaml_is_no_pack(make_engine, tmp_path):
+    with pytest.raises(PackError, match="not a pack, it has no pack.yaml"):
+        make_engine(packs=[str(tmp_path / "configs")])
+
+
+def test_a_packs_ref_is_its_directory_when_it_says_none(pack, make_engine):
+    pack.file("pack.yaml", "name: Test Pack\ndescription: d\nversion: 0.1.0\nauthor: a\n")
+    pack.action("one")
+    assert "test.one" in make_engine().registry.actions
+
+
+def settings(make_engine, user=None):
+    return make_engine().config("test", user)
+
+
+def test_settings_have_the_schemas_defaults_also_in_nested_objects(pack, make_engine):
+    pack.file(
+        "config.schema.yaml",
+        """
+        url: {type: string, default: "http://x"}
+        nested:
+          type: object
+          properties:
+            port: {type: integer, default: 8080}
+            host: {type: string}
+        apps:
+          type: object
+          additionalProperties:
+            type: object
+            properties:
+              size: {type: integer, default: 1}
+        """,
+    )
+    pack.config("nested: {host: h}\napps: {a: {}}\n")
+    assert settings(make_engine) == {
+        "url": "http://x",
+        "nested": {"host": "h", "port": 8080},
+        "apps": {"a": {"size": 1}},
+    }
+
+
+def test_settings_without_a_file_are_the_defaults(pack, make_engine):
+    pack.file(
+        "config.schema.yaml",
+        """
+        nested: {type: object, properties: {port: {type: integer, default: 8080}}}
+        """,
+    )
+    assert settings(make_engine) == {"nested": {"port": 8080}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("urk: x", "urk is not a key of this pack. Did you mean url?"),
+        ("url: 5", "url: 5 is not of type"),
+        ("nested: {prt: 5}", "nested.prt is not known"),
+        ("nested: {}", "nested.port is required"),
+        ("- a", "must hold keys and values"),
+        ("url: [", "test.yaml"),
+        ("secret: '{{ st2kv.system.x | decrypt_kv }}'", "leave out decrypt_kv"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(pack, make_engine, text, message):
+    pack.file(
+        "config.schema.yaml",
+        """
+        url: {type: string}
+        secret: {type: string, secret: true}
+        nested:
+          type: object
+          properties: {port: {type: integer, required: true}}
+          additionalProperties: false
+        """,
+    )
+    pack.config(text)
+    with pytest.raises(ConfigError) as refused:
+        settings(make_engine)
+    assert message in str(refused.value)
+    assert str(pack.config_dir / "test.yaml") in str(refused.value)
+
+
+def test_settings_that_do_not_fit_fail_the_action_that_needs_them(pack, make_engine):
+    pack.file("config.schema.yaml", "url: {type: string}")
+    pack.config("url: 5")
+    pack.python("look", "return 1")
+    execution = make_engine().run("test.look")
+    assert execution.status == "failed"
+    assert "url: 5 is not of type" in execution.result["error"]
+
+
+def test_settings_come_from_the_datastore(pack, make_engine):
+    pack.file(
+        "config.schema.yaml",
+        """
+        token: {type: string, secret: true}
+        plain: {type: string}
+        own: {type: string}
+        list: {type: array, items: {type: string}}
+        """,
+    )
+    pack.config("""
+        token: "{{ st2kv.system.token }}"
+        plain: "{{ st2kv.system.plain }}"
+        own: "{{ st2kv.user.own }}"
+        list: ["{{ st2kv.system.plain }}"]
+        """)
+    engine = make_engine()
+    engine.store.keys.set("token", "t0k", secret=True)
+    engine.store.keys.set("plain", "p")
+    engine.store.keys.set("alice:own", "hers", scope="user")
+    assert engine.config("test", "alice") == {
+        "token": "t0k",
+        "plain": "p",
+        "own": "hers",
+        "list": ["p"],
+    }
+
+
+def test_a_setting_that_cannot_be_rendered_names_its_key(pack, make_engine):
+    pack.file("config.schema.yaml", "token: {type: string, secret: true}")
+    pack.config('token: "{{ nothing }}"')
+    engine = make_engine()
+    with pytest.raises(ConfigError, match='value for key "token"'):
+        engine.config("test", None)
+
+
+def test_a_changed_configuration_is_read_again(pack, make_engine):
+    pack.file("config.schema.yaml", "url: {type: string}")
+    pack.config("url: a")
+    engine = make_engine()
+    assert engine.config("test") == {"url": "a"}
+    pack.config("url: long")
+    assert engine.config("test") == {"url": "long"}
+
+
+def test_an_action_reads_its_configuration(pack, make_engine):
+    pack.file("config.schema.yaml", "url: {type: string}")
+    pack.config("url: a")
+    pack.python("look", "return self.config['url']")
+    pack.python("miss", "return self.config['other']")
+    engine = make_engine()
+    assert engine.run("test.look").result["result"] == "a"
+    assert 'is missing key "other"' in engine.run("test.miss").result["stderr"]
+
+
+def test_keys_expire(pack, make_engine):
+    engine = make_engine()
+    engine.store.keys.set("short", "x", ttl=0.05)
+    assert engine.store.keys.get("short") == "x"
+    __import__("time").sleep(0.1)
+    with pytest.raises(KeyError, match="Unable to find key"):
+        engine.store.keys.get("short")
+    assert engine.store.keys.list() == []
+
+
+def test_the_database_is_readable_by_its_owner_only(make_engine, pack):
+    import os
+
+    assert os.stat(make_engine().store.path).st_mode & 0o077 == 0

@@ -1,6 +1,0 @@
-from st2common.runners.base_action import Action
-
-
-class GiveBack(Action):
-    def run(self, **parameters):
-        return parameters
