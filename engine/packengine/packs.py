@@ -220,7 +220,7 @@ class Registry:
                 continue
             pack = rule.trigger.split(".", 1)[0]
             if pack == "core":
-                yield f"{rule.path}: the engine has no trigger type {rule.trigger}"
+                yield f"{rule.path}: the engine does not have the trigger type {rule.trigger}"
             elif pack in self.packs:
                 yield f"{rule.path}: the pack {pack} has no trigger {rule.trigger}"
 
