@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC
-from typing import Any, List, Mapping
+from typing import Any, Mapping
 
 from delivery.errors import DeliveryError
 from delivery.names import shown
