@@ -73,11 +73,11 @@ class Alias:
                 raise Unsupported(f"alias {self.ref}: match_multiple is not supported")
 
     def get_format_strings(self) -> list[str]:
-        """Return what commands are matched against; the name is StackStorm's."""
+        """Returns what commands are matched against; the name is StackStorm's."""
         return [text for entry in self.formats for text in _representations(entry)]
 
     def displays(self) -> list[str]:
-        """Return the formats as people are shown them."""
+        """Returns the formats as people are shown them."""
         shown = [
             entry if isinstance(entry, str) else entry.get("display") for entry in self.formats
         ]
@@ -100,7 +100,7 @@ class Message(NamedTuple):
 
 
 def extract_parameters(format_string: str, command: str) -> dict[str, Any]:
-    """Return the parameters a command gives, by one format string.
+    """Returns the parameters a command gives, by one format string.
 
     Text outside `{{ }}` is a regular expression; the format must match the whole command.
     `key=value` pairs at the command's end become parameters, and win over placeholders.
@@ -122,7 +122,7 @@ def extract_parameters(format_string: str, command: str) -> dict[str, Any]:
 
 
 def placeholders(format_string: str) -> dict[str, str | None]:
-    """Return the parameters a format string names, each with its default or None."""
+    """Returns the parameters a format string names, each with its default or None."""
     return {
         each["name"]: "".join(text for text in each.groups()[3:] if text)
         if each["optional"]
@@ -132,7 +132,7 @@ def placeholders(format_string: str) -> dict[str, str | None]:
 
 
 def match(command: str, aliases: Iterable[Alias]) -> Match:
-    """Return the one alias and format a command matches.
+    """Returns the one alias and format a command matches.
 
     :param command: the line of chat, without the leading `!`
     :param aliases: those of all packs; disabled ones are left out here
@@ -152,7 +152,7 @@ def match(command: str, aliases: Iterable[Alias]) -> Match:
 def execution_parameters(
     found: Match, schema: dict[str, dict[str, Any]], context: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what the action is to be run with.
+    """Returns what the action is to be run with.
 
     :param found: the matched command
     :param schema: the action's parameters by name; chat's strings are cast to their types
@@ -172,7 +172,7 @@ def execution_parameters(
 
 
 def acknowledgement(alias: Alias, execution: dict[str, Any]) -> Message | None:
-    """Return what chat is told when the execution has been asked for, or None for silence.
+    """Returns what chat is told when the execution has been asked for, or None for silence.
 
     :param execution: the execution as StackStorm's API describes one
     """
@@ -190,7 +190,7 @@ def acknowledgement(alias: Alias, execution: dict[str, Any]) -> Message | None:
 
 
 def result_message(alias: Alias, execution: dict[str, Any]) -> Message | None:
-    """Return what chat is told when the execution has ended, or None for silence.
+    """Returns what chat is told when the execution has ended, or None for silence.
 
     :param execution: the execution as StackStorm's API describes one
     :raises jinja2.TemplateError: when a template of the alias is wrong
@@ -233,7 +233,7 @@ result :
 
 
 def _split_pairs_off(command: str) -> tuple[str, dict[str, str]]:
-    """Return a command without the `key=value` pairs it ends with, and those pairs.
+    """Returns a command without the `key=value` pairs it ends with, and those pairs.
 
     StackStorm does this with one pattern that takes exponential time on some lines. This scans,
     and differs only where a quoted value would have to reach past its own closing quote.
@@ -284,7 +284,7 @@ def _placeholder_pattern(placeholder: re.Match) -> str:
 
 
 def _has_anchor(tokens: Iterable, anchors: tuple) -> bool:
-    """Say whether a parsed pattern has one of the anchors, where StackStorm looks for it."""
+    """Says whether a parsed pattern has one of the anchors, where StackStorm looks for it."""
     for kind, argument in tokens:
         if kind == sre_constants.AT and argument in anchors:
             return True
@@ -303,7 +303,7 @@ def _no_match_text(command: str, aliases: list[Alias]) -> str:
 
 
 def nearest_displays(command: str, aliases: list[Alias], count: int = 3) -> list[str]:
-    """Return the formats, as shown to people, that are most like a command; best first."""
+    """Returns the formats, as shown to people, that are most like a command; best first."""
     by_words = {_fixed_words(text): text for alias in aliases for text in alias.displays()}
     words = command.split()
     scored = sorted(
@@ -326,7 +326,7 @@ def nearest_displays(command: str, aliases: list[Alias], count: int = 3) -> list
 
 
 def _fixed_words(display: str) -> str:
-    """Return a format up to its first placeholder, `{{ app }}`, `[app]` or `<app>`."""
+    """Returns a format up to its first placeholder, `{{ app }}`, `[app]` or `<app>`."""
     return " ".join(re.split(r"[\[{<]", display, maxsplit=1)[0].split())
 
 

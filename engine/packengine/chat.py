@@ -35,7 +35,7 @@ _REFUSALS = (ActionDisabled, UnknownReference, ParameterError, ValueError, Templ
 
 
 def handle(engine: Engine, user: str, line: str, out: TextIO) -> bool:
-    """Do what one line of chat says, and wait for it.
+    """Does what one line of chat says, and waits for it.
 
     :param user: who says it
     :param line: `!command`, or talk, which does nothing
@@ -48,7 +48,7 @@ def handle(engine: Engine, user: str, line: str, out: TextIO) -> bool:
 def run(
     engine: Engine, user: str | None = None, source: TextIO = sys.stdin, out: TextIO = sys.stdout
 ) -> int:
-    """Chat until the source ends; returns the exit code.
+    """Chats until the source ends; returns the exit code.
 
     At a terminal this is a prompt, and 0 is returned. Otherwise the lines are commands of a
     script: each is shown and done in turn, and 1 is returned if any of them failed.
@@ -95,7 +95,7 @@ class Room:
         self._heard = {each.id for each in self._announcements()}
 
     def say(self, line: str) -> bool:
-        """Do what a line says and wait for it; returns False for a command that failed."""
+        """Does what a line says and waits for it; returns False for a command that failed."""
         line = line.strip()
         if not line.startswith(PREFIX):
             return True
@@ -111,7 +111,7 @@ class Room:
         return self._wait(execution)
 
     def look(self) -> None:
-        """Write what has been announced, and the results of what has ended, since last time."""
+        """Writes what has been announced, and the results of what has ended, since last time."""
         with self._lock:
             for announcement in self._announcements():
                 if announcement.id not in self._heard and announcement.is_completed:
@@ -123,14 +123,14 @@ class Room:
                     self._answer(self._waiting.pop(identifier), execution)
 
     def write(self, text: str) -> None:
-        """Write a text in 80 columns, without what a terminal would obey."""
+        """Writes a text in 80 columns, without what a terminal would obey."""
         lines = _NOT_PRINTABLE.sub("", text.rstrip().expandtabs()).split("\n")
         with self._lock:
             self._out.write("".join(f"{part}\n" for line in lines for part in _wrapped(line)))
             self._out.flush()
 
     def is_waited_for(self) -> bool:
-        """Say whether something that was started has not ended yet."""
+        """Says whether something that was started has not ended yet."""
         return bool(self._waiting)
 
     def _start(self, command: str) -> Execution:
@@ -187,7 +187,7 @@ class Room:
             self.write(message.text)
 
     def _announcements(self) -> list[Execution]:
-        """Return the newest announcements, oldest first."""
+        """Returns the newest announcements, oldest first."""
         newest = [
             execution
             for ref in self._announcers
@@ -200,7 +200,7 @@ class Room:
         self.write(f"#{channel}: {parameters.get('message')}")
 
     def _described(self, execution: Execution) -> dict[str, Any]:
-        """Return an execution as StackStorm's API describes one, secrets hidden."""
+        """Returns an execution as StackStorm's API describes one, secrets hidden."""
         shown = show.as_dict(self._engine, self._engine.masked(execution), tree=False)
         return dict(shown, runner={"name": execution.runner})
 
@@ -237,7 +237,7 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _converse(engine: Engine, user: str, out: TextIO) -> None:
-    """Prompt for lines until Ctrl-D, while announcements and late results appear above."""
+    """Prompts for lines until Ctrl-D, while announcements and late results appear above."""
     # Closing the window must not end a rollout half way: it ends the lines instead.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     terminal = _Terminal(out, f"{user}> ")
@@ -284,7 +284,7 @@ class _Terminal:
 
     @contextlib.contextmanager
     def history(self, path: str) -> Iterator[None]:
-        """Remember what is typed from one chat to the next."""
+        """Remembers what is typed from one chat to the next."""
         with contextlib.suppress(OSError):
             self._readline.read_history_file(path)
         self._readline.set_history_length(1000)
@@ -297,7 +297,7 @@ class _Terminal:
 
 @contextlib.contextmanager
 def _looking(room: Room) -> Iterator[None]:
-    """Have a thread look for what is new while somebody types."""
+    """Has a thread look for what is new while somebody types."""
     left = threading.Event()
 
     def look() -> None:

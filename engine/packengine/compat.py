@@ -24,7 +24,7 @@ _prepare_lock = threading.Lock()
 
 
 def prepare_orquesta(functions):
-    """Make orquesta importable and give its expressions StackStorm's functions.
+    """Makes orquesta importable and gives its expressions StackStorm's functions.
 
     :param functions: name -> function, added to orquesta's own (``ctx``, ``result`` and so on)
     """

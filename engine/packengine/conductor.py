@@ -29,7 +29,7 @@ class TaskRecord:
         self.end_timestamp = None
 
     def update(self, execution, item):
-        """Take over what an action of this task ended with."""
+        """Takes over what an action of this task ended with."""
         if item is None:
             self.status = execution.status
             self.result = execution.result if execution.result else self.result
@@ -95,7 +95,7 @@ class WorkflowRun:
 
     @classmethod
     def start(cls, run):
-        """Return the workflow of an execution that is to begin.
+        """Returns the workflow of an execution that is to begin.
 
         :param run: packengine.runners.Run
         """
@@ -132,7 +132,7 @@ class WorkflowRun:
 
     @classmethod
     def restore(cls, engine, execution, state):
-        """Return a workflow that was paused, to go on from the state :meth:`conduct` saved."""
+        """Returns a workflow that was paused, to go on from the state :meth:`conduct` saved."""
         orquesta = workflows.orquesta()
         with workflows.ORQUESTA:
             conductor = orquesta.conducting.WorkflowConductor.deserialize(state["conductor"])
@@ -146,7 +146,7 @@ class WorkflowRun:
         )
 
     def task_record(self, name, route):
-        """Return the newest run of a task, or None."""
+        """Returns the newest run of a task, or None."""
         return self._records.get((name, route))
 
     def cancel(self):
@@ -156,7 +156,7 @@ class WorkflowRun:
         return self._let_in(self._do_pause)
 
     def conduct(self):
-        """Run until the workflow is completed or paused; return (status, result)."""
+        """Runs until the workflow is completed or paused; returns (status, result)."""
         if self._status() in self._statuses.COMPLETED_STATUSES:
             return self._status(), self._result()  # its input or vars could not be rendered
         while True:
@@ -171,7 +171,7 @@ class WorkflowRun:
             self._render_output()
 
     def _is_at_rest(self):
-        """Return whether nothing is left to do; if so, no more events are let in."""
+        """Returns whether nothing is left to do; if so, no more events are let in."""
         status = self._status()
         completed = status in self._statuses.COMPLETED_STATUSES
         waits = status == self._statuses.PAUSED or self._waits_for_somebody()
@@ -182,23 +182,23 @@ class WorkflowRun:
         return self._closed
 
     def _let_in(self, event):
-        """Have :meth:`conduct` call a function; returns False when it is too late for that."""
+        """Has :meth:`conduct` call a function; returns False when it is too late for that."""
         with self._door:
             if not self._closed:
                 self._events.put(event)
             return not self._closed
 
     def resume(self):
-        """Let a paused workflow go on; call before :meth:`conduct`."""
+        """Lets a paused workflow go on; call before :meth:`conduct`."""
         with workflows.ORQUESTA:
             self._conductor.request_workflow_status(self._statuses.RESUMING)
 
     def expect(self, execution):
-        """Wait for a workflow below this one, which somebody else resumes and reports."""
+        """Waits for a workflow below this one, which somebody else resumes and reports."""
         self._active[execution.id] = execution
 
     def report(self, execution):
-        """Tell the workflow that an action it waits for has ended or waits again.
+        """Tells the workflow that an action it waits for has ended or waits again.
 
         Returns False when the workflow is about to end or pause and does not listen any more.
         """
@@ -324,7 +324,7 @@ class WorkflowRun:
             self._events.put(lambda: self._take(record, item, execution))
 
     def _take(self, record, item, execution):
-        """Tell Orquesta how an action ended, or that it waits."""
+        """Tells Orquesta how an action ended, or that it waits."""
         self._active.pop(execution.id, None)
         record.update(execution, item)
         events = self._orquesta.events
@@ -417,7 +417,7 @@ class WorkflowRun:
 
 
 def _delay(task, item):
-    """Return the seconds an action of the task waits; later portions of items do not wait."""
+    """Returns the seconds an action of the task waits; later portions of items do not wait."""
     delay = task.get("delay") or 0
     concurrency = task.get("concurrency")
     if item is not None and concurrency and item >= concurrency:
@@ -435,13 +435,13 @@ def orquesta(run):
 
 
 def conduct(engine, execution, workflow):
-    """Conduct a workflow while it can be canceled and paused from outside."""
+    """Conducts a workflow while it can be canceled and paused from outside."""
     with engine.cancelable(execution.id, workflow.cancel, workflow.pause, workflow.report):
         return workflow.conduct()
 
 
 def carry_on(engine, execution, state, report=None):
-    """Go on with a paused workflow until it ends or pauses again; return (status, result).
+    """Goes on with a paused workflow until it ends or pauses again; returns (status, result).
 
     :param state: what the store kept when it paused
     :param report: execution of one of its tasks that has changed; None when somebody resumed the

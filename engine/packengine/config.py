@@ -27,11 +27,11 @@ class Configurations:
         self._read = {}
 
     def path(self, pack):
-        """Return where the configuration of a pack is, whether or not it exists, or None."""
+        """Returns where the configuration of a pack is, whether or not it exists, or None."""
         return os.path.join(self._directory, pack + ".yaml") if self._directory else None
 
     def get(self, pack, user):
-        """Return the configuration as an action of the pack sees it.
+        """Returns the configuration as an action of the pack sees it.
 
         :param pack: packengine.packs.Pack
 
@@ -43,7 +43,7 @@ class Configurations:
         return _with_default_values(values, properties)
 
     def static(self, pack):
-        """Return what the file holds, checked against the pack's schema."""
+        """Returns what the file holds, checked against the pack's schema."""
         path = self.path(pack.ref)
         if path is None or not os.path.isfile(path):
             return {}
@@ -135,7 +135,7 @@ def _item_schema(value_schema, index):
 
 
 def _with_default_values(value, value_schema):
-    """Fill in defaults, also of objects that the file leaves out altogether."""
+    """Fills in defaults, also of objects that the file leaves out altogether."""
     if isinstance(value, dict):
         properties = value_schema.get("properties") or {}
         keys = list(value) + [key for key in properties if key not in value]
@@ -165,7 +165,7 @@ def _has_parts(value_schema):
 
 
 def secret_values(values, config_schema):
-    """Return the texts in a configuration that its schema calls secret."""
+    """Returns the texts in a configuration that its schema calls secret."""
     found = set()
     _collect_secrets(values, {"type": "object", "properties": config_schema}, False, found)
     return found

@@ -43,7 +43,7 @@ CREATE INDEX IF NOT EXISTS trigger_instance_status ON trigger_instance (status);
 
 
 def connect(path):
-    """Open the engine's database so that several threads and processes can use it at once.
+    """Opens the engine's database so that several threads and processes can use it at once.
 
     :param path: file name of the database; the file is created when missing
     """
@@ -74,7 +74,7 @@ class Datastore:
         self._connection = connection
 
     def set(self, name, value, scope=SYSTEM_SCOPE, secret=False, ttl=None):
-        """Store a text value.
+        """Stores a text value.
 
         :param ttl: seconds until the key expires, None for never
         """
@@ -97,7 +97,7 @@ class Datastore:
         )
 
     def get(self, name, scope=SYSTEM_SCOPE, decrypt=False):
-        """Return the value. Raises :class:`KeyNotFound`."""
+        """Returns the value. Raises :class:`KeyNotFound`."""
         row = self._connection.execute(
             "SELECT value, secret, sealed FROM key_value WHERE scope = ? AND name = ?"
             " AND (expires IS NULL OR expires > ?)",
@@ -109,7 +109,7 @@ class Datastore:
         return sealed if secret and decrypt else value
 
     def unseal(self, seal):
-        """Return the plain text behind a seal. Raises ValueError for anything else."""
+        """Returns the plain text behind a seal. Raises ValueError for anything else."""
         row = self._connection.execute(
             "SELECT sealed FROM key_value WHERE secret = 1 AND value = ?", (str(seal),)
         ).fetchone()
@@ -118,14 +118,14 @@ class Datastore:
         return row[0]
 
     def delete(self, name, scope=SYSTEM_SCOPE):
-        """Remove a key; returns whether it was there."""
+        """Removes a key; returns whether it was there."""
         cursor = self._connection.execute(
             "DELETE FROM key_value WHERE scope = ? AND name = ?", (resolve_scope(scope), name)
         )
         return cursor.rowcount > 0
 
     def list(self, prefix="", scope=SYSTEM_SCOPE):
-        """Return (name, value, secret) of the keys that start with ``prefix``, sorted by name."""
+        """Returns (name, value, secret) of the keys that start with ``prefix``, sorted by name."""
         rows = self._connection.execute(
             "SELECT name, value, secret FROM key_value WHERE scope = ?"
             " AND substr(name, 1, ?) = ? AND (expires IS NULL OR expires > ?) ORDER BY name",
@@ -135,7 +135,7 @@ class Datastore:
 
 
 def resolve_scope(scope):
-    """Return the full name of a scope given its short or full name. Raises ValueError."""
+    """Returns the full name of a scope given its short or full name. Raises ValueError."""
     try:
         return SCOPES[scope]
     except KeyError:
@@ -143,7 +143,7 @@ def resolve_scope(scope):
 
 
 def enqueue_trigger(connection, trigger, payload, trace_tag=None, parameters=None):
-    """Leave a trigger instance for the process that runs the rules; returns its id."""
+    """Leaves a trigger instance for the process that runs the rules; returns its id."""
     identifier = new_id()
     connection.execute(
         "INSERT INTO trigger_instance"
@@ -166,12 +166,12 @@ _process_tags = {}
 
 
 def new_id():
-    """Return an id like StackStorm's: 24 hexadecimal digits that sort by time of creation."""
+    """Returns an id like StackStorm's: 24 hexadecimal digits that sort by time of creation."""
     tag = _process_tags.setdefault(os.getpid(), secrets.token_hex(5))
     return f"{int(time.time()):08x}{tag}{next(_identifier_count) & 0xFFFFFF:06x}"
 
 
 def now():
-    """Return the time as StackStorm writes it, such as 2024-01-31T09:30:00.123456Z."""
+    """Returns the time as StackStorm writes it, such as 2024-01-31T09:30:00.123456Z."""
     moment = datetime.datetime.now(datetime.timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -87,7 +87,7 @@ class Engine:
         return "http://127.0.0.1:%d/api/v1" % self.api_port
 
     def close(self):
-        """Wait for what runs in the background, then let go of the database."""
+        """Waits for what runs in the background, then lets go of the database."""
         self.wait_for_background()
         self._closed.set()
         if self._watcher:
@@ -112,7 +112,7 @@ class Engine:
         trace_tag: str | None = None,
         context: dict | None = None,
     ) -> Execution:
-        """Run an action and return its execution, completed (or paused, or pending an answer).
+        """Runs an action and returns its execution, completed (or paused, or pending an answer).
 
         :param ref: ``pack.action``
         :param parameters: name -> value
@@ -140,7 +140,7 @@ class Engine:
 
     @staticmethod
     def context(user=None, trace_tag=None, more=None):
-        """Return the context of an execution that somebody asks for."""
+        """Returns the context of an execution that somebody asks for."""
         context = dict(more or {}, user=user or SYSTEM_USER)
         if trace_tag:
             context["trace_context"] = {"trace_tag": trace_tag}
@@ -149,7 +149,7 @@ class Engine:
     def request(
         self, ref, given=None, context=None, parent=None, extra=None, literal=False
     ) -> Execution:
-        """Render and check the parameters of an action and record that it is to run.
+        """Renders and checks the parameters of an action and records that it is to run.
 
         :param given: name -> value, values may be templates
         :param parent: id of the workflow's execution this is a task of
@@ -187,7 +187,7 @@ class Engine:
         return execution
 
     def perform(self, execution: Execution, delay: float = 0) -> Execution:
-        """Run a requested execution to its end; never raises for what the action does.
+        """Runs a requested execution to its end; never raises for what the action does.
 
         :param delay: seconds to wait first
         """
@@ -221,7 +221,7 @@ class Engine:
         return runners.RUNNERS[action.runner.name](run)
 
     def _wait_delayed(self, execution, seconds):
-        """Wait; returns whether the execution may go on."""
+        """Waits; returns whether the execution may go on."""
         self.set_status(execution, "delayed")
         canceled = threading.Event()
         with self.cancelable(execution.id, canceled.set):
@@ -231,7 +231,7 @@ class Engine:
         return False
 
     def in_background(self, function, *arguments):
-        """Call a function in a thread that :meth:`close` waits for."""
+        """Calls a function in a thread that :meth:`close` waits for."""
         thread = threading.Thread(target=function, args=arguments, daemon=True)
         with self._lock:
             self._background = [other for other in self._background if other.is_alive()]
@@ -239,7 +239,7 @@ class Engine:
         thread.start()
 
     def wait_for_background(self):
-        """Wait until nothing runs in the background any more."""
+        """Waits until nothing runs in the background any more."""
         while True:
             with self._lock:
                 running = [thread for thread in self._background if thread.is_alive()]
@@ -248,7 +248,7 @@ class Engine:
             running[0].join()
 
     def stop_background(self, seconds):
-        """Let what runs in the background end within some seconds, then abandon and kill it."""
+        """Lets what runs in the background end within some seconds, then abandons and kills it."""
         deadline = time.monotonic() + seconds
         with self._lock:
             threads = list(self._background)
@@ -264,12 +264,12 @@ class Engine:
     # What actions and their runners need
 
     def python(self, pack):
-        """Return the Python of a pack's virtualenv, or this one when the pack has none."""
+        """Returns the Python of a pack's virtualenv, or this one when the pack has none."""
         own = os.path.join(self.data_dir, "virtualenvs", pack, "bin", "python")
         return own if os.path.exists(own) else sys.executable
 
     def config(self, pack, user=None):
-        """Return a pack's configuration. Raises packengine.config.ConfigError."""
+        """Returns a pack's configuration. Raises packengine.config.ConfigError."""
         return self.configurations.get(self.registry.packs[pack], user)
 
     def _config_or_nothing(self, action, context):
@@ -281,7 +281,7 @@ class Engine:
             return {}
 
     def set_status(self, execution, status, result=None):
-        """Record a status and tell the listeners; a completed execution stays as it is."""
+        """Records a status and tells the listeners; a completed execution stays as it is."""
         if status not in COMPLETED and status == execution.status and result is None:
             return
         if self.store.set_status(execution, status, result):
@@ -290,18 +290,18 @@ class Engine:
                 self.dispatch(ACTION_TRIGGER, service.action_payload(execution))
 
     def subscribe(self, listener: Callable[[str, Any], None]):
-        """Have a function called with ("status", execution) and ("announcement", dict).
+        """Calls a function from now on with ("status", execution) and ("announcement", dict).
 
         It is called by the thread that made the change, and must be quick.
         """
         self._listeners.append(listener)
 
     def announce(self, route, message):
-        """Tell the listeners something."""
+        """Tells the listeners something."""
         self._tell("announcement", {"route": route, "message": message})
 
     def tell_status(self, execution):
-        """Tell the listeners of a status that was recorded already."""
+        """Tells the listeners of a status that was recorded already."""
         self._tell("status", execution)
 
     def _tell(self, event, what):
@@ -311,7 +311,7 @@ class Engine:
     # Triggers and rules
 
     def dispatch(self, trigger, payload, trace_tag=None, parameters=None):
-        """Leave a trigger instance for the rules; returns its id.
+        """Leaves a trigger instance for the rules; returns its id.
 
         Raises ValueError when there is no such trigger or the payload does not fit its schema.
         """
@@ -324,7 +324,7 @@ class Engine:
         return identifier
 
     def rules(self):
-        """Return all rules, as enabled as somebody made them."""
+        """Returns all rules, as enabled as somebody made them."""
         states = self.store.rule_states()
         return [
             dataclasses.replace(rule, enabled=states.get(ref, rule.enabled))
@@ -332,12 +332,12 @@ class Engine:
         ]
 
     def enable_rule(self, ref, enabled=True):
-        """Enable or disable a rule; it stays so. Raises packengine.packs.UnknownReference."""
+        """Enables or disables a rule; it stays so. Raises packengine.packs.UnknownReference."""
         self.registry.rule(ref)
         self.store.set_rule_state(ref, enabled)
 
     def serve(self, ready: Callable[[], None] | None = None):
-        """Run sensors, timers, webhooks and rules until :meth:`stop` is called.
+        """Runs sensors, timers, webhooks and rules until :meth:`stop` is called.
 
         :param ready: called once everything listens; ``api_port`` then is the port taken
         """
@@ -350,7 +350,7 @@ class Engine:
             self._service = None
 
     def stop(self):
-        """Make :meth:`serve` return, also one that is only about to begin."""
+        """Makes :meth:`serve` return, also one that is only about to begin."""
         self._stop_wished = True
         if self._service:
             self._service.stop()
@@ -367,7 +367,7 @@ class Engine:
             self._handles.pop(identifier, None)
 
     def cancel(self, identifier: str, user: str | None = None) -> Execution:
-        """Ask for an execution to be canceled. Raises LookupError, and ValueError when it is over.
+        """Asks for an execution to be canceled. Raises LookupError, and ValueError when it is over.
 
         A single action is killed. A workflow starts nothing more and ends when its actions have.
 
@@ -388,7 +388,7 @@ class Engine:
         return self.store.execution(identifier)
 
     def _cancel_upwards(self, identifier, user):
-        """Cancel the workflows above a canceled one, as StackStorm does."""
+        """Cancels the workflows above a canceled one, as StackStorm does."""
         execution = self.store.execution(identifier)
         if not execution.is_completed and execution.status != "canceling":
             self.cancel(identifier, user)
@@ -402,7 +402,7 @@ class Engine:
         self._report(execution)
 
     def pause(self, identifier: str) -> Execution:
-        """Ask for a workflow to pause once its running tasks have ended.
+        """Asks for a workflow to pause once its running tasks have ended.
 
         Raises LookupError, and ValueError for what is no workflow that runs.
         """
@@ -412,7 +412,7 @@ class Engine:
         return self.store.execution(identifier)
 
     def resume(self, identifier: str) -> Execution:
-        """Go on with a paused workflow in the background of this process.
+        """Goes on with a paused workflow in the background of this process.
 
         Raises LookupError, and ValueError when it is not paused.
         """
@@ -423,7 +423,7 @@ class Engine:
         return execution
 
     def respond(self, identifier: str, response: dict, user: str | None = None) -> Execution:
-        """Answer an inquiry; its workflow goes on in the background of this process.
+        """Answers an inquiry; its workflow goes on in the background of this process.
 
         :param response: what the inquiry's schema asks for
         :param user: who answers
@@ -438,7 +438,7 @@ class Engine:
         return execution
 
     def carry_on(self, execution: Execution, report: Execution | None = None):
-        """Go on with a paused workflow; returns when it ends or pauses again.
+        """Goes on with a paused workflow; returns when it ends or pauses again.
 
         :param report: the task's execution that makes it go on, None when somebody resumed it
         """
@@ -462,7 +462,7 @@ class Engine:
         self._report(execution)
 
     def _report(self, execution):
-        """Tell the workflow an execution is a task of that it has changed."""
+        """Tells the workflow an execution is a task of that it has changed."""
         if execution.parent is None:
             return
         parent = self.store.execution(execution.parent)
@@ -475,7 +475,7 @@ class Engine:
         self.in_background(self.carry_on, parent, copy.deepcopy(execution))
 
     def _wish(self, execution, wish):
-        """Have the process that runs an execution do something; returns whether there is one."""
+        """Has the process that runs an execution do something; returns whether there is one."""
         if self._grant(execution.id, wish):
             return True
         if execution.is_completed or not is_alive(self.store.owner_of(execution.id)):
@@ -484,7 +484,7 @@ class Engine:
         return True
 
     def _grant(self, identifier, wish):
-        """Do what is wished of an execution of this process; returns whether that was possible."""
+        """Does what is wished of an execution of this process; returns whether that was possible."""
         handle = self._handles.get(identifier)
         if handle is None:
             return False
@@ -495,7 +495,7 @@ class Engine:
         return handle.report(self.store.execution(wish["execution"]))
 
     def _settle(self, execution):
-        """Take care of what was reported to a workflow just as it paused."""
+        """Takes care of what was reported to a workflow just as it paused."""
         if execution.status == PAUSED:
             for _, wish in self.store.take_wishes({execution.id}):
                 if wish["do"] == "report":
@@ -516,19 +516,19 @@ class Engine:
     # Looking at executions
 
     def execution(self, identifier: str) -> Execution:
-        """Return an execution. Raises LookupError."""
+        """Returns an execution. Raises LookupError."""
         return self.store.execution(identifier)
 
     def executions(self, action=None, status=None, limit=None, top_level=True):
-        """Return executions, newest first; tasks of workflows only if not ``top_level``."""
+        """Returns executions, newest first; tasks of workflows only if not ``top_level``."""
         return self.store.executions(action, status, limit, top_level)
 
     def children(self, identifier: str):
-        """Return the executions of a workflow's tasks, oldest first."""
+        """Returns the executions of a workflow's tasks, oldest first."""
         return self.store.children(identifier)
 
     def masked(self, execution: Execution) -> Execution:
-        """Return a copy fit to be shown: secret parameters, results and settings replaced."""
+        """Returns a copy fit to be shown: secret parameters, results and settings replaced."""
         shown = copy.deepcopy(execution)
         action = self.registry.actions.get(execution.action)
         if action is not None:

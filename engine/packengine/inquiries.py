@@ -7,7 +7,7 @@ from packengine.store import PENDING, TIMEOUT
 
 
 def check(execution, response, user):
-    """Raise ValueError unless a user may answer an inquiry with a response."""
+    """Raises ValueError unless a user may answer an inquiry with a response."""
     if execution.runner != "inquirer":
         raise ValueError(f'Execution "{execution.id}" is not an inquiry.')
     if execution.status == TIMEOUT:
@@ -30,7 +30,7 @@ def check(execution, response, user):
 
 
 def masked(result):
-    """Return a copy of an inquiry's result with the secret parts of the response replaced."""
+    """Returns a copy of an inquiry's result with the secret parts of the response replaced."""
     if not isinstance(result, dict) or "response" not in result:
         return result
     return dict(result, response=schema.mask(result["response"], result["schema"]))

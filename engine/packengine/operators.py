@@ -73,7 +73,7 @@ _no_member = _on_text(_not(_inside))
 
 
 def search(items, patterns, condition, matches):
-    """Compare the items of a list with a criteria of their own.
+    """Compares the items of a list with a criteria of their own.
 
     :param condition: any, all, all2any or any2any
     :param matches: function(key, criterion, item) -> bool

@@ -22,7 +22,7 @@ class ParameterError(ValueError):
 
 
 def live_parameters(action, given, context, config, datastore, extra=None):
-    """Render and cast what was passed, and defaults that are templates.
+    """Renders and casts what was passed, and defaults that are templates.
 
     :param action: packengine.packs.Action
     :param given: name -> value, values may be templates
@@ -53,7 +53,7 @@ def live_parameters(action, given, context, config, datastore, extra=None):
 
 
 def final_parameters(action, live, context, config, datastore):
-    """Return (runner's parameters, action's parameters), every declared one present."""
+    """Returns (runner's parameters, action's parameters), every declared one present."""
     schemas = (action.parameters, action.runner.parameters)
     graph = _Graph(context, config, datastore)
     for name, value in live.items():
@@ -70,7 +70,7 @@ def final_parameters(action, live, context, config, datastore):
 
 
 def validate(action, live):
-    """Raise :class:`ParameterError` unless the parameters may be passed to the action."""
+    """Raises :class:`ParameterError` unless the parameters may be passed to the action."""
     declared = action.parameter_schema()
     try:
         schema.validate(live, declared, lambda path: _describe(action, path))

@@ -21,7 +21,7 @@ class PathError(ValueError):
 
 
 def parse(path):
-    """Return a path's steps: a text for a key, a number for an index, None for all.
+    """Returns a path's steps: a text for a key, a number for an index, None for all.
 
     Raises :class:`PathError`.
     """
@@ -44,7 +44,7 @@ def parse(path):
 
 
 def find_all(path, context):
-    """Return the values at a path."""
+    """Returns the values at a path."""
     values = [context]
     for step in parse(path):
         values = [found for value in values for found in _step(value, step)]
@@ -52,7 +52,7 @@ def find_all(path, context):
 
 
 def find(path, context):
-    """Return the first value at a path, None when there is none."""
+    """Returns the first value at a path, None when there is none."""
     values = find_all(path, context)
     return values[0] if values else None
 

@@ -15,7 +15,7 @@ _RETRY_ON = {"failure": FAILED, "timeout": TIMEOUT}
 
 
 def admit(engine, execution):
-    """Make an execution run, once its concurrency policies let it; returns False if canceled."""
+    """Makes an execution run, once its concurrency policies let it; returns False if canceled."""
     limits = [
         policy
         for policy in engine.registry.policies.values()
@@ -43,7 +43,7 @@ def admit(engine, execution):
 
 
 def _slots(policy, execution):
-    """Return (threshold, parameters an execution must share to count).
+    """Returns (threshold, parameters an execution must share to count).
 
     As in StackStorm only parameters that were passed count: an attribute left to its default
     makes the policy count executions whatever their value of it.
@@ -54,7 +54,7 @@ def _slots(policy, execution):
 
 
 def retry(engine, execution):
-    """Run a failed execution again if a policy says so; tasks of workflows have their own retry."""
+    """Runs a failed execution again if a policy says so; tasks of workflows have their own retry."""
     if execution.parent is not None:
         return
     for policy in engine.registry.policies.values():

@@ -54,7 +54,7 @@ class ChildProcess:
             )
 
     def wait(self, timeout):
-        """Wait for the process to end, killing it after ``timeout`` seconds (None: never)."""
+        """Waits for the process to end, killing it after ``timeout`` seconds (None: never)."""
         timer = threading.Timer(timeout, self._kill, ("timeout",)) if timeout else None
         if timer:
             timer.daemon = True
@@ -74,7 +74,7 @@ class ChildProcess:
         )
 
     def cancel(self):
-        """Kill the process and everything in its group."""
+        """Kills the process and everything in its group."""
         self._kill("cancel")
 
     def _kill(self, reason):
@@ -92,7 +92,7 @@ def _memory_file(name):
 
 
 def memory_stream(name, content):
-    """Return a file in memory that holds some bytes, to be read from its start."""
+    """Returns a file in memory that holds some bytes, to be read from its start."""
     stream = os.fdopen(_memory_file(name), "w+b")
     stream.write(content)
     stream.seek(0)

@@ -47,7 +47,7 @@ def run_action(request):
 
 
 def load_action_class(path):
-    """Return the first class, by name, that is defined in the file and has a run method."""
+    """Returns the first class, by name, that is defined in the file and has a run method."""
     module = load_module(path)
     for name in sorted(vars(module)):
         candidate = getattr(module, name)
@@ -62,7 +62,7 @@ def load_action_class(path):
 
 
 def load_module(path):
-    """Import a pack's file by name, its directory at the end of the path, as StackStorm does."""
+    """Imports a pack's file by name, its directory at the end of the path, as StackStorm does."""
     import importlib.util
 
     directory = os.path.dirname(os.path.realpath(path))
@@ -80,7 +80,7 @@ def load_module(path):
 
 
 def plain(value):
-    """Return a result as JSON can hold it.
+    """Returns a result as JSON can hold it.
 
     What JSON cannot hold makes the whole result a text, as in StackStorm: that goes for objects of
     unknown classes and for dicts with keys that are not texts.
@@ -175,7 +175,7 @@ class ActionService:
 
 
 def engine_datastore():
-    """Return the engine's datastore module, loaded by its path: its package is not on the path."""
+    """Returns the engine's datastore module, loaded by its path: its package is not on the path."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location(
@@ -187,7 +187,7 @@ def engine_datastore():
 
 
 def datastore_service(database, pack, class_name, user, logger):
-    """Return StackStorm's datastore service over the engine's database."""
+    """Returns StackStorm's datastore service over the engine's database."""
     from st2common.services.datastore import BaseDatastoreService, KeyValuePair
 
     module = engine_datastore()

@@ -30,7 +30,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def run_command(run):
-    """Run the ``cmd`` of a remote-shell-cmd action on its hosts."""
+    """Runs the ``cmd`` of a remote-shell-cmd action on its hosts."""
     command = run.runner_parameters.get("cmd")
     if not command:
         raise runners.RunnerError(f"Parameter cmd of {run.action.ref} is empty")
@@ -38,7 +38,7 @@ def run_command(run):
 
 
 def run_script(run):
-    """Copy the script of a remote-shell-script action to its hosts, run it, and remove it."""
+    """Copies the script of a remote-shell-script action to its hosts, runs it, and removes it."""
     if not run.action.entry_point:
         raise runners.RunnerError("Missing entry_point action metadata attribute")
     name = os.path.basename(run.action.entry_point)
@@ -53,7 +53,7 @@ def run_script(run):
 
 
 def _archive(entry_point):
-    """Return a tar file of the script and, as StackStorm copies it too, the lib next to it."""
+    """Returns a tar file of the script and, as StackStorm copies it too, the lib next to it."""
     runners.make_executable(entry_point)
     stream = io.BytesIO()
     try:
@@ -68,7 +68,7 @@ def _archive(entry_point):
 
 
 def _in_place(run, command):
-    """Return a command for the remote shell with its environment, directory and sudo."""
+    """Returns a command for the remote shell with its environment, directory and sudo."""
     environment = dict(run.runner_parameters.get("env") or {})
     for name in environment:
         if not _VARIABLE.fullmatch(name):

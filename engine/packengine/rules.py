@@ -30,7 +30,7 @@ class RuleEngine:
         self._engine = engine
 
     def handle(self, instance):
-        """Start the actions of the rules that match an instance; returns their executions.
+        """Starts the actions of the rules that match an instance; returns their executions.
 
         :param instance: packengine.store.TriggerInstance
         """
@@ -84,7 +84,7 @@ class RuleEngine:
 
 
 def matches(criteria, payload, datastore):
-    """Return whether a payload fulfils all criteria. Raises :class:`RuleError`."""
+    """Returns whether a payload fulfils all criteria. Raises :class:`RuleError`."""
     if criteria and not payload:
         return False
     return all(

@@ -23,7 +23,7 @@ class RunnerError(Exception):
 
 
 def inherited_environment():
-    """Return what actions and sensors get of this process's environment."""
+    """Returns what actions and sensors get of this process's environment."""
     return {name: value for name, value in os.environ.items() if name != "ENGINE_API_KEY"}
 
 
@@ -45,7 +45,7 @@ class Run:
         self.parameters = parameters
 
     def environment(self):
-        """Return the environment of a process of this action."""
+        """Returns the environment of a process of this action."""
         environment = inherited_environment()
         environment.update(
             {
@@ -63,7 +63,7 @@ class Run:
         return environment
 
     def start(self, command, **options):
-        """Start a process and wait for it, letting ``execution cancel`` kill it."""
+        """Starts a process and waits for it, letting ``execution cancel`` kill it."""
         if self.runner_parameters.get("content_version"):
             raise RunnerError("The embedded engine does not support content_version")
         try:
@@ -150,7 +150,7 @@ def local_shell_script(run):
 
 
 def make_executable(path):
-    """Set the executable bits of a script, where that is possible and needed."""
+    """Sets the executable bits of a script, where that is possible and needed."""
     if os.path.exists(path) and not os.access(path, os.X_OK):
         os.chmod(path, os.stat(path).st_mode | 0o111)
 
@@ -186,7 +186,7 @@ def _local_shell(run, command):
 
 
 def shell_output(text):
-    """Return what a shell action wrote: without the last line end, and parsed when it is JSON."""
+    """Returns what a shell action wrote: without the last line end, and parsed when it is JSON."""
     text = re.sub(r"(\r\n|\r|\n)\Z", "", text)
     try:
         return json.loads(text)
@@ -195,7 +195,7 @@ def shell_output(text):
 
 
 def script_arguments(run):
-    """Return an action's parameters as a script gets them: named ones first, then positional."""
+    """Returns an action's parameters as a script gets them: named ones first, then positional."""
     details = run.action.parameters
     positions = {details[name]["position"]: name for name in details if "position" in details[name]}
     positional = [positions[position] for position in sorted(positions)]

@@ -10,7 +10,7 @@ import sys
 
 @contextlib.contextmanager
 def _without_requests():
-    """Keep jsonschema from loading an HTTP client for remote references, which nothing here has.
+    """Keeps jsonschema from loading an HTTP client for remote references, which nothing here has.
 
     That would double the time a command needs to start.
     """
@@ -50,7 +50,7 @@ class SchemaError(ValueError):
 
 
 def validate(instance, schema, describe):
-    """Return a copy of the instance with defaults filled in.
+    """Returns a copy of the instance with defaults filled in.
 
     Raises :class:`SchemaError` with the first thing that does not fit.
 
@@ -62,7 +62,7 @@ def validate(instance, schema, describe):
 
 
 def check(instance, schema, describe):
-    """Raise :class:`SchemaError` when the instance does not fit, adding no defaults."""
+    """Raises :class:`SchemaError` when the instance does not fit, adding no defaults."""
     errors = sorted(
         Validator(schema).iter_errors(instance), key=lambda error: [str(p) for p in error.path]
     )
@@ -97,7 +97,7 @@ def _is_secret(schema, path):
 
 
 def with_defaults(instance, schema):
-    """Return a copy in which absent (or None) properties have their schema's default."""
+    """Returns a copy in which absent (or None) properties have their schema's default."""
     return _fill(copy.deepcopy(instance), schema)
 
 
@@ -114,7 +114,7 @@ def _fill(instance, schema):
 
 
 def allow_none_for_optional(schema):
-    """Return a copy in which properties that are optional without a default may be None."""
+    """Returns a copy in which properties that are optional without a default may be None."""
     result = copy.deepcopy(schema)
     for name, child in (result.get("properties") or {}).items():
         if child.get("default") is None and ("default" in child or not child.get("required")):
@@ -145,7 +145,7 @@ def _nullable_parts(schema):
 
 
 def mask(value, schema):
-    """Return a copy of the value with everything its schema calls secret replaced.
+    """Returns a copy of the value with everything its schema calls secret replaced.
 
     A value whose shape differs from the schema is left as it is, as in StackStorm.
     """
@@ -173,7 +173,7 @@ def _pattern_schema(schema, name):
 
 
 def dotted(path):
-    """Return a place in a document as ``a.b[0].c``, for :func:`validate` and :func:`check`."""
+    """Returns a place in a document as ``a.b[0].c``, for :func:`validate` and :func:`check`."""
     words = ""
     for key in path:
         words += "[%d]" % key if isinstance(key, int) else f".{key}"

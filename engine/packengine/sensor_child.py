@@ -47,7 +47,7 @@ def load_python_child():
 
 
 def die_with_parent(parent):
-    """Have the kernel end this process when the engine dies, however it does."""
+    """Has the kernel end this process when the engine dies, however it does."""
     import ctypes
 
     pr_set_pdeathsig = 1
@@ -102,7 +102,7 @@ class SensorService:
         return self.datastore_service.get_user_info()
 
     def dispatch(self, trigger, payload=None, trace_tag=None):
-        """Leave the trigger for the engine, which validates its payload. Returns None always."""
+        """Leaves the trigger for the engine, which validates its payload. Returns None always."""
         self.datastore_service.inject_trigger(trigger, payload, trace_tag or None)
 
     def dispatch_with_context(self, trigger, payload=None, trace_context=None):

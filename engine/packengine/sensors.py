@@ -39,13 +39,13 @@ class SensorContainer:
 
     @property
     def running(self):
-        """Return ref -> process id of the sensors that run."""
+        """Returns ref -> process id of the sensors that run."""
         return {
             ref: process.pid for ref, process in self._processes.items() if process.poll() is None
         }
 
     def start(self):
-        """Start every enabled sensor."""
+        """Starts every enabled sensor."""
         for sensor in self._engine.registry.sensors.values():
             if sensor.enabled:
                 thread = threading.Thread(target=self._keep_running, args=(sensor,), daemon=True)
@@ -53,7 +53,7 @@ class SensorContainer:
                 thread.start()
 
     def stop(self):
-        """Stop the sensors, killing those that do not end in time."""
+        """Stops the sensors, killing those that do not end in time."""
         self._stopping.set()
         for process in self._processes.values():
             if process.poll() is None:
@@ -130,7 +130,7 @@ class SensorContainer:
         }
 
     def _triggers(self, sensor):
-        """Return the triggers of the sensor's types that rules use, as add_trigger gets them."""
+        """Returns the triggers of the sensor's types that rules use, as add_trigger gets them."""
         found = []
         for rule in self._engine.registry.rules.values():
             trigger = {

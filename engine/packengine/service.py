@@ -66,7 +66,7 @@ class Service:
             ) from error
 
     def run(self, ready=None):
-        """Serve until :meth:`stop`.
+        """Serves until :meth:`stop`.
 
         :param ready: called once everything listens
         """
@@ -86,12 +86,12 @@ class Service:
             self._lock.close()
 
     def stop(self):
-        """Make :meth:`run` return; may be called by a signal handler or another thread."""
+        """Makes :meth:`run` return; may be called by a signal handler or another thread."""
         self._stopping.set()
         self._wake.set()
 
     def wake(self):
-        """Have trigger instances of this process looked at now."""
+        """Has trigger instances of this process looked at now."""
         self._wake.set()
 
     def _handle_instances(self):
@@ -123,7 +123,7 @@ class Service:
 
 
 def payload_problem(registry, ref, payload):
-    """Return why a payload may not be dispatched, None when it may."""
+    """Returns why a payload may not be dispatched, None when it may."""
     trigger = registry.triggers.get(ref)
     if trigger is None:
         return f'Trigger type with reference "{ref}" doesn\'t exist'
@@ -137,7 +137,7 @@ def payload_problem(registry, ref, payload):
 
 
 def action_payload(execution):
-    """Return the payload of core.st2.generic.actiontrigger for a completed execution."""
+    """Returns the payload of core.st2.generic.actiontrigger for a completed execution."""
     return {
         "execution_id": execution.id,
         "status": execution.status,

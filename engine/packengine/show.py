@@ -25,7 +25,7 @@ _COLOURS = {
 
 
 def coloured(text, colour, stream):
-    """Return the text in a colour if the stream is a terminal that wants colours."""
+    """Returns the text in a colour if the stream is a terminal that wants colours."""
     if colour and stream.isatty() and "NO_COLOR" not in os.environ:
         return f"\033[{colour}m{text}\033[0m"
     return text
@@ -36,7 +36,7 @@ def status(execution, stream):
 
 
 def duration(seconds):
-    """Return seconds in few characters: 0.04s, 12.3s, 3m05s, 2h04m."""
+    """Returns seconds in few characters: 0.04s, 12.3s, 3m05s, 2h04m."""
     if seconds < 10:
         return f"{seconds:.2f}s"
     if seconds < 60:
@@ -48,13 +48,13 @@ def duration(seconds):
 
 
 def shorten(text, width):
-    """Return the text on one line, cut to a width."""
+    """Returns the text on one line, cut to a width."""
     text = " ".join(str(text).split())
     return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
 
 
 def table(headings, rows, stream):
-    """Write rows under headings, cells cut so that a line fits; the first column never is."""
+    """Writes rows under headings, cells cut so that a line fits; the first column never is."""
     rows = [
         tuple("" if cell is None else " ".join(str(cell).split()) for cell in row) for row in rows
     ]
@@ -72,7 +72,7 @@ def table(headings, rows, stream):
 
 
 def executions(found, stream):
-    """Write a list of executions."""
+    """Writes a list of executions."""
     rows = [
         (
             one.id,
@@ -88,7 +88,7 @@ def executions(found, stream):
 
 
 def execution(engine, shown, stream, detail=False):
-    """Write an execution and the tree of its tasks.
+    """Writes an execution and the tree of its tasks.
 
     :param shown: from Engine.masked
     :param detail: also the context and the log of statuses
@@ -198,7 +198,7 @@ class Progress:
 
 
 def as_dict(engine, shown, tree=True):
-    """Return an execution as JSON shows it.
+    """Returns an execution as JSON shows it.
 
     :param shown: from Engine.masked
     :param tree: also the tasks, and theirs
@@ -223,7 +223,7 @@ def as_dict(engine, shown, tree=True):
 
 
 def action_as_dict(action):
-    """Return an action as JSON shows it."""
+    """Returns an action as JSON shows it."""
     return {
         "ref": action.ref,
         "pack": action.pack,
@@ -238,7 +238,7 @@ def action_as_dict(action):
 
 
 def action(shown, stream):
-    """Write an action and what may be passed to it."""
+    """Writes an action and what may be passed to it."""
     stream.write("{}: {}\n".format(coloured("ref", "1", stream), shown.ref))
     stream.write("{}: {}\n".format(coloured("runner_type", "1", stream), shown.runner.name))
     if not shown.enabled:

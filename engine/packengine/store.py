@@ -75,7 +75,7 @@ CREATE TABLE IF NOT EXISTS rule_enforcement (
 
 
 def seconds_between(start, end):
-    """Return the seconds between two times of :func:`now`; an end of None is the present."""
+    """Returns the seconds between two times of :func:`now`; an end of None is the present."""
     pattern = "%Y-%m-%dT%H:%M:%S.%fZ"
     begin = datetime.datetime.strptime(start, pattern)
     finish = datetime.datetime.strptime(end or now(), pattern)
@@ -202,7 +202,7 @@ class Store:
         self._connection.close()
 
     def add_execution(self, execution):
-        """Insert a new execution, owned by this process."""
+        """Inserts a new execution, owned by this process."""
         execution.log.append({"status": execution.status, "timestamp": execution.start_timestamp})
         self._connection.execute(
             f"INSERT INTO execution ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -223,7 +223,7 @@ class Store:
         )
 
     def set_status(self, execution, status, result=None):
-        """Write a new status, and the result when there is one, unless completed already.
+        """Writes a new status, and the result when there is one, unless completed already.
 
         Returns whether it was written; the execution object is brought up to date either way.
         """
@@ -254,7 +254,7 @@ class Store:
         return True
 
     def admit(self, execution, limits):
-        """Make an execution run if fewer of its action do than every limit allows.
+        """Makes an execution run if fewer of its action do than every limit allows.
 
         Those that have to wait go first in, first out; counting and admitting is one transaction
         for all processes.
@@ -305,11 +305,11 @@ class Store:
         ]
 
     def leave_queue(self, identifier):
-        """Forget that an execution waits for its concurrency policy."""
+        """Forgets that an execution waits for its concurrency policy."""
         self._connection.execute("DELETE FROM policy_queue WHERE execution = ?", (identifier,))
 
     def repeat(self, execution):
-        """Add a new execution of the same action with the same parameters; returns it."""
+        """Adds a new execution of the same action with the same parameters; returns it."""
         again = Execution(
             id=new_id(),
             action=execution.action,
@@ -323,19 +323,19 @@ class Store:
         return again
 
     def adopt(self, execution):
-        """Make this process the owner of an execution, to carry it on."""
+        """Makes this process the owner of an execution, to carry it on."""
         self._connection.execute(
             "UPDATE execution SET owner = ? WHERE id = ?", (self.owner, execution.id)
         )
 
     def hand_over(self, execution, pid):
-        """Make a process that was just started the owner of an execution."""
+        """Makes a process that was just started the owner of an execution."""
         self._connection.execute(
             "UPDATE execution SET owner = ? WHERE id = ?", (process_identity(pid), execution.id)
         )
 
     def execution(self, identifier):
-        """Return an execution. Raises LookupError."""
+        """Returns an execution. Raises LookupError."""
         row = self._connection.execute(
             f"SELECT {_COLUMNS} FROM execution WHERE id = ?", (identifier,)
         ).fetchone()
@@ -344,7 +344,7 @@ class Store:
         return _execution(row)
 
     def executions(self, action=None, status=None, limit=None, top_level=True):
-        """Return the newest executions first.
+        """Returns the newest executions first.
 
         :param top_level: leave out the tasks of workflows
         """
@@ -363,7 +363,7 @@ class Store:
         return [_execution(row) for row in rows]
 
     def children(self, identifier):
-        """Return the executions of a workflow's tasks, oldest first."""
+        """Returns the executions of a workflow's tasks, oldest first."""
         rows = self._connection.execute(
             f"SELECT {_COLUMNS} FROM execution WHERE parent = ? ORDER BY start_timestamp, rowid",
             (identifier,),
@@ -371,18 +371,18 @@ class Store:
         return [_execution(row) for row in rows]
 
     def wish(self, identifier, wish):
-        """Ask the process that runs an execution to do something, such as to cancel it."""
+        """Asks the process that runs an execution to do something, such as to cancel it."""
         self._connection.execute("INSERT INTO wish VALUES (?, ?)", (identifier, json.dumps(wish)))
 
     def owner_of(self, identifier):
-        """Return the identity of the process that runs an execution."""
+        """Returns the identity of the process that runs an execution."""
         row = self._connection.execute(
             "SELECT owner FROM execution WHERE id = ?", (identifier,)
         ).fetchone()
         return row[0] if row else None
 
     def take_wishes(self, identifiers):
-        """Return (execution id, wish) of what is asked of these executions, and forget it."""
+        """Returns (execution id, wish) of what is asked of these executions, and forgets it."""
         with self._lock:
             rows = self._connection.execute(
                 "SELECT rowid, execution, wish FROM wish ORDER BY rowid"
@@ -393,11 +393,11 @@ class Store:
         return [(row[1], json.loads(row[2])) for row in taken]
 
     def change_count(self):
-        """Return a number that changes when another connection has written."""
+        """Returns a number that changes when another connection has written."""
         return self._connection.execute("PRAGMA data_version").fetchone()[0]
 
     def abandon_orphans(self):
-        """Mark what processes left behind when they died; return those executions.
+        """Marks what processes left behind when they died; returns those executions.
 
         Paused workflows and pending inquiries need no process and are left alone.
         """
@@ -419,13 +419,13 @@ class Store:
         return abandoned
 
     def save_workflow_state(self, identifier, state):
-        """Keep a paused workflow's state, to go on from."""
+        """Keeps a paused workflow's state, to go on from."""
         self._connection.execute(
             "INSERT OR REPLACE INTO workflow_state VALUES (?, ?)", (identifier, json.dumps(state))
         )
 
     def take_workflow_state(self, identifier):
-        """Return a paused workflow's state and forget it; None if there is none."""
+        """Returns a paused workflow's state and forgets it; None if there is none."""
         with self._lock:
             row = self._connection.execute(
                 "SELECT state FROM workflow_state WHERE execution = ?", (identifier,)
@@ -436,7 +436,7 @@ class Store:
         return json.loads(row[0]) if row else None
 
     def rule_states(self):
-        """Return ref -> enabled for rules somebody enabled or disabled."""
+        """Returns ref -> enabled for rules somebody enabled or disabled."""
         rows = self._connection.execute("SELECT ref, enabled FROM rule_state").fetchall()
         return {ref: bool(enabled) for ref, enabled in rows}
 
@@ -446,11 +446,11 @@ class Store:
         )
 
     def add_trigger_instance(self, trigger, payload, trace_tag=None, parameters=None):
-        """Leave a trigger instance for the rules; returns its id."""
+        """Leaves a trigger instance for the rules; returns its id."""
         return datastore.enqueue_trigger(self._connection, trigger, payload, trace_tag, parameters)
 
     def take_trigger_instances(self):
-        """Return the pending :class:`TriggerInstance` s, oldest first, each only once."""
+        """Returns the pending :class:`TriggerInstance` s, oldest first, each only once."""
         with self._lock:
             rows = self._connection.execute(
                 f"SELECT {_INSTANCE_COLUMNS} FROM trigger_instance WHERE status = 'pending' ORDER BY rowid"
@@ -472,7 +472,7 @@ class Store:
         )
 
     def trigger_instances(self, limit=50):
-        """Return the newest trigger instances first."""
+        """Returns the newest trigger instances first."""
         rows = self._connection.execute(
             f"SELECT {_INSTANCE_COLUMNS} FROM trigger_instance ORDER BY rowid DESC LIMIT ?",
             (limit,),
@@ -480,14 +480,14 @@ class Store:
         return [_trigger_instance(row) for row in rows]
 
     def add_enforcement(self, rule, trigger_instance, execution=None, failure_reason=None):
-        """Record that a rule started an execution, or why it could not."""
+        """Records that a rule started an execution, or why it could not."""
         self._connection.execute(
             "INSERT INTO rule_enforcement VALUES (?, ?, ?, ?, ?, ?)",
             (new_id(), rule, trigger_instance, execution, failure_reason, now()),
         )
 
     def enforcements(self, limit=50):
-        """Return the newest rule enforcements first, as dicts."""
+        """Returns the newest rule enforcements first, as dicts."""
         rows = self._connection.execute(
             "SELECT id, rule, trigger_instance, execution, failure_reason, enforced_at"
             " FROM rule_enforcement ORDER BY rowid DESC LIMIT ?",
@@ -534,7 +534,7 @@ class _Rows:
 
 
 def process_identity(pid):
-    """Return a name for a process that a later one with the same number does not share, or None."""
+    """Returns a name for a process that a later one with the same number does not share, or None."""
     try:
         with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()
@@ -544,7 +544,7 @@ def process_identity(pid):
 
 
 def is_alive(identity):
-    """Return whether the process of that identity still runs (and is not a zombie)."""
+    """Returns whether the process of that identity still runs (and is not a zombie)."""
     if not identity:
         return False
     pid = int(identity.split(":", 1)[0])

@@ -21,7 +21,7 @@ NONE_MARKER = "%*****__%NONE%__*****%"
 
 
 def is_template(value):
-    """Return whether a value is text holding a Jinja expression or block."""
+    """Returns whether a value is text holding a Jinja expression or block."""
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
@@ -89,7 +89,7 @@ def _flags(ignorecase):
 
 
 def to_human_time_from_seconds(seconds):
-    """Return a duration as StackStorm writes it: 65 gives ``1m5s``."""
+    """Returns a duration as StackStorm writes it: 65 gives ``1m5s``."""
     if not isinstance(seconds, (int, float)):
         raise TypeError("to_human_time_from_seconds needs a number of seconds")
     if seconds == 0:
@@ -135,7 +135,7 @@ WORKFLOW_FUNCTIONS = dict(
 
 @lru_cache(maxsize=None)
 def environment():
-    """Return the environment of parameters, rules and configuration."""
+    """Returns the environment of parameters, rules and configuration."""
     result = jinja2.sandbox.SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -151,12 +151,12 @@ def _compiled(text):
 
 
 def render(text, context):
-    """Return a template rendered to text. Raises jinja2.TemplateError and what filters raise."""
+    """Returns a template rendered to text. Raises jinja2.TemplateError and what filters raise."""
     return _compiled(text).render(context)
 
 
 def render_values(values, context):
-    """Return a mapping with each value rendered, as rules and alias replies are.
+    """Returns a mapping with each value rendered, as rules and alias replies are.
 
     Lists and objects are rendered as JSON text and read back; a value that no template changed
     keeps its type.
@@ -213,7 +213,7 @@ class KeyLookup:
         return float(str(self))
 
     def unsealed(self):
-        """Return the plain text of a secret key."""
+        """Returns the plain text of a secret key."""
         seal = str(self)
         if not seal:
             raise ValueError(
@@ -229,7 +229,7 @@ def decrypt_kv(value):
 
 
 def datastore_context(datastore, user):
-    """Return what templates see as ``st2kv``."""
+    """Returns what templates see as ``st2kv``."""
     return {
         "system": KeyLookup(datastore, SYSTEM_SCOPE),
         "user": KeyLookup(datastore, USER_SCOPE, user),

@@ -25,7 +25,7 @@ class Timers:
         self._threads = []
 
     def start(self):
-        """Start the timers of all rules; a timer that no enabled rule uses starts nothing."""
+        """Starts the timers of all rules; a timer that no enabled rule uses starts nothing."""
         seen = []
         for rule in self._engine.registry.rules.values():
             timer = (rule.trigger, rule.trigger_parameters)
@@ -64,12 +64,12 @@ class Timers:
 
 
 def interval_seconds(parameters):
-    """Return the length of an interval timer in seconds."""
+    """Returns the length of an interval timer in seconds."""
     return datetime.timedelta(**{parameters["unit"]: parameters["delta"]}).total_seconds()
 
 
 def seconds_until(parameters):
-    """Return the seconds until a date timer's moment, negative when it has passed."""
+    """Returns the seconds until a date timer's moment, negative when it has passed."""
     from dateutil import parser, tz
 
     moment = parser.parse(parameters["date"])

@@ -31,7 +31,7 @@ def _numbers(value):
 
 
 def _order(value):
-    """Return what versions sort by; a version comes after its pre-releases (semver.org, 11)."""
+    """Returns what versions sort by; a version comes after its pre-releases (semver.org, 11)."""
     before = _parse(value).group(4)
     if before is None:
         return _numbers(value), 1, []
@@ -40,7 +40,7 @@ def _order(value):
 
 
 def version_compare(value, pattern):
-    """Return -1, 0 or 1: whether value is less than, equal to or more than pattern."""
+    """Returns -1, 0 or 1: whether value is less than, equal to or more than pattern."""
     left, right = _order(value), _order(pattern)
     return (left > right) - (left < right)
 
@@ -58,7 +58,7 @@ def version_equal(value, pattern):
 
 
 def version_match(value, pattern):
-    """Return whether a version fulfils a comparison such as ``>=1.2.0``."""
+    """Returns whether a version fulfils a comparison such as ``>=1.2.0``."""
     match = re.fullmatch(r"(<=|>=|==|!=|<|>)?(.+)", pattern)
     return _COMPARISONS[match.group(1) or "=="](version_compare(value, match.group(2)), 0)
 

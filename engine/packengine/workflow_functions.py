@@ -11,7 +11,7 @@ _running = weakref.WeakValueDictionary()
 
 
 def register(workflow_id, workflow_run):
-    """Make a running workflow known to the functions for as long as it lives."""
+    """Makes a running workflow known to the functions for as long as it lives."""
     _running[workflow_id] = workflow_run
 
 
@@ -28,7 +28,7 @@ def _variable(context, name):
 
 
 def st2kv_(context, key, **options):
-    """Return a key of the datastore; ``decrypt`` and ``default`` as in StackStorm."""
+    """Returns a key of the datastore; ``decrypt`` and ``default`` as in StackStorm."""
     from orquesta import exceptions
 
     if not isinstance(key, str):
@@ -52,7 +52,7 @@ def st2kv_(context, key, **options):
 
 
 def task_(context, task_id=None, route=None):
-    """Return what is known of a task that has run: result, status and times."""
+    """Returns what is known of a task that has run: result, status and times."""
     from orquesta import exceptions
 
     current = _variable(context, "__current_task")
@@ -68,7 +68,7 @@ def task_(context, task_id=None, route=None):
 
 
 def _route_of(state, task_id, route):
-    """Return the route the task ran on: this one, or the nearest it was split from."""
+    """Returns the route the task ran on: this one, or the nearest it was split from."""
     pointers = state.get("tasks") or {}
     routes = state.get("routes") or []
     while f"{task_id}__r{route}" not in pointers and route > 0:

@@ -18,7 +18,7 @@ _specs = {}
 
 
 def orquesta():
-    """Return the orquesta package, made ready for this Python."""
+    """Returns the orquesta package, made ready for this Python."""
     functions = dict(templates.WORKFLOW_FUNCTIONS, **workflow_functions.FUNCTIONS)
     compat.prepare_orquesta(functions)
     with warnings.catch_warnings():
@@ -32,7 +32,7 @@ def orquesta():
 
 
 def load(path):
-    """Return the workflow of a file as Orquesta's specification, kept until the file changes.
+    """Returns the workflow of a file as Orquesta's specification, kept until the file changes.
 
     Raises OSError, yaml.YAMLError, and orquesta's own exceptions.
     """
@@ -46,7 +46,7 @@ def load(path):
 
 
 def inspect_all(registry, data_dir):
-    """Return what is wrong with any workflow, each as one line that starts with the file's name.
+    """Returns what is wrong with any workflow, each as one line that starts with the file's name.
 
     When nothing is, that is remembered in the data directory, so that the next start is quick.
     """
@@ -67,7 +67,7 @@ def inspect_all(registry, data_dir):
 
 
 def _fingerprint(registry, workflows):
-    """Return a hash of everything an inspection looks at, this module included."""
+    """Returns a hash of everything an inspection looks at, this module included."""
     paths = [action.path for action in registry.actions.values()]
     paths += [action.entry_point for action in workflows]
     digest = hashlib.sha256()
@@ -85,7 +85,7 @@ def _read(path):
 
 
 def inspect(action, registry):
-    """Return what is wrong with an action's workflow, each as one line without the file's name.
+    """Returns what is wrong with an action's workflow, each as one line without the file's name.
 
     :param action: packengine.packs.Action of the orquesta runner
     """

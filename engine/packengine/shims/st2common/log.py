@@ -6,5 +6,5 @@ import logging
 
 
 def getLogger(name):  # noqa: N802 - StackStorm's spelling
-    """Return the logger called `name`."""
+    """Returns the logger called `name`."""
     return logging.getLogger(name)

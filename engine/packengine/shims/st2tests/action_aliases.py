@@ -25,7 +25,7 @@ class BaseActionAliasTestCase(BasePackResourceTestCase):
         self.action_alias_db = self._get_action_alias_db_by_name(self.action_alias_name)
 
     def assertCommandMatchesExactlyOneFormatString(self, format_strings, command):
-        """Assert that one, and only one, of the format strings matches the command."""
+        """Asserts that one, and only one, of the format strings matches the command."""
         matching = [text for text in format_strings if _matches(text, command)]
         if not matching:
             raise AssertionError(
@@ -39,7 +39,7 @@ class BaseActionAliasTestCase(BasePackResourceTestCase):
             )
 
     def assertExtractedParametersMatch(self, format_string, command, parameters):
-        """Assert what a format string of this alias makes of the command."""
+        """Asserts what a format string of this alias makes of the command."""
         if format_string not in self.action_alias_db.get_format_strings():
             raise ValueError(
                 f'Format string "{format_string}" is not available on the alias "{self.action_alias_db.name}"'

@@ -19,5 +19,5 @@ class BaseActionTestCase(BasePackResourceTestCase):
         self.action_service = MockActionService(action_wrapper=wrapper)
 
     def get_action_instance(self, config=None):
-        """Return the action, made as the python-script runner makes it."""
+        """Returns the action, made as the python-script runner makes it."""
         return get_action_class_instance(self.action_cls, config, self.action_service)

@@ -11,7 +11,7 @@ class BasePackResourceTestCase(TestCase):
     """A test case that lives in the tests/ directory of a pack."""
 
     def get_fixture_content(self, fixture_path):
-        """Return the text of a file, named relative to the pack's tests/fixtures."""
+        """Returns the text of a file, named relative to the pack's tests/fixtures."""
         path = os.path.join(self._get_base_pack_path(), "tests", "fixtures", fixture_path)
         with open(path, encoding="utf-8") as fixture:
             return fixture.read()

@@ -17,7 +17,7 @@ class BaseSensorTestCase(BasePackResourceTestCase):
         self.sensor_service = MockSensorService(sensor_wrapper=wrapper)
 
     def get_sensor_instance(self, config=None, poll_interval=None):
-        """Return the sensor, with `poll_interval` in seconds for a polling one."""
+        """Returns the sensor, with `poll_interval` in seconds for a polling one."""
         arguments = {"sensor_service": self.sensor_service}
         if config:
             arguments["config"] = config
@@ -26,15 +26,15 @@ class BaseSensorTestCase(BasePackResourceTestCase):
         return self.sensor_cls(**arguments)
 
     def get_dispatched_triggers(self):
-        """Return dicts of trigger, payload and trace_context, oldest first."""
+        """Returns dicts of trigger, payload and trace_context, oldest first."""
         return self.sensor_service.dispatched_triggers
 
     def get_last_dispatched_trigger(self):
-        """Return the newest of them; IndexError when nothing was dispatched."""
+        """Returns the newest of them; IndexError when nothing was dispatched."""
         return self.sensor_service.dispatched_triggers[-1]
 
     def assertTriggerDispatched(self, trigger, payload=None, trace_context=None):
-        """Assert that the trigger was dispatched, with this payload and context if given."""
+        """Asserts that the trigger was dispatched, with this payload and context if given."""
         wanted = {"trigger": trigger}
         if payload:
             wanted["payload"] = payload

@@ -43,7 +43,7 @@ class Action(abc.ABC):
 
     @abc.abstractmethod
     def run(self, **kwargs):
-        """Do the work and return its result."""
+        """Does the work and return its result."""
 
 
 def _stderr_logger(class_name, level_name):

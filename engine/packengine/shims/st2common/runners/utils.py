@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def get_action_class_instance(action_cls, config=None, action_service=None):
-    """Return an instance of an action's class, also of one whose constructor only takes config."""
+    """Returns an instance of an action's class, also of one whose constructor only takes config."""
     try:
         return action_cls(config=config, action_service=action_service)
     except TypeError as error:

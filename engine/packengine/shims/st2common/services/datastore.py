@@ -38,25 +38,25 @@ class BaseDatastoreService:
         self._class_name = class_name
 
     def list_values(self, local=True, prefix=None, limit=None, offset=0):
-        """Return the KeyValuePairs whose key starts with `prefix`, in the order of their keys."""
+        """Returns the KeyValuePairs whose key starts with `prefix`, in the order of their keys."""
         start = self._local_prefix() + (prefix or "") if local else (prefix or "")
         pairs = sorted(self._pairs(start), key=lambda pair: pair.name)
         first = offset or 0
         return pairs[first : first + limit] if limit else pairs[first:]
 
     def get_value(self, name, local=True, scope=SYSTEM_SCOPE, decrypt=False):
-        """Return the value of a key, or None when there is none."""
+        """Returns the value of a key, or None when there is none."""
         _refuse_other_scopes(scope)
         return self._read(self._full_name(name, local), decrypt)
 
     def set_value(self, name, value, ttl=None, local=True, scope=SYSTEM_SCOPE, encrypt=False):
-        """Set a key, to live `ttl` seconds when that is given. Returns True."""
+        """Sets a key, to live `ttl` seconds when that is given. Returns True."""
         _refuse_other_scopes(scope)
         self._write(self._full_name(name, local), value, ttl, encrypt)
         return True
 
     def delete_value(self, name, local=True, scope=SYSTEM_SCOPE):
-        """Delete a key. Returns whether it was there."""
+        """Deletes a key. Returns whether it was there."""
         _refuse_other_scopes(scope)
         return self._delete(self._full_name(name, local))
 

@@ -57,18 +57,18 @@ class PollingSensor(BaseSensor):
 
     @abc.abstractmethod
     def poll(self):
-        """Ask once, and dispatch what is new."""
+        """Asks once, and dispatches what is new."""
 
     def run(self):
-        """Poll for ever; the interval is read anew each time, so a poll may change it."""
+        """Polls for ever; the interval is read anew each time, so a poll may change it."""
         while True:
             self.poll()
             time.sleep(self._poll_interval)
 
     def get_poll_interval(self):
-        """Return the seconds between two polls."""
+        """Returns the seconds between two polls."""
         return self._poll_interval
 
     def set_poll_interval(self, poll_interval):
-        """Set the seconds between two polls."""
+        """Sets the seconds between two polls."""
         self._poll_interval = poll_interval

@@ -14,7 +14,7 @@ class MockDatastoreService(BaseDatastoreService):
         self._datastore_items = {}
 
     def get_user_info(self):
-        """Return who the service acts for."""
+        """Returns who the service acts for."""
         return {
             "username": self._username,
             "rbac": {"is_admin": True, "enabled": True, "roles": ["admin"]},

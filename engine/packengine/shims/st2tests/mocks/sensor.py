@@ -32,16 +32,16 @@ class MockSensorService(MockDatastoreService):
         return self
 
     def get_logger(self, name):
-        """Return the Mock that every logger of this sensor is, to ask it what was logged."""
+        """Returns the Mock that every logger of this sensor is, to ask it what was logged."""
         return self._logger
 
     def dispatch(self, trigger, payload=None, trace_tag=None):
-        """Remember a trigger and return what is remembered of it."""
+        """Remembers a trigger and returns what is remembered of it."""
         context = TraceContext(trace_tag=trace_tag) if trace_tag else None
         return self.dispatch_with_context(trigger, payload, context)
 
     def dispatch_with_context(self, trigger, payload=None, trace_context=None):
-        """Remember a trigger and return what is remembered of it."""
+        """Remembers a trigger and returns what is remembered of it."""
         item = {"trigger": trigger, "payload": payload, "trace_context": trace_context}
         self.dispatched_triggers.append(item)
         return item
