@@ -51,8 +51,8 @@ _ENDS = (sre_constants.AT_END, sre_constants.AT_END_STRING)
 class Alias:
     """One alias of a pack, as its metadata file describes it.
 
-    :param metadata: the file's content; `pack` may be given in it or be absent
-    :raises Unsupported: when a format asks for several matches in one line
+    :param metadata: the file's content; `pack` may be given in it or be absent.
+    :raises Unsupported: when a format asks for several matches in one line.
     """
 
     def __init__(self, metadata: dict[str, Any]):
@@ -105,7 +105,7 @@ def extract_parameters(format_string: str, command: str) -> dict[str, Any]:
     Text outside `{{ }}` is a regular expression; the format must match the whole command.
     `key=value` pairs at the command's end become parameters, and win over placeholders.
 
-    :raises NoMatch: when the command does not have this format
+    :raises NoMatch: when the command does not have this format.
     """
     rest, pairs = _split_pairs_off(command)
     found = _pattern(format_string).search(f" {rest} ")
@@ -134,10 +134,10 @@ def placeholders(format_string: str) -> dict[str, str | None]:
 def match(command: str, aliases: Iterable[Alias]) -> Match:
     """Returns the one alias and format a command matches.
 
-    :param command: the line of chat, without the leading `!`
-    :param aliases: those of all packs; disabled ones are left out here
-    :raises NoMatch: naming the nearest commands
-    :raises SeveralMatches: naming the formats that match
+    :param command: the line of chat, without the leading `!`.
+    :param aliases: those of all packs; disabled ones are left out here.
+    :raises NoMatch: naming the nearest commands.
+    :raises SeveralMatches: naming the formats that match.
     """
     enabled = [alias for alias in aliases if alias.enabled]
     matches = [found for alias in enabled for found in _matches_of(alias, command)]
@@ -154,10 +154,10 @@ def execution_parameters(
 ) -> dict[str, Any]:
     """Returns what the action is to be run with.
 
-    :param found: the matched command
-    :param schema: the action's parameters by name; chat's strings are cast to their types
+    :param found: the matched command.
+    :param schema: the action's parameters by name; chat's strings are cast to their types.
     :param context: what templates in immutable_parameters see: user, api_user, st2kv ...
-    :raises ValueError: when chat sets an immutable parameter, or a value cannot be cast
+    :raises ValueError: when chat sets an immutable parameter, or a value cannot be cast.
     """
     immutable = found.alias.immutable_parameters
     overridden = [name for name in immutable if name in found.parameters]
@@ -174,7 +174,7 @@ def execution_parameters(
 def acknowledgement(alias: Alias, execution: dict[str, Any]) -> Message | None:
     """Returns what chat is told when the execution has been asked for, or None for silence.
 
-    :param execution: the execution as StackStorm's API describes one
+    :param execution: the execution as StackStorm's API describes one.
     """
     if not alias.ack.get("enabled", True):
         return None
@@ -192,8 +192,8 @@ def acknowledgement(alias: Alias, execution: dict[str, Any]) -> Message | None:
 def result_message(alias: Alias, execution: dict[str, Any]) -> Message | None:
     """Returns what chat is told when the execution has ended, or None for silence.
 
-    :param execution: the execution as StackStorm's API describes one
-    :raises jinja2.TemplateError: when a template of the alias is wrong
+    :param execution: the execution as StackStorm's API describes one.
+    :raises jinja2.TemplateError: when a template of the alias is wrong.
     """
     if not alias.result.get("enabled", True):
         return None

@@ -37,10 +37,10 @@ _REFUSALS = (ActionDisabled, UnknownReference, ParameterError, ValueError, Templ
 def handle(engine: Engine, user: str, line: str, out: TextIO) -> bool:
     """Does what one line of chat says, and waits for it.
 
-    :param user: who says it
-    :param line: `!command`, or talk, which does nothing
-    :param out: where acknowledgement, announcements and result are written, in 80 columns
-    :returns: False if it was a command that failed or that nobody knows
+    :param user: who says it.
+    :param line: `!command`, or talk, which does nothing.
+    :param out: where acknowledgement, announcements and result are written, in 80 columns.
+    :returns: False if it was a command that failed or that nobody knows.
     """
     return Room(engine, user, out).say(line)
 
@@ -53,7 +53,7 @@ def run(
     At a terminal this is a prompt, and 0 is returned. Otherwise the lines are commands of a
     script: each is shown and done in turn, and 1 is returned if any of them failed.
 
-    :param user: who talks, by default who is logged in
+    :param user: who talks, by default who is logged in.
     """
     user = user or getpass.getuser()
     if source.isatty() and out.isatty():
@@ -71,10 +71,10 @@ def run(
 class Room:
     """What has been said to one user, and what the user still waits for.
 
-    :param engine: runs the commands
-    :param user: who talks
-    :param out: where the room's answers go
-    :raises packengine.aliases.Unsupported: when a pack has an alias the engine cannot match
+    :param engine: runs the commands.
+    :param user: who talks.
+    :param out: where the room's answers go.
+    :raises packengine.aliases.Unsupported: when a pack has an alias the engine cannot match.
     """
 
     def __init__(self, engine: Engine, user: str, out: TextIO):

@@ -18,15 +18,16 @@ import fractions
 import math
 import threading
 import warnings
+from typing import Any, Callable, Mapping
 
 _prepared = False
 _prepare_lock = threading.Lock()
 
 
-def prepare_orquesta(functions):
+def prepare_orquesta(functions: Mapping[str, Callable[..., Any]]) -> None:
     """Makes orquesta importable and gives its expressions StackStorm's functions.
 
-    :param functions: name -> function, added to orquesta's own (``ctx``, ``result`` and so on)
+    :param functions: name -> function, added to orquesta's own (``ctx``, ``result`` and so on).
     """
     global _prepared
     with _prepare_lock:
@@ -41,22 +42,22 @@ def prepare_orquesta(functions):
         _prepared = True
 
 
-def _restore_standard_library_names():
+def _restore_standard_library_names() -> None:
     for name in collections.abc.__all__:
         if not hasattr(collections, name):
             setattr(collections, name, getattr(collections.abc, name))
     if not hasattr(fractions, "gcd"):
-        fractions.gcd = math.gcd
+        fractions.gcd = math.gcd  # type: ignore[assignment]
 
 
-def _add_expression_functions(functions):
+def _add_expression_functions(functions: Mapping[str, Callable[..., Any]]) -> None:
     # The evaluators read this catalogue once, when they are imported: fill it first.
     from orquesta.expressions.functions import base
 
     base.load().update(functions)
 
 
-def _sandbox_jinja():
+def _sandbox_jinja() -> None:
     import jinja2
     import jinja2.sandbox
     from orquesta.expressions import jinja
@@ -68,7 +69,7 @@ def _sandbox_jinja():
     jinja.JinjaEvaluator._jinja_env = environment
 
 
-def _scope_inline_flags():
+def _scope_inline_flags() -> None:
     from orquesta.utils import parameters
 
     for word in ("true", "false"):

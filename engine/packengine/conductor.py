@@ -74,9 +74,9 @@ class TaskRecord:
 class WorkflowRun:
     """A workflow that is being conducted.
 
-    :param engine: packengine.engine.Engine
-    :param execution: the workflow's own execution
-    :param conductor: orquesta's WorkflowConductor
+    :param engine: packengine.engine.Engine.
+    :param execution: the workflow's own execution.
+    :param conductor: orquesta's WorkflowConductor.
     """
 
     def __init__(self, engine, execution, conductor, workflow_id, records=None):
@@ -97,7 +97,7 @@ class WorkflowRun:
     def start(cls, run):
         """Returns the workflow of an execution that is to begin.
 
-        :param run: packengine.runners.Run
+        :param run: packengine.runners.Run.
         """
         orquesta = workflows.orquesta()
         workflow_id = new_id()
@@ -443,9 +443,9 @@ def conduct(engine, execution, workflow):
 def carry_on(engine, execution, state, report=None):
     """Goes on with a paused workflow until it ends or pauses again; returns (status, result).
 
-    :param state: what the store kept when it paused
+    :param state: what the store kept when it paused.
     :param report: execution of one of its tasks that has changed; None when somebody resumed the
-        workflow, and with it the paused workflows below
+        workflow, and with it the paused workflows below.
     """
     workflow = WorkflowRun.restore(engine, execution, state)
     workflow.resume()

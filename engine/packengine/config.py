@@ -18,7 +18,7 @@ class ConfigError(Exception):
 class Configurations:
     """Reads ``<directory>/<pack>.yaml`` and keeps it until the file changes.
 
-    :param directory: where the files are, or None for defaults only
+    :param directory: where the files are, or None for defaults only.
     """
 
     def __init__(self, directory, datastore):
@@ -33,7 +33,7 @@ class Configurations:
     def get(self, pack, user):
         """Returns the configuration as an action of the pack sees it.
 
-        :param pack: packengine.packs.Pack
+        :param pack: packengine.packs.Pack.
 
         Raises :class:`ConfigError`.
         """

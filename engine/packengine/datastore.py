@@ -10,6 +10,25 @@ import secrets
 import sqlite3
 import time
 
+TYPE_CHECKING = False  # Not imported: action processes start faster without typing.
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Cursor(Protocol):
+        """What a statement found or changed."""
+
+        rowcount: int
+
+        def fetchone(self) -> Any: ...
+
+        def fetchall(self) -> list[Any]: ...
+
+    class Connection(Protocol):
+        """A connection of :func:`connect`, or one that several threads share."""
+
+        def execute(self, statement: str, values: tuple[Any, ...] = ..., /) -> Cursor: ...
+
+
 SYSTEM_SCOPE = "st2kv.system"
 USER_SCOPE = "st2kv.user"
 SCOPES = {
@@ -42,10 +61,10 @@ CREATE INDEX IF NOT EXISTS trigger_instance_status ON trigger_instance (status);
 """
 
 
-def connect(path):
+def connect(path: str) -> sqlite3.Connection:
     """Opens the engine's database so that several threads and processes can use it at once.
 
-    :param path: file name of the database; the file is created when missing
+    :param path: file name of the database; the file is created when missing.
     """
     connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
@@ -56,7 +75,7 @@ def connect(path):
 class KeyNotFound(KeyError):
     """No such key, or it has expired."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.args[0]
 
 
@@ -67,16 +86,24 @@ class Datastore:
     ciphertext: reading the key without asking for decryption gives the seal, and ``unseal`` turns
     it into the plain text. What protects secrets on disk is the database file's mode, 0600.
 
-    :param connection: from :func:`connect`
+    :param connection: from :func:`connect`.
     """
 
-    def __init__(self, connection):
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def set(self, name, value, scope=SYSTEM_SCOPE, secret=False, ttl=None):
+    def set(
+        self,
+        name: str,
+        value: str,
+        scope: str = SYSTEM_SCOPE,
+        secret: bool = False,
+        ttl: float | None = None,
+    ) -> None:
         """Stores a text value.
 
-        :param ttl: seconds until the key expires, None for never
+        :param ttl: seconds until the key expires, None for never.
+        :raises ValueError: when the value is no text.
         """
         if not isinstance(value, str):
             raise ValueError(
@@ -96,8 +123,11 @@ class Datastore:
             ),
         )
 
-    def get(self, name, scope=SYSTEM_SCOPE, decrypt=False):
-        """Returns the value. Raises :class:`KeyNotFound`."""
+    def get(self, name: str, scope: str = SYSTEM_SCOPE, decrypt: bool = False) -> str:
+        """Returns the value of a key, its seal when it is secret and not decrypted.
+
+        :raises KeyNotFound: when there is no such key, or it has expired.
+        """
         row = self._connection.execute(
             "SELECT value, secret, sealed FROM key_value WHERE scope = ? AND name = ?"
             " AND (expires IS NULL OR expires > ?)",
@@ -108,8 +138,11 @@ class Datastore:
         value, secret, sealed = row
         return sealed if secret and decrypt else value
 
-    def unseal(self, seal):
-        """Returns the plain text behind a seal. Raises ValueError for anything else."""
+    def unseal(self, seal: str) -> str:
+        """Returns the plain text behind a seal.
+
+        :raises ValueError: for anything else.
+        """
         row = self._connection.execute(
             "SELECT sealed FROM key_value WHERE secret = 1 AND value = ?", (str(seal),)
         ).fetchone()
@@ -117,14 +150,14 @@ class Datastore:
             raise ValueError("decrypt_kv was given a value that is not an encrypted key")
         return row[0]
 
-    def delete(self, name, scope=SYSTEM_SCOPE):
+    def delete(self, name: str, scope: str = SYSTEM_SCOPE) -> bool:
         """Removes a key; returns whether it was there."""
         cursor = self._connection.execute(
             "DELETE FROM key_value WHERE scope = ? AND name = ?", (resolve_scope(scope), name)
         )
         return cursor.rowcount > 0
 
-    def list(self, prefix="", scope=SYSTEM_SCOPE):
+    def list(self, prefix: str = "", scope: str = SYSTEM_SCOPE) -> list[tuple[str, str, bool]]:
         """Returns (name, value, secret) of the keys that start with ``prefix``, sorted by name."""
         rows = self._connection.execute(
             "SELECT name, value, secret FROM key_value WHERE scope = ?"
@@ -134,15 +167,24 @@ class Datastore:
         return [(name, value, bool(secret)) for name, value, secret in rows]
 
 
-def resolve_scope(scope):
-    """Returns the full name of a scope given its short or full name. Raises ValueError."""
+def resolve_scope(scope: str) -> str:
+    """Returns the full name of a scope given its short or full name.
+
+    :raises ValueError: for any other name.
+    """
     try:
         return SCOPES[scope]
     except KeyError:
         raise ValueError(f'Scope "{scope}" is not valid; allowed: system, user') from None
 
 
-def enqueue_trigger(connection, trigger, payload, trace_tag=None, parameters=None):
+def enqueue_trigger(
+    connection: Connection,
+    trigger: str,
+    payload: Any,
+    trace_tag: str | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> str:
     """Leaves a trigger instance for the process that runs the rules; returns its id."""
     identifier = new_id()
     connection.execute(
@@ -162,16 +204,16 @@ def enqueue_trigger(connection, trigger, payload, trace_tag=None, parameters=Non
 
 
 _identifier_count = itertools.count(secrets.randbelow(1 << 24))
-_process_tags = {}
+_process_tags: dict[int, str] = {}
 
 
-def new_id():
+def new_id() -> str:
     """Returns an id like StackStorm's: 24 hexadecimal digits that sort by time of creation."""
     tag = _process_tags.setdefault(os.getpid(), secrets.token_hex(5))
     return f"{int(time.time()):08x}{tag}{next(_identifier_count) & 0xFFFFFF:06x}"
 
 
-def now():
+def now() -> str:
     """Returns the time as StackStorm writes it, such as 2024-01-31T09:30:00.123456Z."""
     moment = datetime.datetime.now(datetime.timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

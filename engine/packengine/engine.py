@@ -45,10 +45,10 @@ _ABANDON_INTERVAL = 0.05
 class Engine:
     """Runs packs.
 
-    :param packs: directories of packs; the core pack is always there
-    :param config_dir: directory of ``<pack>.yaml`` configurations, None for defaults only
-    :param data_dir: directory of the database and virtualenvs; a temporary one when None
-    :param api_port: TCP port of webhooks, which :meth:`serve` listens on
+    :param packs: directories of packs; the core pack is always there.
+    :param config_dir: directory of ``<pack>.yaml`` configurations, None for defaults only.
+    :param data_dir: directory of the database and virtualenvs; a temporary one when None.
+    :param api_port: TCP port of webhooks, which :meth:`serve` listens on.
 
     Raises packengine.packs.PackError when a pack cannot be used.
     """
@@ -114,11 +114,11 @@ class Engine:
     ) -> Execution:
         """Runs an action and returns its execution, completed (or paused, or pending an answer).
 
-        :param ref: ``pack.action``
-        :param parameters: name -> value
-        :param user: who asks, the system user when None
-        :param trace_tag: ties executions of one cause together
-        :param context: more for the execution's context, such as ``api_user``
+        :param ref: ``pack.action``.
+        :param parameters: name -> value.
+        :param user: who asks, the system user when None.
+        :param trace_tag: ties executions of one cause together.
+        :param context: more for the execution's context, such as ``api_user``.
 
         Raises packengine.packs.UnknownReference, packengine.packs.ActionDisabled, and
         packengine.parameters.ParameterError when a parameter does not fit.
@@ -131,7 +131,7 @@ class Engine:
     ) -> Execution:
         """Like :meth:`run`, but return at once; the action runs in a thread of this process.
 
-        :param literal: take the parameters as they are, templates and all
+        :param literal: take the parameters as they are, templates and all.
         """
         context = self.context(user, trace_tag, context)
         execution = self.request(ref, parameters, context, literal=literal)
@@ -151,9 +151,9 @@ class Engine:
     ) -> Execution:
         """Renders and checks the parameters of an action and records that it is to run.
 
-        :param given: name -> value, values may be templates
-        :param parent: id of the workflow's execution this is a task of
-        :param extra: more names for templates, such as a rule's ``trigger``
+        :param given: name -> value, values may be templates.
+        :param parent: id of the workflow's execution this is a task of.
+        :param extra: more names for templates, such as a rule's ``trigger``.
         :param literal: take what was given as it is; templates are rendered in defaults only, and
             only when the action runs. StackStorm treats what people type in chat like this.
         """
@@ -189,7 +189,7 @@ class Engine:
     def perform(self, execution: Execution, delay: float = 0) -> Execution:
         """Runs a requested execution to its end; never raises for what the action does.
 
-        :param delay: seconds to wait first
+        :param delay: seconds to wait first.
         """
         self._watch()
         if delay and not self._wait_delayed(execution, delay):
@@ -339,7 +339,7 @@ class Engine:
     def serve(self, ready: Callable[[], None] | None = None):
         """Runs sensors, timers, webhooks and rules until :meth:`stop` is called.
 
-        :param ready: called once everything listens; ``api_port`` then is the port taken
+        :param ready: called once everything listens; ``api_port`` then is the port taken.
         """
         self._service = service.Service(self)
         if self._stop_wished:
@@ -371,7 +371,7 @@ class Engine:
 
         A single action is killed. A workflow starts nothing more and ends when its actions have.
 
-        :param user: who asks
+        :param user: who asks.
         """
         execution = self.store.execution(identifier)
         if execution.is_completed:
@@ -425,8 +425,8 @@ class Engine:
     def respond(self, identifier: str, response: dict, user: str | None = None) -> Execution:
         """Answers an inquiry; its workflow goes on in the background of this process.
 
-        :param response: what the inquiry's schema asks for
-        :param user: who answers
+        :param response: what the inquiry's schema asks for.
+        :param user: who answers.
 
         Raises LookupError, and ValueError when nobody asks any more, the user may not answer, or
         the response does not fit.
@@ -440,7 +440,7 @@ class Engine:
     def carry_on(self, execution: Execution, report: Execution | None = None):
         """Goes on with a paused workflow; returns when it ends or pauses again.
 
-        :param report: the task's execution that makes it go on, None when somebody resumed it
+        :param report: the task's execution that makes it go on, None when somebody resumed it.
         """
         state = self.store.take_workflow_state(execution.id)
         if state is None:  # somebody else, here or in another process, was quicker

@@ -5,56 +5,60 @@ from __future__ import annotations
 import datetime
 import fnmatch
 import re
+from typing import Any, Callable
+
+# Compares a value of the payload with a pattern of the rule. What cannot be compared raises.
+Comparison = Callable[[Any, Any], bool]
 
 
-def _text(value):
+def _text(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _on_text(compare):
+def _on_text(compare: Comparison) -> Comparison:
     """Both sides as text; never true without a pattern, and an error on a missing key."""
 
-    def operator(value, pattern):
+    def operator(value: Any, pattern: Any) -> bool:
         return pattern is not None and compare(_text(value), _text(pattern))
 
     return operator
 
 
-def _ignoring_case(compare):
+def _ignoring_case(compare: Comparison) -> Comparison:
     return lambda value, pattern: compare(value.lower(), pattern.lower())
 
 
-def _equals(value, pattern):
+def _equals(value: Any, pattern: Any) -> bool:
     return value == pattern
 
 
-def _contains(value, pattern):
+def _contains(value: Any, pattern: Any) -> bool:
     return pattern in value
 
 
-def _starts_with(value, pattern):
+def _starts_with(value: Any, pattern: Any) -> bool:
     return value.startswith(pattern)
 
 
-def _ends_with(value, pattern):
+def _ends_with(value: Any, pattern: Any) -> bool:
     return value.endswith(pattern)
 
 
-def _inside(value, pattern):
+def _inside(value: Any, pattern: Any) -> bool:
     # With a text as the pattern this is a substring test.
     return value in pattern
 
 
-def _not(compare):
+def _not(compare: Comparison) -> Comparison:
     return lambda value, pattern: not compare(value, pattern)
 
 
-def _not_equal(value, pattern):
+def _not_equal(value: Any, pattern: Any) -> bool:
     # The one negation that is true when there is no pattern to compare with.
     return _text(value) != _text(pattern)
 
 
-def _age(value):
+def _age(value: str) -> float:
     from dateutil import parser
 
     moment = parser.parse(value)
@@ -72,11 +76,19 @@ _member = _on_text(_inside)
 _no_member = _on_text(_not(_inside))
 
 
-def search(items, patterns, condition, matches):
+def search(
+    items: Any,
+    patterns: dict[str, Any],
+    condition: str | None,
+    matches: Callable[[str, Any, Any], bool],
+) -> bool:
     """Compares the items of a list with a criteria of their own.
 
-    :param condition: any, all, all2any or any2any
-    :param matches: function(key, criterion, item) -> bool
+    :param items: a list; an object counts as a list of one.
+    :param patterns: key -> criterion.
+    :param condition: any, all, all2any or any2any.
+    :param matches: says whether (key, criterion, item) match.
+    :raises ValueError: for another condition.
     """
     if condition not in ("any", "all", "all2any", "any2any"):
         raise ValueError(f'The condition "{condition}" is not one of any, all, all2any and any2any')
@@ -90,7 +102,8 @@ def search(items, patterns, condition, matches):
     )
 
 
-OPERATORS = {
+# By name; `search` alone takes more than a value and a pattern.
+OPERATORS: dict[str, Callable[..., bool]] = {
     "equals": _equal,
     "eq": _equal,
     "nequals": _not_equal,

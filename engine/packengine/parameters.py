@@ -24,11 +24,11 @@ class ParameterError(ValueError):
 def live_parameters(action, given, context, config, datastore, extra=None):
     """Renders and casts what was passed, and defaults that are templates.
 
-    :param action: packengine.packs.Action
-    :param given: name -> value, values may be templates
-    :param context: the execution's context, ``action_context`` in templates
-    :param config: the pack's configuration, ``config_context`` in templates
-    :param extra: more names for templates, such as a rule's ``trigger``
+    :param action: packengine.packs.Action.
+    :param given: name -> value, values may be templates.
+    :param context: the execution's context, ``action_context`` in templates.
+    :param config: the pack's configuration, ``config_context`` in templates.
+    :param extra: more names for templates, such as a rule's ``trigger``.
     """
     schemas = (action.parameters, action.runner.parameters)
     graph = _Graph(context, config, datastore)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-_ACTION_ON_LIMIT = {"enum": ["delay", "cancel"], "default": "delay"}
+from typing import Any
+
+from packengine.schema import Schema
+
+_ACTION_ON_LIMIT: Schema = {"enum": ["delay", "cancel"], "default": "delay"}
 
 
-def _parameters(**properties):
+def _parameters(**properties: dict[str, Any]) -> Schema:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-POLICY_TYPES = {
+POLICY_TYPES: dict[str, Schema] = {
     "action.concurrency": _parameters(
         threshold={"type": "integer", "minimum": 0, "required": True},
         action=_ACTION_ON_LIMIT,

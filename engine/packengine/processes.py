@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import threading
-from typing import NamedTuple
+from typing import BinaryIO, Mapping, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """How a process ended; ``result`` is what it wrote to its result file, if it was given one."""
+    """How a process ended.
+
+    :ivar exit_code: the negative of the signal's number for a process that was killed.
+    :ivar result: what it wrote to its result file, if it was given one.
+    """
 
     exit_code: int
     stdout: str
@@ -26,35 +31,47 @@ class ChildProcess:
     Output goes to memory files instead of pipes: nothing is on disk, nothing blocks, and a
     daemon the action leaves behind does not keep the action from ending.
 
-    :param command: list of arguments, or a text that a shell runs when ``shell`` is set
-    :param stdin: bytes the process reads, or None for nothing
+    :param command: program and arguments.
+    :param env: the whole environment.
+    :param cwd: directory to run in, None for this process's own.
+    :param stdin: what the process reads, None for nothing.
     :param with_result: also give it a file for its result, whose descriptor's number becomes the
-        last argument
+        last argument.
+    :raises OSError: when the program cannot be started.
     """
 
-    def __init__(self, command, env, cwd=None, stdin=None, shell=False, with_result=False):
+    def __init__(
+        self,
+        command: list[str],
+        env: Mapping[str, str],
+        cwd: str | None = None,
+        stdin: bytes | None = None,
+        with_result: bool = False,
+    ) -> None:
         self._stdout = _memory_file("stdout")
         self._stderr = _memory_file("stderr")
         self._result = _memory_file("result") if with_result else None
         self._lock = threading.Lock()
-        self._reason = None
+        self._reason: str | None = None
         if with_result:
             command = [*command, str(self._result)]
         with memory_stream("stdin", stdin or b"") as stdin_stream:
             self._process = subprocess.Popen(
                 command,
-                shell=shell,
                 cwd=cwd,
                 env=env,
                 stdin=stdin_stream,
                 stdout=self._stdout,
                 stderr=self._stderr,
-                pass_fds=(self._result,) if with_result else (),
+                pass_fds=() if self._result is None else (self._result,),
                 start_new_session=True,
             )
 
-    def wait(self, timeout):
-        """Waits for the process to end, killing it after ``timeout`` seconds (None: never)."""
+    def wait(self, timeout: float | None) -> Outcome:
+        """Waits for the process to end.
+
+        :param timeout: seconds after which it is killed, None for never.
+        """
         timer = threading.Timer(timeout, self._kill, ("timeout",)) if timeout else None
         if timer:
             timer.daemon = True
@@ -73,25 +90,23 @@ class ChildProcess:
             canceled=self._reason == "cancel",
         )
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Kills the process and everything in its group."""
         self._kill("cancel")
 
-    def _kill(self, reason):
+    def _kill(self, reason: str) -> None:
         with self._lock:
             if self._process.poll() is None:
                 self._reason = self._reason or reason
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
 
 
-def _memory_file(name):
+def _memory_file(name: str) -> int:
     return os.memfd_create(name)
 
 
-def memory_stream(name, content):
+def memory_stream(name: str, content: bytes) -> BinaryIO:
     """Returns a file in memory that holds some bytes, to be read from its start."""
     stream = os.fdopen(_memory_file(name), "w+b")
     stream.write(content)
@@ -99,7 +114,7 @@ def memory_stream(name, content):
     return stream
 
 
-def _take(descriptor):
+def _take(descriptor: int) -> bytes:
     with os.fdopen(descriptor, "rb") as stream:
         stream.seek(0)
         return stream.read()

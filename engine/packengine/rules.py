@@ -23,7 +23,7 @@ class RuleError(Exception):
 class RuleEngine:
     """Handles trigger instances.
 
-    :param engine: packengine.engine.Engine
+    :param engine: packengine.engine.Engine.
     """
 
     def __init__(self, engine):
@@ -32,7 +32,7 @@ class RuleEngine:
     def handle(self, instance):
         """Starts the actions of the rules that match an instance; returns their executions.
 
-        :param instance: packengine.store.TriggerInstance
+        :param instance: packengine.store.TriggerInstance.
         """
         executions = []
         for rule in self._matching(instance):

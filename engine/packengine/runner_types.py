@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from packengine.schema import Schema
 
 
 class RunnerType(NamedTuple):
     """A runner type.
 
-    :param parameters: name -> schema, merged under the action's own parameters
-    :param output_key: part of the result that the action's output_schema describes
+    :ivar parameters: name -> schema, merged under the action's own parameters.
+    :ivar output_key: part of the result that the action's output_schema describes.
     """
 
     name: str
-    parameters: dict
+    parameters: dict[str, Schema]
     output_key: str | None
 
 
-def _text(description, **more):
+def _text(description: str, **more: Any) -> Schema:
     return dict({"type": "string", "description": description}, **more)
 
 
-def _flag(description, default, **more):
+def _flag(description: str, default: bool, **more: Any) -> Schema:
     return dict({"type": "boolean", "description": description, "default": default}, **more)
 
 
-def _timeout(default):
+def _timeout(default: int) -> Schema:
     return {
         "type": "integer",
         "default": default,
@@ -33,18 +35,18 @@ def _timeout(default):
     }
 
 
-_ENV = {"type": "object", "description": "Environment variables the action gets."}
+_ENV: Schema = {"type": "object", "description": "Environment variables the action gets."}
 _CWD = _text("Directory the command runs in.")
 _CMD = _text("Command line the shell runs.")
 _KWARG_OP = _text("What stands before the name of a named argument.", default="--")
 _CONTENT_VERSION = _text("Revision of the pack's content to use.", required=False)
 _DEBUG = _flag("Ask the runner to say more.", False, required=False)
-_SUDO = {
+_SUDO: dict[str, Schema] = {
     "sudo": _flag("Run with sudo.", False),
     "sudo_password": _text("Password for sudo.", default=None, required=False, secret=True),
 }
 
-_PYTHON = {
+_PYTHON: dict[str, Schema] = {
     "debug": _DEBUG,
     "content_version": _CONTENT_VERSION,
     "env": _ENV,
@@ -56,9 +58,11 @@ _PYTHON = {
     ),
 }
 
-_LOCAL = dict(_SUDO, cwd=_CWD, env=_ENV, kwarg_op=_KWARG_OP, timeout=_timeout(60))
+_LOCAL: dict[str, Schema] = dict(
+    _SUDO, cwd=_CWD, env=_ENV, kwarg_op=_KWARG_OP, timeout=_timeout(60)
+)
 
-_REMOTE = dict(
+_REMOTE: dict[str, Schema] = dict(
     _SUDO,
     env=_ENV,
     kwarg_op=_KWARG_OP,
@@ -75,7 +79,7 @@ _REMOTE = dict(
 )
 _REMOTE_DIR = "Directory on the host the script is copied to."
 
-_INQUIRY = {
+_INQUIRY: dict[str, Schema] = {
     "schema": {
         "type": "object",
         "required": True,
@@ -108,7 +112,7 @@ _INQUIRY = {
     },
 }
 
-_ORQUESTA = {
+_ORQUESTA: dict[str, Schema] = {
     "notify": {
         "type": "array",
         "default": [],
@@ -118,7 +122,7 @@ _ORQUESTA = {
     }
 }
 
-_ANNOUNCEMENT = {
+_ANNOUNCEMENT: dict[str, Schema] = {
     "experimental": {"type": "boolean", "required": True, "default": False},
     "route": _text("Routing key.", default="general", minLength=1, maxLength=255),
 }

@@ -30,11 +30,11 @@ def inherited_environment():
 class Run:
     """What a runner gets to know.
 
-    :param engine: packengine.engine.Engine
-    :param execution: packengine.store.Execution
-    :param action: packengine.packs.Action
-    :param runner_parameters: final parameters of the runner
-    :param parameters: final parameters of the action
+    :param engine: packengine.engine.Engine.
+    :param execution: packengine.store.Execution.
+    :param action: packengine.packs.Action.
+    :param runner_parameters: final parameters of the runner.
+    :param parameters: final parameters of the action.
     """
 
     def __init__(self, engine, execution, action, runner_parameters, parameters):

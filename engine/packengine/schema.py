@@ -6,10 +6,11 @@ import contextlib
 import copy
 import re
 import sys
+from typing import Any, Callable, Dict, Iterator, Sequence, Union
 
 
 @contextlib.contextmanager
-def _without_requests():
+def _without_requests() -> Iterator[None]:
     """Keeps jsonschema from loading an HTTP client for remote references, which nothing here has.
 
     That would double the time a command needs to start.
@@ -17,7 +18,7 @@ def _without_requests():
     if "requests" in sys.modules:
         yield
         return
-    sys.modules["requests"] = None
+    sys.modules["requests"] = None  # type: ignore[assignment]  # how an import is refused
     try:
         yield
     finally:
@@ -25,11 +26,17 @@ def _without_requests():
 
 
 with _without_requests():
-    from jsonschema import Draft3Validator, Draft4Validator, validators
+    from jsonschema import Draft3Validator, Draft4Validator, ValidationError, validators
+
+Schema = Dict[str, Any]
+# A place in a document: keys of objects and indexes of arrays.
+Path = Sequence[Union[str, int]]
+# Returns words for a place.
+Describe = Callable[[Path], str]
 
 MASK = "********"
 
-ANY_TYPE = {
+ANY_TYPE: Schema = {
     "anyOf": [
         {"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")
     ]
@@ -49,20 +56,23 @@ class SchemaError(ValueError):
     """A value does not fit its schema; the message is one line and names the place."""
 
 
-def validate(instance, schema, describe):
+def validate(instance: Any, schema: Schema, describe: Describe) -> Any:
     """Returns a copy of the instance with defaults filled in.
 
-    Raises :class:`SchemaError` with the first thing that does not fit.
-
-    :param describe: function(path as a tuple of keys) -> words for that place
+    :param describe: returns words for a place, such as :func:`dotted`.
+    :raises SchemaError: with the first thing that does not fit.
     """
     instance = with_defaults(instance, schema)
     check(instance, allow_none_for_optional(schema), describe)
     return instance
 
 
-def check(instance, schema, describe):
-    """Raises :class:`SchemaError` when the instance does not fit, adding no defaults."""
+def check(instance: Any, schema: Schema, describe: Describe) -> None:
+    """Checks that the instance fits, adding no defaults.
+
+    :param describe: returns words for a place, such as :func:`dotted`.
+    :raises SchemaError: with the first thing that does not fit.
+    """
     errors = sorted(
         Validator(schema).iter_errors(instance), key=lambda error: [str(p) for p in error.path]
     )
@@ -70,7 +80,7 @@ def check(instance, schema, describe):
         raise SchemaError(_message(errors[0], schema, describe))
 
 
-def _message(error, schema, describe):
+def _message(error: ValidationError, schema: Schema, describe: Describe) -> str:
     path = tuple(error.path)
     if error.validator == "required":  # draft 3 reports the missing property as part of the path
         return f"{describe(path)} is required"
@@ -82,7 +92,7 @@ def _message(error, schema, describe):
     return "{}: {}".format(describe(path), " ".join(error.message.split()))
 
 
-def _is_secret(schema, path):
+def _is_secret(schema: Any, path: Path) -> bool:
     for key in path:
         if not isinstance(schema, dict):
             return False
@@ -96,12 +106,12 @@ def _is_secret(schema, path):
     return False
 
 
-def with_defaults(instance, schema):
+def with_defaults(instance: Any, schema: Schema) -> Any:
     """Returns a copy in which absent (or None) properties have their schema's default."""
     return _fill(copy.deepcopy(instance), schema)
 
 
-def _fill(instance, schema):
+def _fill(instance: Any, schema: Schema) -> Any:
     if isinstance(instance, dict):
         for name, child in (schema.get("properties") or {}).items():
             if instance.get(name) is None and "default" in child:
@@ -113,7 +123,7 @@ def _fill(instance, schema):
     return instance
 
 
-def allow_none_for_optional(schema):
+def allow_none_for_optional(schema: Schema) -> Schema:
     """Returns a copy in which properties that are optional without a default may be None."""
     result = copy.deepcopy(schema)
     for name, child in (result.get("properties") or {}).items():
@@ -125,7 +135,7 @@ def allow_none_for_optional(schema):
     return result
 
 
-def _nullable(schema):
+def _nullable(schema: Schema) -> Schema:
     for combination in ("anyOf", "oneOf"):
         if combination in schema:
             schema[combination] = schema[combination] + [{"type": "null"}]
@@ -136,7 +146,7 @@ def _nullable(schema):
     return schema
 
 
-def _nullable_parts(schema):
+def _nullable_parts(schema: Schema) -> Schema:
     if schema.get("properties"):
         return allow_none_for_optional(schema)
     if isinstance(schema.get("items"), dict) and schema["items"].get("properties"):
@@ -144,7 +154,7 @@ def _nullable_parts(schema):
     return schema
 
 
-def mask(value, schema):
+def mask(value: Any, schema: Any) -> Any:
     """Returns a copy of the value with everything its schema calls secret replaced.
 
     A value whose shape differs from the schema is left as it is, as in StackStorm.
@@ -165,16 +175,16 @@ def mask(value, schema):
     return value
 
 
-def _pattern_schema(schema, name):
+def _pattern_schema(schema: Schema, name: str) -> Any:
     for pattern, child in (schema.get("patternProperties") or {}).items():
         if re.search(pattern, name):
             return child
     return None
 
 
-def dotted(path):
+def dotted(path: Path) -> str:
     """Returns a place in a document as ``a.b[0].c``, for :func:`validate` and :func:`check`."""
     words = ""
     for key in path:
-        words += "[%d]" % key if isinstance(key, int) else f".{key}"
+        words += f"[{key}]" if isinstance(key, int) else f".{key}"
     return words.lstrip(".") or "the document"

@@ -25,8 +25,8 @@ EXIT_TIMEOUT_S = 5
 class SensorContainer:
     """The sensors of all packs.
 
-    :param engine: packengine.engine.Engine
-    :param respawn_delay: seconds before a sensor that died is started again
+    :param engine: packengine.engine.Engine.
+    :param respawn_delay: seconds before a sensor that died is started again.
     """
 
     def __init__(self, engine, respawn_delay=RESPAWN_DELAY_S):

@@ -27,8 +27,8 @@ class AlreadyServed(ValueError):
 class Service:
     """Runs until it is stopped.
 
-    :param engine: packengine.engine.Engine
-    :param respawn_delay: seconds before a sensor that died is started again
+    :param engine: packengine.engine.Engine.
+    :param respawn_delay: seconds before a sensor that died is started again.
     """
 
     def __init__(self, engine, respawn_delay=None):
@@ -68,7 +68,7 @@ class Service:
     def run(self, ready=None):
         """Serves until :meth:`stop`.
 
-        :param ready: called once everything listens
+        :param ready: called once everything listens.
         """
         if any(action.is_workflow for action in self._engine.registry.actions.values()):
             workflows.orquesta()  # now, so that the first workflow need not wait for it

@@ -90,8 +90,8 @@ def executions(found, stream):
 def execution(engine, shown, stream, detail=False):
     """Writes an execution and the tree of its tasks.
 
-    :param shown: from Engine.masked
-    :param detail: also the context and the log of statuses
+    :param shown: from Engine.masked.
+    :param detail: also the context and the log of statuses.
     """
     elapsed = duration(shown.elapsed_seconds)
     lines = [
@@ -173,7 +173,7 @@ def _task_line(child, indent, stream):
 class Progress:
     """Tells of a workflow's tasks as they end; a listener of the engine.
 
-    :param identifier: of the workflow's execution
+    :param identifier: of the workflow's execution.
     """
 
     def __init__(self, identifier, stream):
@@ -200,8 +200,8 @@ class Progress:
 def as_dict(engine, shown, tree=True):
     """Returns an execution as JSON shows it.
 
-    :param shown: from Engine.masked
-    :param tree: also the tasks, and theirs
+    :param shown: from Engine.masked.
+    :param tree: also the tasks, and theirs.
     """
     result = {
         "id": shown.id,

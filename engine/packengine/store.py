@@ -86,12 +86,12 @@ def seconds_between(start, end):
 class Execution:
     """One run of an action.
 
-    :ivar parameters: what was passed, rendered; secrets in the clear (``Engine.masked`` hides them)
-    :ivar result: shape depends on the runner; None until there is one
-    :ivar context: user, pack, parent, orquesta, trace_context and so on, as in StackStorm
-    :ivar start_timestamp: ISO 8601, UTC
-    :ivar end_timestamp: None while it runs
-    :ivar log: list of {"status", "timestamp"}
+    :ivar parameters: what was passed, rendered; secrets in the clear (``Engine.masked`` hides them).
+    :ivar result: shape depends on the runner; None until there is one.
+    :ivar context: user, pack, parent, orquesta, trace_context and so on, as in StackStorm.
+    :ivar start_timestamp: ISO 8601, UTC.
+    :ivar end_timestamp: None while it runs.
+    :ivar log: list of {"status", "timestamp"}.
     """
 
     id: str
@@ -150,8 +150,8 @@ def _execution(row):
 class TriggerInstance:
     """One event: what the rules of its trigger are tried on.
 
-    :ivar parameters: tell triggers of one type apart, such as the URL of a webhook
-    :ivar status: pending, processed, or rejected when the payload did not fit its schema
+    :ivar parameters: tell triggers of one type apart, such as the URL of a webhook.
+    :ivar status: pending, processed, or rejected when the payload did not fit its schema.
     """
 
     id: str
@@ -173,7 +173,7 @@ def _trigger_instance(row):
 class Store:
     """The database of one data directory; one connection, used by one thread at a time.
 
-    :param data_dir: directory, made with mode 0700 when missing, since it holds secrets
+    :param data_dir: directory, made with mode 0700 when missing, since it holds secrets.
     """
 
     def __init__(self, data_dir):
@@ -259,8 +259,8 @@ class Store:
         Those that have to wait go first in, first out; counting and admitting is one transaction
         for all processes.
 
-        :param limits: (threshold, parameters an execution must share to count) pairs
-        :returns: whether it now runs; completed executions are let through, to be seen as such
+        :param limits: (threshold, parameters an execution must share to count) pairs.
+        :returns: whether it now runs; completed executions are let through, to be seen as such.
         """
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -346,7 +346,7 @@ class Store:
     def executions(self, action=None, status=None, limit=None, top_level=True):
         """Returns the newest executions first.
 
-        :param top_level: leave out the tasks of workflows
+        :param top_level: leave out the tasks of workflows.
         """
         conditions, values = [], []
         if top_level:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from packengine.schema import Schema
+
 _UNITS = ["weeks", "days", "hours", "minutes", "seconds"]
 
-_TIMER_PAYLOAD = {
+_TIMER_PAYLOAD: Schema = {
     "type": "object",
     "properties": {"executed_at": {"type": "string"}, "schedule": {"type": "object"}},
 }
 
 
-def _parameters(**properties):
+def _parameters(**properties: dict[str, Any]) -> Schema:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-SYSTEM_TRIGGERS = {
+SYSTEM_TRIGGERS: dict[str, tuple[Schema, Schema]] = {
     "st2.webhook": (
         {
             "type": "object",

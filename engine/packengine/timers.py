@@ -6,25 +6,32 @@ import datetime
 import logging
 import threading
 import uuid
+from typing import TYPE_CHECKING, Any, Dict
+
+if TYPE_CHECKING:
+    from packengine.engine import Engine
 
 LOG = logging.getLogger(__name__)
 
 INTERVAL = "core.st2.IntervalTimer"
 DATE = "core.st2.DateTimer"
 
+# A timer's parameters: unit and delta, or date; and timezone.
+Parameters = Dict[str, Any]
+
 
 class Timers:
     """One thread for each timer.
 
-    :param engine: packengine.engine.Engine
+    :param engine: knows the rules and takes the triggers.
     """
 
-    def __init__(self, engine):
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._stopping = threading.Event()
-        self._threads = []
+        self._threads: list[threading.Thread] = []
 
-    def start(self):
+    def start(self) -> None:
         """Starts the timers of all rules; a timer that no enabled rule uses starts nothing."""
         seen = []
         for rule in self._engine.registry.rules.values():
@@ -35,12 +42,12 @@ class Timers:
                 self._threads.append(thread)
                 thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
 
-    def _run(self, trigger, parameters):
+    def _run(self, trigger: str, parameters: Parameters) -> None:
         if trigger == INTERVAL:
             seconds = interval_seconds(parameters)
             while not self._stopping.wait(seconds):
@@ -52,7 +59,7 @@ class Timers:
         elif not self._stopping.wait(seconds):
             self._fire(trigger, parameters)
 
-    def _fire(self, trigger, parameters):
+    def _fire(self, trigger: str, parameters: Parameters) -> None:
         name = trigger.split(".", 1)[1]
         moment = datetime.datetime.now(datetime.timezone.utc)
         self._engine.dispatch(
@@ -63,12 +70,12 @@ class Timers:
         )
 
 
-def interval_seconds(parameters):
+def interval_seconds(parameters: Parameters) -> float:
     """Returns the length of an interval timer in seconds."""
     return datetime.timedelta(**{parameters["unit"]: parameters["delta"]}).total_seconds()
 
 
-def seconds_until(parameters):
+def seconds_until(parameters: Parameters) -> float:
     """Returns the seconds until a date timer's moment, negative when it has passed."""
     from dateutil import parser, tz
 

@@ -32,8 +32,8 @@ class WebhookServer:
     Listens on 127.0.0.1 only. When ENGINE_API_KEY is in the environment, a request must carry it
     in the St2-Api-Key header. Requests made by web pages (with an Origin) are refused.
 
-    :param engine: packengine.engine.Engine
-    :param port: TCP port, 0 for any free one; ``port`` of this object is the one taken
+    :param engine: packengine.engine.Engine.
+    :param port: TCP port, 0 for any free one; ``port`` of this object is the one taken.
     """
 
     def __init__(self, engine, port):

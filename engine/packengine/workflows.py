@@ -87,7 +87,7 @@ def _read(path):
 def inspect(action, registry):
     """Returns what is wrong with an action's workflow, each as one line without the file's name.
 
-    :param action: packengine.packs.Action of the orquesta runner
+    :param action: packengine.packs.Action of the orquesta runner.
     """
     try:
         spec = load(action.entry_point)

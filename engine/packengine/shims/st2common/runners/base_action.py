@@ -28,9 +28,9 @@ class Action(abc.ABC):
 
     `run` returns a result, or a pair (succeeded, result). What is logged goes to stderr.
 
-    :param config: dict of the pack's configuration
+    :param config: dict of the pack's configuration.
     :param action_service: gives access to the datastore: get_value, set_value, list_values,
-        delete_value, datastore_service
+        delete_value, datastore_service.
     """
 
     description = None
@@ -43,7 +43,7 @@ class Action(abc.ABC):
 
     @abc.abstractmethod
     def run(self, **kwargs):
-        """Does the work and return its result."""
+        """Does the work and returns its result."""
 
 
 def _stderr_logger(class_name, level_name):

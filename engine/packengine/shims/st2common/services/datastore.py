@@ -9,9 +9,9 @@ SYSTEM_SCOPE = "system"
 class KeyValuePair:
     """One entry of the datastore.
 
-    :param name: the full key, prefix included
-    :param value: its text
-    :param ttl: seconds it is to live from when it was set, or None
+    :param name: the full key, prefix included.
+    :param value: its text.
+    :param ttl: seconds it is to live from when it was set, or None.
     """
 
     def __init__(self, name, value, ttl=None):
@@ -27,9 +27,9 @@ class BaseDatastoreService:
     A key is local unless `local=False`: it is then prefixed with `<pack>.<Class>:`. A subclass
     says where entries are kept by defining the methods whose names start with an underscore.
 
-    :param logger: told what cannot be honoured
-    :param pack_name: the pack's ref
-    :param class_name: name of the action's or the sensor's class
+    :param logger: told what cannot be honoured.
+    :param pack_name: the pack's ref.
+    :param class_name: name of the action's or the sensor's class.
     """
 
     def __init__(self, logger, pack_name, class_name):

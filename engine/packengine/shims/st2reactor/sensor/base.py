@@ -9,8 +9,8 @@ import time
 class BaseSensor(abc.ABC):
     """What every sensor has; subclass Sensor or PollingSensor instead.
 
-    :param sensor_service: dispatches triggers, gives loggers and the datastore
-    :param config: dict of the pack's configuration
+    :param sensor_service: dispatches triggers, gives loggers and the datastore.
+    :param config: dict of the pack's configuration.
     """
 
     def __init__(self, sensor_service, config=None):

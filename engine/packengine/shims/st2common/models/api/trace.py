@@ -6,8 +6,8 @@ from __future__ import annotations
 class TraceContext:
     """An existing trace by its id, or a new one by a tag.
 
-    :param id_: id of a trace that exists, or None
-    :param trace_tag: free text chosen by whoever dispatches, or None
+    :param id_: id of a trace that exists, or None.
+    :param trace_tag: free text chosen by whoever dispatches, or None.
     """
 
     def __init__(self, id_=None, trace_tag=None):
