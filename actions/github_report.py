@@ -5,6 +5,7 @@ from delivery_action import DeliveryAction
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, GitHub, is_configured
 from delivery.github_report import Report
+from delivery.github_repository import Repository
 
 
 class GithubReport(DeliveryAction):
@@ -18,7 +19,7 @@ class GithubReport(DeliveryAction):
             raise DeliveryError(f"{app} has no event {event}: the last 200 are kept")
         report = Report(application, recorded, settings.get("web_ui_url", ""))
         changed = report.bring_to(
-            GitHub(settings).repository(report.repository), settings.get("tags", "none")
+            Repository(GitHub(settings), report.repository), settings.get("tags", "none")
         )
         return {
             "reported": True,

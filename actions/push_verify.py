@@ -3,6 +3,7 @@ from __future__ import annotations
 from delivery_action import DeliveryAction
 
 from delivery.github import GitHub
+from delivery.github_repository import Repository
 from delivery.webhook import BRANCH_REF, application_of, is_built
 
 
@@ -10,7 +11,7 @@ class PushVerify(DeliveryAction):
     def deliver(self, repository, ref, commit):
         branch = ref[len(BRANCH_REF) :]
         settings = self.configuration.section("applications").get(repository) or {}
-        github = GitHub(self.configuration.section("github")).repository(repository)
+        github = Repository(GitHub(self.configuration.section("github")), repository)
         default_branch = github.default_branch()
         if not is_built(branch, settings, default_branch):
             return {"verified": False, "reason": f"branch {branch} is not one that is built"}

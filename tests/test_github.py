@@ -7,7 +7,8 @@ from github_double import INSTALLATION_TOKEN, READING_TOKEN, TOKEN, running_gith
 
 from delivery import github
 from delivery.errors import DeliveryError
-from delivery.github import Deployment, GitHub, tag_of_version
+from delivery.github import GitHub
+from delivery.github_repository import Deployment, Repository, tag_of_version
 
 pytestmark = pytest.mark.filterwarnings("ignore:Argument lazy is deprecated")
 
@@ -47,7 +48,7 @@ def there(clock):
 
 
 def shop(there, token=TOKEN, **settings):
-    return GitHub(dict(settings, api_url=there.url, token=token)).repository("acme/shop")
+    return Repository(GitHub(dict(settings, api_url=there.url, token=token)), "acme/shop")
 
 
 def deployment(state, key="canary-1", commit=COMMIT, environment="canary", log_url="", **more):
@@ -320,7 +321,7 @@ def test_patience_is_bounded_over_all_calls_together(there, clock):
 
 
 def test_a_github_that_cannot_be_reached_is_an_error_after_some_attempts(clock):
-    nobody = GitHub({"api_url": "http://127.0.0.1:1", "token": TOKEN}).repository("acme/shop")
+    nobody = Repository(GitHub({"api_url": "http://127.0.0.1:1", "token": TOKEN}), "acme/shop")
     with pytest.raises(DeliveryError, match="GitHub cannot be reached"):
         nobody.default_branch()
     assert 3 < len(clock.slept) < 10
@@ -405,5 +406,5 @@ def test_github_com_and_enterprise_server_differ_only_in_their_address(clock, pr
 
 
 def test_github_com_is_meant_where_nothing_is_configured():
-    client = GitHub({"token": TOKEN})._client
+    client = GitHub({"token": TOKEN}).client
     assert client.requester.base_url == "https://api.github.com"

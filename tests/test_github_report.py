@@ -14,7 +14,7 @@ from github_report import GithubReport
 from releases import COMMITS, failed, published, settled
 from st2tests.base import BaseSensorTestCase
 
-from delivery import github
+from delivery import github, github_repository
 from delivery.release import Application
 
 A, B = COMMITS[:2]
@@ -231,7 +231,7 @@ class TestOrder(GithubReportTestCase):
     def test_what_happens_while_it_is_reported_is_reported_too(self):
         rollout = self.begin("canary", published(self.shop))
         once = [rollout]
-        real = github.Repository.set_deployment
+        real = github_repository.Repository.set_deployment
 
         def overtaken(repository, wanted):
             changed = real(repository, wanted)
@@ -239,7 +239,7 @@ class TestOrder(GithubReportTestCase):
                 self.finish(once.pop())
             return changed
 
-        with mock.patch.object(github.Repository, "set_deployment", overtaken):
+        with mock.patch.object(github_repository.Repository, "set_deployment", overtaken):
             self.report("rollout_started")
         self.assertEqual(self.deployments(), [(A, "canary", ["in_progress", "success"])])
         self.assertEqual(self.statuses()["cicd/canary"], "success")

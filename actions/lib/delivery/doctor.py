@@ -15,6 +15,7 @@ from delivery import github
 from delivery.configuration import Configuration
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
+from delivery.github_repository import Repository
 from delivery.names import plain
 from delivery.packaging import fpm, nfpm
 from delivery.release import LOCK_TTL_S, Application, applications, now
@@ -281,7 +282,7 @@ def _github(settings: Mapping[str, Any], repository: str | None) -> Finding:
         "GitHub",
         lambda: (
             f"answers: the default branch of {repository} is "
-            f"{github.GitHub(settings).repository(repository).default_branch()}"
+            f"{Repository(github.GitHub(settings), repository).default_branch()}"
         ),
     )
 

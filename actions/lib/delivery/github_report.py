@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, NamedTuple
 
 from delivery.errors import DeliveryError
-from delivery.github import Deployment, Repository, tag_of_version
+from delivery.github_repository import Deployment, Repository, tag_of_version
 from delivery.release import Application
 
 Event = Dict[str, Any]
