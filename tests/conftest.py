@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import uuid
 
 import pytest
 
@@ -31,18 +30,16 @@ else:
     st2common.util.monkey_patch.monkey_patch = lambda **_: None
 
 
-@pytest.fixture(scope="session")
-def consul_url():
-    """A real Consul, one for all tests; each takes a prefix of its own."""
-    from consul_server import running_consul
+@pytest.fixture
+def store():
+    """An empty part of the run's Consul."""
+    from consul_server import empty_store
 
-    with running_consul() as url:
-        yield url
+    with empty_store() as store:
+        yield store
 
 
 @pytest.fixture
-def store(consul_url):
-    """An empty store."""
-    from delivery.store import Store
-
-    return Store(consul_url, prefix="test-" + uuid.uuid4().hex)
+def consul_url(store):
+    """Where that Consul is. What a test registers there is gone after it."""
+    return store.url

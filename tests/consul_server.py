@@ -1,112 +1,135 @@
-"""A real Consul server for the tests, on ports of its own, in memory."""
+"""A real Consul server for the tests: one for the whole run, on ports of its own, in memory.
+
+    class TestSomething(WithConsul, BaseActionTestCase):    # self.store, self.url, self.config
+    def test_something(store): ...                          # the same for pytest, by conftest.py
+
+It starts when the first test asks for it. Each test has a prefix of keys of its own, and what is
+registered during a test is gone after it.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import shutil
 import socket
 import subprocess
-import tempfile
-import time
+import unittest
 import urllib.request
 import uuid
+from typing import Any, Iterator
 
-import pytest
+from waiting import wait_for
 
 from delivery.store import Store
 
+NODE = "consul"
+# The shell waits for the end of its standard input, a pipe from the tests: it ends with them, also
+# when they are killed, and Consul ends with it.
+AS_LONG_AS_THE_TESTS = '"$@" & cat; kill -KILL $!'
 
-def free_port():
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def put(url, path, body=""):
+def put(url: str, path: str, body: Any = "") -> bytes:
+    """Sends a PUT below /v1/; a body that is not text is sent as JSON. Returns the answer."""
     data = body if isinstance(body, str) else json.dumps(body)
     request = urllib.request.Request(f"{url}/v1/{path}", data.encode(), method="PUT")
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.read()
 
 
-@contextlib.contextmanager
-def running_consul():
-    """Yields the URL of a Consul that ends with the block."""
+def get(url: str, path: str) -> Any:
+    """What Consul answers to a GET below /v1/."""
+    with urllib.request.urlopen(f"{url}/v1/{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+@functools.lru_cache(maxsize=None)
+def shared_consul() -> str:
+    """The URL of the Consul of this run. It ends with this process."""
     if not shutil.which("consul"):
-        pytest.skip("Consul is not installed: script/setup as root installs it")
+        raise unittest.SkipTest("Consul is not installed: script/setup as root installs it")
     http, server, lan, wan = (free_port() for _ in range(4))
     url = f"http://127.0.0.1:{http}"
-    with tempfile.TemporaryDirectory() as home:
-        agent = subprocess.Popen(
-            [
-                "consul",
-                "agent",
-                "-dev",
-                "-bind=127.0.0.1",
-                f"-http-port={http}",
-                f"-server-port={server}",
-                f"-serf-lan-port={lan}",
-                f"-serf-wan-port={wan}",
-                "-dns-port=-1",
-                "-grpc-port=-1",
-                "-log-level=err",
-            ],
-            cwd=home,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            _wait_for_a_leader(url)
-            yield url
-        finally:
-            agent.kill()
-            agent.wait()
+    agent = subprocess.Popen(
+        [
+            "sh",
+            "-c",
+            AS_LONG_AS_THE_TESTS,
+            "sh",
+            "consul",
+            "agent",
+            "-dev",
+            f"-node={NODE}",
+            "-bind=127.0.0.1",
+            f"-http-port={http}",
+            f"-server-port={server}",
+            f"-serf-lan-port={lan}",
+            f"-serf-wan-port={wan}",
+            "-dns-port=-1",
+            "-grpc-port=-1",
+            "-log-level=err",
+        ],
+        cwd="/",
+        start_new_session=True,  # a Ctrl+C in the terminal is for the tests
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    atexit.register(agent.communicate)
+
+    def has_met_itself() -> bool:
+        """Before that it has no leader, or strikes off nodes that it has not met."""
+        assert agent.poll() is None, "Consul ended as soon as it was started"
+        with contextlib.suppress(OSError):
+            return bool(get(url, "health/state/passing"))
+        return False
+
+    wait_for(has_met_itself)
+    return url
+
+
+@contextlib.contextmanager
+def empty_store() -> Iterator[Store]:
+    """An empty part of the run's Consul. When the block ends, no node but Consul is registered."""
+    url = shared_consul()
+    try:
+        yield Store(url, prefix="test-" + uuid.uuid4().hex)
+    finally:
+        for node in get(url, "catalog/nodes"):
+            if node["Node"] != NODE:
+                put(url, "catalog/deregister", {"Node": node["Node"]})
 
 
 class WithConsul:
-    """Comes before the base class of a test case: a real Consul, and of it `self.store`, empty for
-    each test, which `self.config`, the pack's configuration, leads to.
+    """Comes before the base class of a test case: `self.store`, empty for each test, `self.url` of
+    its Consul, and `self.config`, the pack's configuration, which leads to it.
     """
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls._consul = running_consul()
-        cls.url = cls._consul.__enter__()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls._consul.__exit__(None, None, None)
-        super().tearDownClass()
 
     def setUp(self):
         super().setUp()
-        prefix = "test-" + uuid.uuid4().hex
-        self.store = Store(self.url, prefix=prefix)
-        self.config = {"consul": {"url": self.url, "kv_prefix": prefix}}
+        consul = empty_store()
+        self.store = consul.__enter__()
+        self.addCleanup(consul.__exit__, None, None, None)
+        self.url = self.store.url
+        self.config = {"consul": {"url": self.url, "kv_prefix": self.store.prefix}}
 
 
-def _wait_for_a_leader(url):
-    """Waits until it has also met itself; then it strikes nodes off that it has not met."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"{url}/v1/health/state/passing", timeout=2) as answer:
-                if json.load(answer):
-                    time.sleep(0.1)
-                    return
-        time.sleep(0.1)
-    raise AssertionError("Consul has no leader after 20 s")
-
-
-def register(url, node, address, service, tags, passing=True, agent=False):
+def register(
+    url: str, node: str, address: str, service: str, tags: list[str], passing: bool = True
+) -> None:
     """Registers a service on a node as that node's agent would, with its check.
 
-    Without the check of its agent (`serfHealth`) unless asked for: once a minute Consul strikes off
-    nodes with one that are not really members, in the middle of somebody's test.
+    Without the check of its agent (`serfHealth`): once a minute Consul strikes off nodes with one
+    that are not really members, in the middle of somebody's test.
     """
-    agents = [{"Node": node, "CheckID": "serfHealth", "Name": "Serf", "Status": "passing"}]
     put(
         url,
         "catalog/register",
@@ -114,8 +137,7 @@ def register(url, node, address, service, tags, passing=True, agent=False):
             "Node": node,
             "Address": address,
             "Service": {"ID": service, "Service": service, "Tags": tags, "Port": 80},
-            "Checks": (agents if agent else [])
-            + [
+            "Checks": [
                 {
                     "Node": node,
                     "CheckID": f"service:{service}",
@@ -128,8 +150,8 @@ def register(url, node, address, service, tags, passing=True, agent=False):
     )
 
 
-def take_down(url, node):
-    """Makes a node look as it does when its agent has gone."""
+def take_down(url: str, node: str) -> None:
+    """Makes a node look as it does when its agent has gone. Look at once: see `register`."""
     put(
         url,
         "catalog/register",

@@ -14,10 +14,8 @@ class TestDeployHosts(ConsulActionTestCase):
     def setUp(self):
         super().setUp()
         self.target = published(self.shop)
-        register(self.url, "web-1", "10.0.1.1", "shop", ["shop::app"], agent=True)
-        register(
-            self.url, "web-0", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"], agent=True
-        )
+        register(self.url, "web-1", "10.0.1.1", "shop", ["shop::app"])
+        register(self.url, "web-0", "10.0.0.1", "shop", ["shop::app", "shop::app_canary"])
 
     def report(self, node, **values):
         report = dict(
@@ -57,7 +55,6 @@ class TestDeployHosts(ConsulActionTestCase):
             "shop",
             ["shop::app", "shop::app_canary"],
             passing=False,
-            agent=True,
         )
         self.assertIn("fails shop answers", self.lines()[0])
         take_down(self.url, "web-1")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 
 import pytest
-from consul_server import put, register, running_consul
+from consul_server import register
 from jenkins_double import API_TOKEN, USER, running_jenkins
 from local_host import LocalShell
 from releases import published
@@ -37,10 +36,10 @@ BASICS = (
 class Patient:
     """What is registered in Consul, and what the doctor says of it."""
 
-    def __init__(self, url, directory, monkeypatch):
-        self.url = url
+    def __init__(self, store, directory, monkeypatch):
+        self.url = store.url
         self.values = {
-            "consul": {"url": url, "kv_prefix": "test-" + uuid.uuid4().hex},
+            "consul": {"url": store.url, "kv_prefix": store.prefix},
             "ci": {"tool": "build_host"},
             "packaging": {"tool": "nfpm"},
             "repository": {"tool": "aptly"},
@@ -78,18 +77,9 @@ class Patient:
         return found[0].fine, found[0].says
 
 
-@pytest.fixture(scope="module")
-def own_consul():
-    """A Consul that knows no other test's services."""
-    with running_consul() as url:
-        yield url
-
-
 @pytest.fixture
-def patient(own_consul, tmp_path, monkeypatch):
-    yield Patient(own_consul, tmp_path, monkeypatch)
-    for node in ("builder", "web-1"):
-        put(own_consul, "catalog/deregister", {"Node": node})
+def patient(store, tmp_path, monkeypatch):
+    return Patient(store, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 import pytest
+from patience import wait_for
 
 from packengine.packs import ActionDisabled, UnknownReference
 from packengine.store import is_alive, process_identity
@@ -112,7 +112,7 @@ def test_a_timeout_kills_the_whole_process_group(pack, make_engine):
     assert execution.status == "timeout"
     assert execution.result["error"] == "Action failed to complete in 1 seconds"
     assert 1 <= execution.elapsed_seconds < 10
-    _wait_for(lambda: not _runs(int(execution.result["stdout"])))
+    wait_for(lambda: not _runs(int(execution.result["stdout"])))
 
 
 def test_canceling_an_action_kills_its_process_group(pack, make_engine):
@@ -129,11 +129,11 @@ def test_canceling_an_action_kills_its_process_group(pack, make_engine):
     engine = make_engine()
     file = pack.path / "pid"
     execution = engine.start("test.slow", {"file": str(file)})
-    _wait_for(lambda: file.exists() and file.read_text())
+    wait_for(lambda: file.exists() and file.read_text())
     engine.cancel(execution.id)
     engine.wait_for_background()
     assert engine.execution(execution.id).status == "canceled"
-    _wait_for(lambda: not _runs(int(file.read_text())))
+    wait_for(lambda: not _runs(int(file.read_text())))
 
 
 def test_a_completed_execution_cannot_be_canceled(engine):
@@ -360,7 +360,7 @@ def test_an_action_ending_after_it_was_abandoned_stays_abandoned(pack, make_engi
     pack.python("slow", "import time; time.sleep(1)")
     engine = make_engine()
     execution = engine.start("test.slow")
-    _wait_for(lambda: engine.execution(execution.id).status == "running")
+    wait_for(lambda: engine.execution(execution.id).status == "running")
     engine.stop_background(0)
     assert engine.execution(execution.id).status == "abandoned"
 
@@ -384,10 +384,3 @@ def _runs(pid):
             return stream.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def _wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from patience import wait_for
 
 from packengine import chat
 from packengine.engine import Engine
@@ -133,9 +134,7 @@ def test_the_acknowledgement_is_there_before_the_result(engine):
     out = io.StringIO()
     talk = threading.Thread(target=chat.handle, args=(engine, "ada", "!greet bob seconds=3", out))
     talk.start()
-    while not out.getvalue():
-        time.sleep(0.02)
-    assert out.getvalue() == "Greeting bob.\n"
+    assert wait_for(out.getvalue) == "Greeting bob.\n"
     talk.join()
     assert out.getvalue().endswith("Hello bob from ada\n")
 
@@ -327,7 +326,8 @@ class Terminal:
                 pytest.fail(f"{pattern!r} was not written, but {self.text!r}")
 
     def interrupt(self):
-        time.sleep(0.3)  # A person has read the last line before.
+        # Nothing shows outside that it has begun to wait; a person reads the last line first.
+        time.sleep(0.3)
         self.type("\x03")
 
     def leave(self):

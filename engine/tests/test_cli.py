@@ -8,9 +8,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from patience import wait_for
 
 from packengine import cli, show
 
@@ -207,10 +207,9 @@ def test_run_async_returns_at_once_and_the_action_runs_on(st2, tmp_path):
         "running",
     )
     file.touch()
-    deadline = time.monotonic() + 20
-    while json.loads(st2("execution", "get", identifier, "-j")[1])["status"] != "succeeded":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(
+        lambda: json.loads(st2("execution", "get", identifier, "-j")[1])["status"] == "succeeded"
+    )
 
 
 def test_an_interrupt_cancels_the_execution(st2, tmp_path):
@@ -221,10 +220,7 @@ def test_an_interrupt_cancels_the_execution(st2, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 10
-    while not json.loads(st2("execution", "list", "--status", "running", "-j")[1]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: json.loads(st2("execution", "list", "--status", "running", "-j")[1]))
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 1
@@ -238,11 +234,7 @@ def test_another_command_cancels_a_running_execution(st2, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 10
-    running = []
-    while not running:
-        assert time.monotonic() < deadline
-        running = json.loads(st2("execution", "list", "--status", "running", "-j")[1])
+    running = wait_for(lambda: json.loads(st2("execution", "list", "--status", "running", "-j")[1]))
     assert st2("execution", "cancel", running[0]["id"])[0] == 0
     output, _ = process.communicate(timeout=10)
     assert "status: canceled" in output

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from waiting import wait_for
+from patience import wait_for
 
 SLOW = {"cmd": {"type": "string", "default": "sleep 0.4"}, "app": {"type": "string"}}
 
@@ -60,13 +58,13 @@ def test_concurrency_delays_what_is_too_many(pack, make_engine):
 
 
 def test_what_is_delayed_runs_in_the_order_it_came(pack, make_engine):
-    slow(pack, 0.1)
+    slow(pack)
     policy(pack, "action.concurrency", threshold=1)
     engine = make_engine()
     executions = []
     for _ in range(4):
         executions.append(engine.start("test.slow"))
-        time.sleep(0.03)
+        wait_for_status(engine, executions[-1], "delayed" if executions[1:] else "running")
     engine.wait_for_background()
     began = [_began(engine.execution(execution.id)) for execution in executions]
     assert began == sorted(began)

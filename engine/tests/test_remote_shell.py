@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 
 import pytest
+from patience import wait_for
 
 SSHD = "/usr/sbin/sshd"
 
@@ -43,10 +43,7 @@ class Sshd:
         )
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
         self.process = subprocess.Popen([SSHD, "-D", "-f", str(directory / "config")])
-        deadline = time.monotonic() + 10
-        while not self._listens():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(self._listens)
 
     def _listens(self):
         with socket.socket() as client:
@@ -186,11 +183,12 @@ def test_a_script_is_copied_with_its_library_run_and_removed(pack, make_engine, 
     assert not os.path.exists(rest[-1])
 
 
-def test_canceling_ends_all_connections(engine, login):
+def test_canceling_ends_all_connections(engine, login, tmp_path):
     execution = engine.start(
-        "core.remote", dict(login, hosts="127.0.0.1,localhost", cmd="sleep 30")
+        "core.remote",
+        dict(login, hosts="127.0.0.1,localhost", cmd=f"mktemp -p {tmp_path}; sleep 30"),
     )
-    time.sleep(0.5)
+    wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
     engine.cancel(execution.id)
     engine.wait_for_background()
     assert engine.execution(execution.id).status == "canceled"

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from waiting import wait_for
+from patience import wait_for
 
 from packengine import service
 from packengine.service import AlreadyServed, Service
@@ -89,6 +89,12 @@ def serve(make_engine):
     yield start
     for stop in stops:
         stop()
+
+
+def nobody_starts_it(engine):
+    """Whether the threads that start sensors again have ended, and the sensors with them."""
+    sensors = engine.served.sensors
+    return not sensors.running and not any(thread.is_alive() for thread in sensors._threads)
 
 
 def key(engine, name):
@@ -180,19 +186,21 @@ def test_a_sensor_that_keeps_dying_is_started_three_times_in_all(pack, serve):
             raise RuntimeError('dead')""",
     )
     engine = serve(respawn_delay=0.05)
-    wait_for(lambda: key(engine, "starts") == "3")
-    time.sleep(0.5)
+    wait_for(lambda: nobody_starts_it(engine))
     assert key(engine, "starts") == "3"
     assert not engine.served.sensors.running
 
 
 def test_a_sensor_that_ends_without_an_error_is_not_started_again(pack, serve):
-    write_sensor(pack, "self.sensor_service.set_value('ended', 'yes')")
+    write_sensor(
+        pack,
+        """
+            count = int(self.sensor_service.get_value('starts') or 0)
+            self.sensor_service.set_value('starts', str(count + 1))""",
+    )
     engine = serve(respawn_delay=0.05)
-    wait_for(lambda: key(engine, "ended") == "yes" and not engine.served.sensors.running)
-    engine.store.keys.delete("test.Watch:ended")
-    time.sleep(0.4)
-    assert key(engine, "ended") is None
+    wait_for(lambda: nobody_starts_it(engine))
+    assert key(engine, "starts") == "1"
 
 
 def test_a_disabled_sensor_is_not_started(pack, serve):
@@ -309,7 +317,7 @@ def test_a_date_timer_fires_once_unless_it_has_passed(pack, serve):
         pack.rule(name, {"type": "core.st2.DateTimer", "parameters": {"date": date}}, "core.noop")
     engine = serve()
     wait_for(lambda: completed(engine))
-    time.sleep(0.5)
+    wait_for(lambda: not any(thread.is_alive() for thread in engine.served._timers._threads))
     assert len(engine.store.trigger_instances()) == 1
 
 

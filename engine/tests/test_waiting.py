@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from waiting import wait_for
+from patience import wait_for
 
 ASK = """
     version: 1.0

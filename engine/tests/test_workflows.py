@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
+from patience import wait_for
 
 from packengine.packs import PackError
 
@@ -687,10 +687,3 @@ def test_many_workflows_run_at_once(engine):
     assert {one.result["output"]["greeting"] for one in executions} == {
         "HELLO, N%d!" % number for number in range(8)
     }
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
