@@ -1,0 +1,128 @@
+"""The shell that `delivery.workspace` runs on build hosts.
+
+Each script is constant: what varies is its $1, $2 and so on. All but CREATE come after PRELUDE,
+take the workspace's path first, and start in it.
+"""
+
+from __future__ import annotations
+
+REFUSED = 65  # the exit status of `refuse`: something in the repository has to change
+
+CREATE = """
+set -eu
+umask 077
+root=$1
+mkdir -p "$root"
+if [ -L "$root" ] || [ ! -O "$root" ]; then
+    echo "$root belongs to another user: remove it" >&2
+    exit 1
+fi
+find "$root" -mindepth 1 -maxdepth 1 -mmin "+$2" -exec rm -rf --one-file-system {} + || :
+mktemp -d "$root/XXXXXXXXXX"
+"""
+
+# Goes before every script below.
+PRELUDE = """
+set -eu
+umask 022
+export LC_ALL=C.UTF-8 GIT_TERMINAL_PROMPT=0
+workspace=$1
+shift
+cd "$workspace" 2>/dev/null || { echo "workspace $workspace is not there any more" >&2; exit 1; }
+fail() { echo "$1" >&2; exit 1; }
+refuse() { echo "$1" >&2; exit 65; }    # something in the repository has to change
+require_script() {      # a path below source/
+    [ -e "source/$1" ] ||
+        refuse "$1 is missing: add it to the repository (exit 0 may be all it does)"
+    case $(realpath "source/$1") in
+        "$(pwd -P)/source/"*) ;;
+        *) refuse "$1 leads out of the repository" ;;
+    esac
+    [ -f "source/$1" ] || refuse "$1 is not a file"
+    [ -x "source/$1" ] || refuse "$1 is not executable: git update-index --chmod=+x $1"
+    [ "$(head -c 2 "source/$1" | tr -d '\\0')" = '#!' ] ||
+        refuse "$1 does not say what runs it: make its first line #!/bin/sh or the like"
+}
+kill_leftovers() {
+    for environment in $(grep -lzxsF "CICD_WORKSPACE=$workspace" /proc/[0-9]*/environ || :); do
+        process=${environment#/proc/}
+        kill -KILL "${process%/environ}" 2>/dev/null || :
+    done
+}
+"""
+
+REMOVE = (
+    PRELUDE.replace('{ echo "workspace $workspace is not there any more" >&2; exit 1; }', "exit 0")
+    + """
+kill_leftovers
+cd /
+rm -rf --one-file-system -- "$workspace"
+"""
+)
+
+CHECK_OUT = """
+url=$1 commit=$2 branch=$3
+command -v git >/dev/null || fail "git is not installed: apt-get install git"
+rm -rf source
+git -c init.defaultBranch=checkout init --quiet source
+cd source
+# Else git tidies up in the background, and writes here while the workspace is being removed.
+git config gc.auto 0
+git config maintenance.auto false
+git remote add origin "$url"
+fetch() { git fetch --quiet --tags origin "$1" 2>../git.log; }
+if ! fetch "$commit" && ! fetch "refs/heads/$branch"; then
+    fail "$(grep -m 1 '^fatal:' ../git.log || tail -n 1 ../git.log)"
+fi
+git cat-file -e "$commit^{commit}" 2>/dev/null ||
+    fail "commit $commit is not on branch $branch of $url"
+git checkout --quiet --detach "$commit"
+git submodule update --quiet --init --recursive
+[ "$(git rev-parse HEAD)" = "$commit" ] || fail "checked out is not commit $commit"
+git show -s --format=%ct HEAD
+"""
+
+# Reads from the commit, not from the files: what a build wrote and where a link leads is no matter.
+READ_SOURCES = r"""
+limit=$1
+shift
+cd source
+git describe --tags --match 'v[0-9]*' --match '[0-9]*' 2>/dev/null || echo
+git show -s --format=%ct HEAD
+git ls-tree --full-tree -l HEAD -- "$@" | while read -r mode type object size path; do
+    [ "$type" = blob ] || continue
+    [ "$mode" != 120000 ] || refuse "$path is a symbolic link: make it a file"
+    [ "$size" -le "$limit" ] || refuse "$path has $size bytes, more than $limit"
+    echo "$object $path"
+done > ../sources.list
+git cat-file --batch='%(objectsize) %(rest)' < ../sources.list
+"""
+
+REQUIRE_SCRIPTS = """
+for path do require_script "$path"; done
+"""
+
+RUN_SCRIPT = """
+path=$1 seconds=$2 log_bytes=$3 log_lines=$4
+shift 4
+mkdir -p log
+log=$workspace/log/$(basename "$path").log
+cd source
+started=$(date +%s.%N)
+status=0
+env "$@" CI=true CICD_WORKSPACE="$workspace" \\
+    timeout --kill-after=10 "$seconds" "./$path" >"$log" 2>&1 </dev/null || status=$?
+echo "$status $started $(date +%s.%N)"
+kill_leftovers
+tail -c "$log_bytes" "$log" | tail -n "$log_lines"
+"""
+
+WRITE = """
+cat > "$1.new"
+mv "$1.new" "$1"
+"""
+
+READ = """
+[ -f "$1" ] || fail "$1 is not in workspace $workspace: the step before did not write it"
+cat "$1"
+"""
