@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from typing import Any, Sequence
 
+from packengine.chat import wrapped
+
 WIDTH = 80
+INDENT = "   "
+INSET_WIDTH = WIDTH - len(INDENT)
+EVENT_INDENT = " " * 13  # below an event's text, right of its time
 GREEN, RED, YELLOW, CYAN, GREY, BOLD = "32", "31", "33", "36", "90", "1"
 
 
@@ -30,8 +34,8 @@ def heading(number: int, text: str) -> None:
 
 def explain(text: str) -> None:
     """A sentence between the lines of what happens."""
-    for line in textwrap.wrap(text, WIDTH - 3):
-        say(coloured(f"   {line}", GREY))
+    for line in wrapped(text, INSET_WIDTH, ""):
+        say(coloured(INDENT + line, GREY))
 
 
 def step(at_s: float, what: str, detail: str, seconds: float, succeeded: bool = True) -> None:
@@ -42,10 +46,10 @@ def step(at_s: float, what: str, detail: str, seconds: float, succeeded: bool = 
 
 def event(at_s: float, text: str) -> None:
     """Something that happened, as the delivery itself says it."""
-    first, *rest = textwrap.wrap(text, WIDTH - 14)
+    first, *rest = wrapped(text, WIDTH - len(EVENT_INDENT), "")
     say(f"   {at_s:6.1f} s  {coloured(first, CYAN)}")
     for line in rest:
-        say(f"             {coloured(line, CYAN)}")
+        say(EVENT_INDENT + coloured(line, CYAN))
 
 
 def chat(user: str, line: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import threading
 import urllib.request
 from collections import Counter
@@ -170,7 +169,7 @@ class Story:
     def type(self, line: str) -> None:
         """Types a line in chat and shows the answer."""
         screen.chat(OPERATOR, line)
-        chat.handle(self.engine, OPERATOR, line, IndentedOutput())
+        chat.handle(self.engine, OPERATOR, line, IndentedOutput(), screen.INSET_WIDTH)
 
     def hosts(self) -> list[tuple[str, ...]]:
         """Returns host, stage, installed version, package hash and whether it answers with it."""
@@ -217,14 +216,11 @@ def worked_s(execution: Any) -> float:
 
 
 class IndentedOutput:
-    """Takes what the chat prints and shows it as part of the story."""
+    """Shows the chat's output, already wrapped to `screen.INSET_WIDTH`, as part of the story."""
 
     def write(self, text: str) -> None:
         for line in text.splitlines():
-            for part in textwrap.wrap(
-                line, screen.WIDTH - 3, subsequent_indent="     ", drop_whitespace=False
-            ):
-                screen.say("   " + part.rstrip())
+            screen.say(f"{screen.INDENT}{line}")
 
     def flush(self) -> None:
         pass

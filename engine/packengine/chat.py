@@ -34,15 +34,16 @@ _NOT_PRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _REFUSALS = (ActionDisabled, UnknownReference, ParameterError, ValueError, TemplateError)
 
 
-def handle(engine: Engine, user: str, line: str, out: TextIO) -> bool:
-    """Does what one line of chat says, and waits for it.
+def handle(engine: Engine, user: str, line: str, out: TextIO, width: int = WIDTH) -> bool:
+    """Runs one line of chat and waits for its result.
 
-    :param user: who says it.
-    :param line: `!command`, or talk, which does nothing.
-    :param out: where acknowledgement, announcements and result are written, in 80 columns.
-    :returns: False if it was a command that failed or that nobody knows.
-    """
-    return Room(engine, user, out).say(line)
+        :param user: the name of the user who typed it.
+        :param line: `!command`; any other text is ignored.
+        :param out: receives acknowledgement, announcements and result.
+        :param width: columns of the output.
+        :returns: False for an unknown command or one that failed
+    ."""
+    return Room(engine, user, out, width).say(line)
 
 
 def run(
@@ -69,18 +70,20 @@ def run(
 
 
 class Room:
-    """What has been said to one user, and what the user still waits for.
+    """One user's view of the chat: announcements heard and results awaited.
 
-    :param engine: runs the commands.
-    :param user: who talks.
-    :param out: where the room's answers go.
-    :raises packengine.aliases.Unsupported: when a pack has an alias the engine cannot match.
-    """
+        :param engine: runs the commands.
+        :param user: the user's name.
+        :param out: receives the room's answers.
+        :param width: columns of the answers.
+        :raises packengine.aliases.Unsupported: when a pack has an alias the engine cannot match
+    ."""
 
-    def __init__(self, engine: Engine, user: str, out: TextIO):
+    def __init__(self, engine: Engine, user: str, out: TextIO, width: int = WIDTH):
         self._engine = engine
         self._user = user
         self._out = out
+        self._width = width
         self._aliases = [
             aliases.Alias(dict(each.metadata, pack=each.pack))
             for each in engine.registry.aliases.values()
@@ -123,10 +126,12 @@ class Room:
                     self._answer(self._waiting.pop(identifier), execution)
 
     def write(self, text: str) -> None:
-        """Writes a text in 80 columns, without what a terminal would obey."""
+        """Writes a text in the room's width, without control characters."""
         lines = _NOT_PRINTABLE.sub("", text.rstrip().expandtabs()).split("\n")
         with self._lock:
-            self._out.write("".join(f"{part}\n" for line in lines for part in _wrapped(line)))
+            self._out.write(
+                "".join(f"{part}\n" for line in lines for part in wrapped(line, self._width))
+            )
             self._out.flush()
 
     def is_waited_for(self) -> bool:
@@ -215,25 +220,38 @@ class Room:
         if not commands:
             self.write(f'No command has to do with "{word}". !help lists all commands.')
             return
-        column = min(max(len(display) for display, _ in commands), WIDTH // 2) + len(PREFIX) + 2
+        width = self._width
+        column = min(max(len(display) for display, _ in commands), width // 2) + len(PREFIX) + 2
         for display, alias in commands:
             start = (PREFIX + display).ljust(column)
             if not start.endswith(" "):  # too long to have the description beside it
                 self.write(start)
                 start = " " * column
-            self.write(
-                textwrap.fill(start + alias.description, WIDTH, subsequent_indent=" " * column)
-            )
+            for part in wrapped(start + alias.description, width, " " * column):
+                self.write(part)
             if word:
                 for format_string in alias.get_format_strings():
                     self.write(f"{'':{column}}matches {format_string}")
 
 
-def _wrapped(line: str) -> list[str]:
-    if len(line) <= WIDTH:
+def wrapped(line: str, width: int, indent: str | None = None) -> list[str]:
+    """Breaks a line between words only; a longer word, such as an address, stays whole.
+
+    :param indent: of continuation lines; by default two columns more than the line's own.
+    :returns: the parts; the line itself if it fits, however it is spaced.
+    """
+    if len(line) <= width:
         return [line]
-    indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, replace_whitespace=False)
+    if indent is None:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=indent,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _converse(engine: Engine, user: str, out: TextIO) -> None:

@@ -225,6 +225,25 @@ def test_long_lines_are_wrapped_and_aligned_text_is_left_alone(engine):
     assert lines[2].startswith("  word")
 
 
+def test_a_line_breaks_between_words_only():
+    address = "https://stackstorm.example.org/?#/executions/" + "6b062cc2cfcf43a0e55be6f9" * 2
+    text = f"Promoting shop to production on production-1, {'production-2, ' * 4}see {address}"
+    lines = chat.wrapped(text, 80)
+    assert " ".join(line.strip() for line in lines).split() == text.split()
+    assert lines[-1] == f"  {address}"
+    assert all(len(line) <= 80 for line in lines[:-1])
+
+
+def test_continuation_lines_are_indented_once_in_whatever_width_the_output_has(engine):
+    for width in (80, 77, 40):
+        out = io.StringIO()
+        chat.Room(engine, "ada", out, width).write("  " + "word " * 40)
+        first, *others = out.getvalue().splitlines()
+        assert first.startswith("  word")
+        assert others and all(line.startswith("    word") for line in others)
+        assert all(len(line) <= width for line in (first, *others))
+
+
 def test_what_a_terminal_would_obey_is_taken_out(engine):
     out = io.StringIO()
     chat.Room(engine, "ada", out).write("a\x1b[2Jb\rc\x9bd")
