@@ -1,4 +1,4 @@
-"""What the README says of the pack is so."""
+"""The README and the pages in docs/ are true to the pack."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import re
 from pathlib import Path
 from typing import Any, Iterator
 
+import pytest
 import yaml
 
 from delivery import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+}
+README = PAGES["README.md"]
+ALL_PAGES = "\n".join(PAGES.values())
 SCHEMA = yaml.safe_load((ROOT / "config.schema.yaml").read_text(encoding="utf-8"))
-EXAMPLE = re.search(r"```yaml\n(.*?)```", README, re.DOTALL).group(1)
+EXAMPLE = re.search(r"```yaml\n(.*?)```", PAGES["docs/application.md"], re.DOTALL).group(1)
 
 
 def schema_keys(properties: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict]]:
@@ -31,31 +37,59 @@ def default_of(details: dict[str, Any]) -> str:
     return f"`{details['default']}`" if "default" in details else ""
 
 
-def section(heading: str) -> str:
-    return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-
-
-def table(heading: str) -> Iterator[tuple[str, ...]]:
+def table(page: str, heading: str) -> Iterator[tuple[str, ...]]:
     """The rows of a section's table, without its head."""
-    rows = [line for line in section(heading).splitlines() if line.startswith("|")]
+    section = PAGES[page].split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
     for row in rows[2:]:
         yield tuple(cell.strip() for cell in row.strip("|").split("|"))
 
 
+def anchors(page: str) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"(?m)^#+ (.*)$", page)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_readme_reaches_its_first_command_in_ten_lines():
+    commands = [n for n, line in enumerate(README.splitlines(), 1) if line.startswith("    ")]
+    assert commands[0] <= 10
+
+
+def test_the_readme_has_at_most_200_lines():
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_readme_links_to_every_page():
+    assert {page for page in PAGES if page != "README.md"} <= set(re.findall(r"\((\S+?)\)", README))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", PAGES[page]):
+        path, _, anchor = target.partition("#")
+        linked = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert linked.exists(), f"{page} links to {target}"
+        if anchor:
+            assert anchor in anchors(linked.read_text(encoding="utf-8")), f"{page}: {target}"
+
+
 def test_the_table_has_every_key_of_the_configuration_and_its_default():
-    said = {key.strip("`"): default for key, default, _ in table("Configure")}
+    said = {
+        key.strip("`"): default for key, default, _ in table("docs/configuration.md", "Settings")
+    }
     assert said == {key: default_of(details) for key, details in schema_keys(SCHEMA)}
 
 
 def test_the_table_names_every_tool_there_is():
-    said = {key.strip("`"): text for key, _, text in table("Configure")}
+    said = {key.strip("`"): text for key, _, text in table("docs/configuration.md", "Settings")}
     for key, details in schema_keys(SCHEMA):
         for tool in details.get("enum", ()):
             assert f"`{tool}`" in said[key]
 
 
 def test_every_action_that_is_named_exists_and_takes_the_parameters_given():
-    commands = re.findall(r"run cicd_canary\.(\w+)([^`|]*)", README)
+    commands = re.findall(r"run cicd_canary\.(\w+)([^`|]*)", ALL_PAGES)
     assert commands
     for name, words in commands:
         action = yaml.safe_load((ROOT / "actions" / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -63,18 +97,17 @@ def test_every_action_that_is_named_exists_and_takes_the_parameters_given():
 
 
 def test_every_other_part_of_the_pack_that_is_named_exists():
-    named = set(re.findall(r"cicd_canary\.(\w+)", README)) - {"yaml"}
+    named = set(re.findall(r"cicd_canary\.(\w+)", ALL_PAGES)) - {"yaml"}
     parts = {path.stem for folder in ("actions", "rules") for path in ROOT.glob(f"{folder}/*.yaml")}
-    sensors = {
-        yaml.safe_load(path.read_text(encoding="utf-8"))["class_name"]
-        for path in ROOT.glob("sensors/*.yaml")
-    }
+    for path in ROOT.glob("sensors/*.yaml"):
+        sensor = yaml.safe_load(path.read_text(encoding="utf-8"))
+        parts |= {sensor["class_name"]} | {each["name"] for each in sensor["trigger_types"]}
     assert named
-    assert named <= parts | sensors
+    assert named <= parts
 
 
 def test_the_chat_commands_are_exactly_the_aliases():
-    said = {chat.strip("`") for chat, _, _ in table("Commands")} - {""}
+    said = {chat.strip("`") for chat, _, _ in table("README.md", "Commands")} - {""}
     shown = {
         f"!{form['display']}"
         for path in ROOT.glob("aliases/*.yaml")
@@ -85,7 +118,7 @@ def test_the_chat_commands_are_exactly_the_aliases():
 
 def test_every_file_of_the_project_that_is_named_exists():
     folders = "actions|bench|docs|host|script|tests"
-    named = set(re.findall(rf"(?<![\w./])(?:{folders})/[\w./-]*\w", README))
+    named = set(re.findall(rf"(?<![\w./])(?:{folders})/[\w./-]*\w", ALL_PAGES))
     missing = {path for path in named if not (ROOT / path).exists()}
     assert missing == {"script/cisetup", "script/cibuild", "script/post-inst", "script/package"}, (
         "only an application's scripts are not the project's"
