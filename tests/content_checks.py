@@ -16,7 +16,8 @@ import yaml
 
 from packengine import schema
 from packengine.aliases import Alias, NoMatch, acknowledgement, extract_parameters, sre_parse
-from packengine.packs import PackError, Registry, load_yaml
+from packengine.packs import Registry
+from packengine.yaml_files import load_yaml
 from packengine.runner_types import RUNNER_TYPES
 from packengine.system_triggers import SYSTEM_TRIGGERS
 
@@ -120,11 +121,8 @@ class Pack:
 
 
 def metadata_fits_stackstorms_schemas(pack: Pack) -> Problems:
-    try:
-        Registry([str(pack.path)])
-    except PackError as error:
-        for problem in error.problems:
-            yield problem.replace(f"{pack.path}/", "")
+    for problem in Registry([str(pack.path)]).problems:
+        yield problem.line(str(pack.path))
 
 
 def the_manifest_is_what_exchange_asks_for(pack: Pack) -> Problems:

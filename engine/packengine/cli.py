@@ -18,7 +18,7 @@ from packengine import show
 from packengine.config import ConfigError
 from packengine.datastore import KeyNotFound
 from packengine.engine import DEFAULT_API_PORT, Engine
-from packengine.packs import CORE_PACKS, ActionDisabled, PackError, UnknownReference
+from packengine.packs import BUILTIN, ActionDisabled, PackError, UnknownReference
 from packengine.parameters import ParameterError
 from packengine.schema import MASK
 from packengine.store import PENDING, SUCCEEDED
@@ -623,8 +623,9 @@ def _serve(engine, options):
     logging.getLogger("packengine").setLevel(logging.INFO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: engine.stop())
+    _warn(engine)
     packs = sorted(
-        ref for ref, pack in engine.registry.packs.items() if not pack.path.startswith(CORE_PACKS)
+        ref for ref, pack in engine.registry.packs.items() if not pack.path.startswith(BUILTIN)
     )
     engine.serve(
         lambda: print(
@@ -638,7 +639,14 @@ def _serve(engine, options):
 def _chat(engine, options):
     from packengine import chat
 
+    _warn(engine)
     return chat.run(engine, options.user or getpass.getuser())
+
+
+def _warn(engine):
+    """Says what of the packs cannot be used, before that goes unnoticed."""
+    for problem in engine.registry.problems:
+        logging.warning("%s", problem)
 
 
 def _print_json(value):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import queue
 import threading
 
-from packengine import store, workflow_functions, workflows
+import yaml
+
+from packengine import runners, store, workflow_functions, workflows
 from packengine.datastore import new_id, now
 
 
@@ -428,7 +430,12 @@ def _delay(task, item):
 def orquesta(run):
     """``orquesta``: a workflow; {output, errors}."""
     try:
+        errors = workflows.inspect(run.action, run.engine.registry)
+        if errors:
+            return store.FAILED, {"errors": errors, "output": None}
         workflow = WorkflowRun.start(run)
+    except (OSError, yaml.YAMLError) as error:
+        raise runners.RunnerError(f"{run.action.entry_point}: {error}") from error
     except Exception as error:
         return store.FAILED, {"errors": [{"message": str(error)}], "output": None}
     return conduct(run.engine, run.execution, workflow)

@@ -8,7 +8,8 @@ import os
 
 import yaml
 
-from packengine import packs, schema, templates
+from packengine import schema, templates
+from packengine.yaml_files import load_yaml
 
 
 class ConfigError(Exception):
@@ -44,6 +45,8 @@ class Configurations:
 
     def static(self, pack):
         """Returns what the file holds, checked against the pack's schema."""
+        if pack.config_problem is not None:
+            raise ConfigError(str(pack.config_problem))
         path = self.path(pack.ref)
         if path is None or not os.path.isfile(path):
             return {}
@@ -55,7 +58,7 @@ class Configurations:
 
     def _load(self, path, pack):
         try:
-            values = packs.load_yaml(path) or {}
+            values = load_yaml(path) or {}
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError("{}: {}".format(path, " ".join(str(error).split()))) from None
         if not isinstance(values, dict):

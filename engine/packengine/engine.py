@@ -13,9 +13,9 @@ import time
 import traceback
 from typing import Any, Callable, Iterable, NamedTuple
 
-from packengine import config, inquiries, parameters, policies, runners, schema, service, workflows
+from packengine import config, inquiries, parameters, policies, runners, schema, service
 from packengine.datastore import new_id, now
-from packengine.packs import ActionDisabled, PackError, Registry
+from packengine.packs import ActionDisabled, Registry
 from packengine.store import (
     ABANDONED,
     CANCELED,
@@ -50,7 +50,7 @@ class Engine:
     :param data_dir: directory of the database and virtualenvs; a temporary one when None.
     :param api_port: TCP port of webhooks, which :meth:`serve` listens on.
 
-    Raises packengine.packs.PackError when a pack cannot be used.
+    Raises packengine.packs.PackError when a directory is no pack.
     """
 
     def __init__(
@@ -64,9 +64,6 @@ class Engine:
         self._temporary = None if data_dir else tempfile.TemporaryDirectory(prefix="engine-")
         self.data_dir = os.path.abspath(data_dir or self._temporary.name)
         self.store = Store(self.data_dir)
-        problems = workflows.inspect_all(self.registry, self.data_dir)
-        if problems:
-            raise PackError(problems)
         self.configurations = config.Configurations(config_dir, self.store.keys)
         self.api_port = api_port
         self._action_trigger_is_used = any(

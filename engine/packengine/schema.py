@@ -53,7 +53,17 @@ Validator = validators.extend(
 
 
 class SchemaError(ValueError):
-    """A value does not fit its schema; the message is one line and names the place."""
+    """A value does not fit its schema; the message is one line and names the place.
+
+    :param remedy: what to do about it
+    """
+
+    def __init__(self, message: str, remedy: str = "correct it"):
+        super().__init__(message)
+        self.remedy = remedy
+
+
+_REMEDIES = {"required": "add it", "additionalProperties": "remove it, or correct its spelling"}
 
 
 def validate(instance: Any, schema: Schema, describe: Describe) -> Any:
@@ -77,7 +87,8 @@ def check(instance: Any, schema: Schema, describe: Describe) -> None:
         Validator(schema).iter_errors(instance), key=lambda error: [str(p) for p in error.path]
     )
     if errors:
-        raise SchemaError(_message(errors[0], schema, describe))
+        remedy = _REMEDIES.get(errors[0].validator, "correct it")
+        raise SchemaError(_message(errors[0], schema, describe), remedy)
 
 
 def _message(error: ValidationError, schema: Schema, describe: Describe) -> str:

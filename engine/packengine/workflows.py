@@ -1,20 +1,35 @@
-"""Workflow files: reading and inspecting them with Orquesta before anything runs."""
+"""Workflow files: reading them, and inspecting them with Orquesta before they run."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import threading
 import warnings
+from typing import Any, Iterator
 
-import yaml
-
-from packengine import compat, packs, templates, workflow_functions
+from packengine import compat, templates, workflow_functions
+from packengine.packs import Refused, Registry, UnknownReference
+from packengine.resources import Action
+from packengine.yaml_files import load_yaml
 
 # Orquesta's expression parsers are shared by all workflows and are not made for threads.
 ORQUESTA = threading.RLock()
 
-_specs = {}
+_loaded: dict[str, _Workflow] = {}
+
+
+class _Workflow:
+    """A workflow file as it was when it was read.
+
+    :param stamp: tells whether the file has changed since
+    :param spec: Orquesta's specification
+    """
+
+    def __init__(self, stamp: tuple[int, int], spec: Any):
+        self.stamp = stamp
+        self.spec = spec
+        self.errors: list[dict[str, Any]] | None = None
 
 
 def orquesta():
@@ -31,109 +46,113 @@ def orquesta():
     return orquesta
 
 
-def load(path):
+def load(path: str) -> Any:
     """Returns the workflow of a file as Orquesta's specification, kept until the file changes.
 
     Raises OSError, yaml.YAMLError, and orquesta's own exceptions.
     """
+    return _load(path).spec
+
+
+def _load(path: str) -> _Workflow:
     details = os.stat(path)
     stamp = (details.st_mtime_ns, details.st_size)
     with ORQUESTA:
-        if _specs.get(path, (None,))[0] != stamp:
-            module = orquesta().specs.loader.get_spec_module("native")
-            _specs[path] = (stamp, module.instantiate(packs.load_yaml(path)))
-        return _specs[path][1]
+        if path not in _loaded or _loaded[path].stamp != stamp:
+            content = load_yaml(path)
+            spec = orquesta().specs.loader.get_spec_module("native").instantiate(content)
+            _loaded[path] = _Workflow(stamp, spec)
+        return _loaded[path]
 
 
-def inspect_all(registry, data_dir):
-    """Returns what is wrong with any workflow, each as one line that starts with the file's name.
+def inspect(action: Action, registry: Registry) -> list[dict[str, Any]]:
+    """Returns what is wrong with an action's workflow, as StackStorm does before it runs.
 
-    When nothing is, that is remembered in the data directory, so that the next start is quick.
+    :param action: one of the orquesta runner
+    :returns: dicts of type (content, context, expression, semantic, syntax), message, spec_path
+        and schema_path, of some also language and expression
+
+    Raises what :func:`load` does.
     """
-    actions = [action for action in registry.actions.values() if action.is_workflow]
-    note = os.path.join(data_dir, "inspected")
-    fingerprint = _fingerprint(registry, actions)
-    if not actions or _read(note) == fingerprint:
-        return []
-    problems = [
-        f"{action.entry_point}: {problem}"
-        for action in actions
-        for problem in inspect(action, registry)
-    ]
-    if not problems:
-        with open(note, "wb") as stream:
-            stream.write(fingerprint)
-    return problems
+    workflow = _load(action.entry_point)
+    if workflow.errors is None:
+        with ORQUESTA:
+            found = workflow.spec.inspect(app_ctx={"st2": {}, "parent": {}}, raise_exception=False)
+        workflow.errors = [
+            _error(category, entry) for category, entries in found.items() for entry in entries
+        ]
+    errors = [*workflow.errors, *_content_errors(workflow.spec, registry)]
+    return sorted(errors, key=lambda error: (error["type"], error["schema_path"]))
 
 
-def _fingerprint(registry, workflows):
-    """Returns a hash of everything an inspection looks at, this module included."""
-    paths = [action.path for action in registry.actions.values()]
-    paths += [action.entry_point for action in workflows]
-    digest = hashlib.sha256()
-    for path in [__file__, *sorted(paths)]:
-        digest.update(path.encode() + b"\0" + hashlib.sha256(_read(path)).digest())
-    return digest.hexdigest().encode()
+_CATEGORIES = {
+    "contents": "content",
+    "context": "context",
+    "expressions": "expression",
+    "semantics": "semantic",
+    "syntax": "syntax",
+}
 
 
-def _read(path):
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""
+def _error(category: str, entry: dict[str, Any]) -> dict[str, Any]:
+    entry = dict(entry)
+    if category in ("context", "expressions") and "language" not in entry:
+        entry["language"] = entry.pop("type")
+    entry["type"] = _CATEGORIES[category]
+    return entry
 
 
-def inspect(action, registry):
-    """Returns what is wrong with an action's workflow, each as one line without the file's name.
-
-    :param action: packengine.packs.Action of the orquesta runner.
-    """
-    try:
-        spec = load(action.entry_point)
-    except FileNotFoundError:
-        return ["there is no such file"]
-    except (OSError, yaml.YAMLError) as error:
-        return [" ".join(str(error).split())]
-    except Exception as error:  # orquesta raises many kinds for a file that is no workflow
-        return [f"{type(error).__name__}: {error}"]
-    with ORQUESTA:
-        found = spec.inspect(app_ctx={"st2": {}, "parent": {}}, raise_exception=False)
-    problems = []
-    for entries in found.values():
-        for entry in entries:
-            expression = entry.get("expression")
-            words = "{}: {}".format(entry.get("spec_path"), entry.get("message"))
-            problems.append(words + (f" in {expression}" if expression else ""))
-    problems.extend(_content_problems(spec, registry))
-    return sorted(problems)
+_TASK_SCHEMA = r"properties.tasks.patternProperties.^\w+$.properties"
 
 
-def _content_problems(spec, registry):
+def tasks_with_action(spec: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yields name, action and input of each task whose action is no expression."""
     from orquesta.expressions import base as expressions
 
     for name, task in spec.tasks.items():
         ref = getattr(task, "action", None)
-        if not ref or expressions.has_expressions(ref):
-            continue
-        place = f"tasks.{name}.action"
-        if "." not in ref:
-            yield f'{place}: The action reference "{ref}" is not formatted correctly.'
-            continue
-        try:
-            action = registry.action(ref)
-        except packs.UnknownReference as error:
-            yield f"{place}: {error}"
-            continue
-        given = getattr(task, "input", None) or {}
-        if isinstance(given, dict):
-            yield from _input_problems(name, action, given)
+        if ref and not expressions.has_expressions(ref):
+            yield name, ref, getattr(task, "input", None) or {}
 
 
-def _input_problems(task, action, given):
+def _content_errors(spec: Any, registry: Registry) -> Iterator[dict[str, Any]]:
+    for name, ref, given in tasks_with_action(spec):
+        message = ""
+        if not re.fullmatch(r"[^.]+\..+", ref):
+            message = f'The action reference "{ref}" is not formatted correctly.'
+        else:
+            try:
+                action = registry.action(ref)
+            except Refused:
+                continue  # It is there; the task that runs it is told why it cannot.
+            except UnknownReference:
+                message = f'The action "{ref}" is not registered in the database.'
+        if message:
+            yield {
+                "type": "content",
+                "message": message,
+                "spec_path": f"tasks.{name}.action",
+                "schema_path": f"{_TASK_SCHEMA}.action",
+            }
+        elif isinstance(given, dict):
+            yield from _input_errors(name, action, given)
+
+
+def _input_errors(task: str, action: Action, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     declared = dict(action.runner.parameters, **action.parameters)
+    place = {
+        "type": "content",
+        "spec_path": f"tasks.{task}.input",
+        "schema_path": f"{_TASK_SCHEMA}.input",
+    }
     for name, details in sorted(declared.items()):
         if details.get("required") and "default" not in details and name not in given:
-            yield f'tasks.{task}.input: Action "{action.ref}" is missing required input "{name}".'
+            message = f'Action "{action.ref}" is missing required input "{name}".'
+            yield dict(place, message=message)
     for name in sorted(set(given) - set(declared)):
-        yield f'tasks.{task}.input.{name}: Action "{action.ref}" has unexpected input "{name}".'
+        yield {
+            "type": "content",
+            "message": f'Action "{action.ref}" has unexpected input "{name}".',
+            "spec_path": f"tasks.{task}.input.{name}",
+            "schema_path": f"{_TASK_SCHEMA}.input.patternProperties.^\\w+$",
+        }

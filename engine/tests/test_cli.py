@@ -160,12 +160,11 @@ def test_keys_are_set_read_listed_and_deleted(st2):
     assert st2("key", "delete", "plain")[0] == 2
 
 
-def test_a_pack_that_cannot_be_used_is_refused_before_anything_runs(pack, capsys, tmp_path):
+def test_an_action_the_engine_cannot_run_is_refused_by_name(pack, capsys, tmp_path):
     pack.action("bad", runner="http-request")
-    code = cli.main(
-        ["--pack", str(pack.path), "--data-dir", str(tmp_path / "d"), "run", "core.noop"]
-    )
-    assert code == 2
+    options = ["--pack", str(pack.path), "--data-dir", str(tmp_path / "d")]
+    assert cli.main([*options, "run", "core.noop"]) == 0
+    assert cli.main([*options, "run", "test.bad"]) == 2
     assert "does not have the runner http-request" in capsys.readouterr().err
 
 

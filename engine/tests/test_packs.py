@@ -7,23 +7,64 @@ import time
 import pytest
 
 from packengine.config import ConfigError
-from packengine.packs import PackError
+from packengine.packs import PackError, Refused, Registry, UnknownReference
 
 
-def problems(make_engine):
-    with pytest.raises(PackError) as refused:
-        make_engine()
-    return refused.value.problems
+def problems(pack):
+    try:
+        found = Registry([str(pack.path)]).problems
+    except PackError as refused:
+        found = refused.problems
+    return [problem.line(str(pack.path)) for problem in found]
 
 
-def test_all_problems_are_listed_each_with_its_file(pack, make_engine):
+def test_all_problems_are_listed_each_with_its_file_and_what_to_do(pack):
     pack.action("one", runner="http-request")
     pack.file("actions/two.yaml", "name: two\nrunner_type: noop\nunknown: 1\n")
-    found = problems(make_engine)
-    assert [line.split("/actions/")[1] for line in found] == [
-        "one.yaml: the embedded engine does not have the runner http-request",
-        "two.yaml: unknown is not known",
+    assert problems(pack) == [
+        "actions/one.yaml: the engine does not have the runner http-request; run it on StackStorm",
+        "actions/two.yaml: unknown is not known; remove it, or correct its spelling",
     ]
+
+
+def test_what_can_be_read_of_a_pack_runs_and_the_rest_is_refused_by_name(pack, make_engine):
+    pack.action("good")
+    pack.action("chain", runner="action-chain", entry_point="chain.yaml")
+    pack.file("actions/broken.yaml", "name: [")
+    pack.rule("often", {"type": "core.st2.CronTimer"}, "test.good")
+    engine = make_engine()
+    assert engine.run("test.good").status == "succeeded"
+    with pytest.raises(Refused, match="does not have the runner action-chain; run it on Stack"):
+        engine.run("test.chain")
+    with pytest.raises(Refused, match=r"actions/broken.yaml: .*; correct the file"):
+        engine.run("test.broken")
+    with pytest.raises(Refused, match=r"does not have the trigger type core\.st2\.CronTimer"):
+        engine.enable_rule("test.often")
+    with pytest.raises(UnknownReference, match="Did you mean test.good"):
+        engine.run("test.god")
+
+
+def test_an_action_of_stackstorm_that_the_engine_does_not_have_is_refused_by_name(make_engine):
+    with pytest.raises(Refused, match=r"core\.sendmail: the engine does not have this action"):
+        make_engine().run("core.sendmail")
+
+
+def test_an_action_whose_policy_cannot_be_applied_does_not_run(pack, make_engine):
+    policy = {"name": "p", "resource_ref": "test.one", "policy_type": "action.magic"}
+    pack.action("one")
+    pack.metadata("policies/p.yaml", **policy)
+    with pytest.raises(Refused, match="there is no policy type action.magic"):
+        make_engine().run("test.one")
+    pack.metadata("policies/p.yaml", **policy, enabled=False)
+    assert make_engine().run("test.one").status == "succeeded"
+
+
+def test_no_action_runs_with_a_configuration_schema_that_cannot_be_read(pack, make_engine):
+    pack.action("one")
+    pack.file("config.schema.yaml", "key: {type: text}\n")
+    execution = make_engine().run("test.one")
+    assert execution.status == "failed"
+    assert "config.schema.yaml: " in execution.result["error"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +127,7 @@ def test_all_problems_are_listed_each_with_its_file(pack, make_engine):
         (
             "policies/p.yaml",
             "name: p\nresource_ref: test.a\npolicy_type: action.magic\n",
-            "does not have the policy type action.magic",
+            "there is no policy type action.magic",
         ),
         (
             "policies/p.yaml",
@@ -132,15 +173,19 @@ def test_all_problems_are_listed_each_with_its_file(pack, make_engine):
         ("config.schema.yaml", "key: {type: text}\n", "config.schema.yaml"),
     ],
 )
-def test_metadata_that_stackstorm_or_the_engine_refuses(pack, make_engine, path, text, message):
+def test_metadata_that_stackstorm_or_the_engine_refuses(pack, path, text, message):
     pack.file(path, text)
-    assert message in "\n".join(problems(make_engine))
+    assert message in "\n".join(problems(pack))
 
 
-def test_two_resources_of_one_name_are_refused(pack, make_engine):
+def test_of_two_resources_of_one_name_none_is_used(pack, make_engine):
     pack.action("same")
     pack.metadata("actions/other.yaml", name="same", runner_type="noop")
-    assert "there is already a test.same" in problems(make_engine)[0]
+    assert problems(pack) == [
+        "actions/same.yaml: there is already an action test.same; rename one of the two"
+    ]
+    with pytest.raises(Refused, match="there is already"):
+        make_engine().run("test.same")
 
 
 def test_a_directory_without_pack_yaml_is_no_pack(make_engine, tmp_path):

@@ -7,8 +7,6 @@ import threading
 import pytest
 from patience import wait_for
 
-from packengine.packs import PackError
-
 
 def tasks(engine, execution):
     """Return (name, status) of a workflow's tasks in the order they started."""
@@ -543,7 +541,7 @@ def test_a_secret_in_a_task_input_is_masked(pack, make_engine):
     assert "swordfish" not in str([engine.masked(execution), engine.masked(child)])
 
 
-def test_every_workflow_is_inspected_before_anything_runs(pack, make_engine):
+def test_a_workflow_that_fails_inspection_fails_as_in_stackstorm(pack, make_engine):
     pack.workflow("""
         version: 1.0
         tasks:
@@ -554,39 +552,74 @@ def test_every_workflow_is_inspected_before_anything_runs(pack, make_engine):
                 do: nowhere
           two: {action: core.nothing}
           three: {action: core.echo message="x" mesage="y"}
+          four: {action: nothing}
         output:
           - x: <% ctx(never) %>
         """)
-    pack.workflow("version: 1.0\ntasks: {}\n", name="empty")
-    pack.workflow("version: 1.0\ntasks:\n  a: {}\n  a: {}\n", name="twice")
-    pack.action("gone", "orquesta", entry_point="workflows/gone.yaml")
-    with pytest.raises(PackError) as refused:
-        make_engine()
-    text = "\n".join(refused.value.problems)
-    assert 'missing required input "message"' in text
-    assert 'The task "nowhere" is not defined' in text or "nowhere" in text
-    assert '"core.nothing" cannot be found' in text
-    assert 'unexpected input "mesage"' in text
-    assert 'Variable "never" is referenced before assignment' in text
-    assert "<% succeeded( %>" in text
-    assert "empty.yaml: " in text
-    assert "the key 'a' is there twice" in text
-    assert "gone.yaml: there is no such file" in text
+    engine = make_engine()
+    execution = engine.run("test.flow")
+    assert execution.status == "failed"
+    assert execution.result["output"] is None
+    assert engine.children(execution.id) == []
+    errors = execution.result["errors"]
+    assert [(error["type"], error["spec_path"]) for error in errors] == [
+        ("content", "tasks.two.action"),
+        ("content", "tasks.four.action"),
+        ("content", "tasks.one.input"),
+        ("content", "tasks.three.input.mesage"),
+        ("context", "output[0]"),
+        ("expression", "tasks.one.next[0].when"),
+        ("semantic", "tasks.one.next[0].do"),
+    ]
+    assert errors[0] == {
+        "type": "content",
+        "message": 'The action "core.nothing" is not registered in the database.',
+        "spec_path": "tasks.two.action",
+        "schema_path": r"properties.tasks.patternProperties.^\w+$.properties.action",
+    }
+    messages = "\n".join(error["message"] for error in errors)
+    assert 'Action "core.echo" is missing required input "message".' in messages
+    assert 'Action "core.echo" has unexpected input "mesage".' in messages
+    assert 'The action reference "nothing" is not formatted correctly.' in messages
 
 
-def test_a_workflow_is_inspected_again_when_it_or_an_action_it_uses_has_changed(pack, make_engine):
-    pack.action("one", parameters={"p": {"type": "string"}})
-    flow = "version: 1.0\ntasks:\n  one: {action: test.one p='x'}\n"
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "No such file"),
+        ("version: 1.0\ntasks:\n  a: {}\n  a: {}\n", "the key 'a' is there twice"),
+    ],
+)
+def test_a_workflow_that_cannot_be_read_fails_and_names_its_file(pack, make_engine, text, message):
+    pack.action("flow", "orquesta", entry_point="workflows/flow.yaml")
+    if text:
+        pack.file("actions/workflows/flow.yaml", text)
+    execution = make_engine().run("test.flow")
+    assert execution.status == "failed"
+    assert message in execution.result["error"]
+    assert "workflows/flow.yaml: " in execution.result["error"]
+
+
+def test_a_workflow_is_inspected_again_when_it_has_changed(pack, make_engine):
+    flow = "version: 1.0\ntasks:\n  one: {action: core.noop}\n"
     pack.workflow(flow)
-    make_engine()
-    make_engine()
+    engine = make_engine()
+    assert engine.run("test.flow").status == "succeeded"
     pack.workflow(flow + "  two: {action: test.nothing}\n")
-    with pytest.raises(PackError):
-        make_engine()
-    pack.workflow(flow)
-    pack.action("one", parameters={"q": {"type": "string"}})
-    with pytest.raises(PackError):
-        make_engine()
+    assert engine.run("test.flow").status == "failed"
+
+
+def test_a_task_whose_action_the_engine_does_not_have_fails_when_it_is_reached(run_workflow):
+    execution = run_workflow("""
+        version: 1.0
+        tasks:
+          one: {action: core.noop, next: [{do: two}]}
+          two: {action: core.sendmail}
+        """)
+    assert execution.status == "failed"
+    (error,) = execution.result["errors"]
+    assert error["task_id"] == "two"
+    assert "the engine does not have this action; run it on StackStorm" in error["message"]
 
 
 def test_canceling_a_workflow_lets_running_actions_end_and_starts_no_more(pack, make_engine):

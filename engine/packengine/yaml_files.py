@@ -1,0 +1,40 @@
+"""Reads YAML files, a key that is there twice being an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeyLoader(_BaseLoader):
+    """Refuses a mapping that names a key twice, which YAML loaders let pass silently."""
+
+
+def _construct_unique_mapping(loader: Any, node: yaml.MappingNode) -> Any:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        if isinstance(key_node, yaml.ScalarNode):
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} is there twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_unique_mapping
+)
+
+
+def load_yaml(path: str) -> Any:
+    """Returns a YAML file's content.
+
+    Raises OSError, UnicodeDecodeError, and yaml.YAMLError, also for a key that is there twice.
+    """
+    with open(path, encoding="utf-8") as stream:
+        return yaml.load(stream, Loader=_UniqueKeyLoader)
