@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import Iterable, Iterator, Mapping, TypeVar
+from typing import Any, Iterable, Iterator, Mapping, TypeVar
 
 from packengine import schema, stackstorm
 from packengine.pack_reader import PackReader
@@ -68,14 +68,9 @@ class Registry(Content):
         readable = [PackReader(self, path).read() for path in directories]
         if not all(readable):
             raise PackError(self.problems)
-        for kind, resources in (
-            ("Action", self.actions),
-            ("Policy", self.policies),
-            ("Alias", self.aliases),
-            ("Sensor", self.sensors),
-            ("Rule", self.rules),
-        ):
-            self._leave_out_refused(kind, resources)
+        for kind, ref in self.refused:
+            # What two files describe, and actions whose policy cannot be applied, were read.
+            self._of_kind(kind).pop(ref, None)
         for rule in list(self.rules.values()):
             for problem in self._trigger_problems(rule):
                 self.problems.append(problem)
@@ -108,10 +103,16 @@ class Registry(Content):
             message += " Did you mean {}?".format(" or ".join(nearest))
         raise UnknownReference(message)
 
-    def _leave_out_refused(self, kind: str, resources: dict[str, Resource]) -> None:
-        """Takes away what two files describe, and actions whose policy cannot be applied."""
-        for ref in [ref for ref in resources if (kind, ref) in self.refused]:
-            del resources[ref]
+    def _of_kind(self, kind: str) -> dict[str, Any]:
+        resources: dict[str, dict[str, Any]] = {
+            "Action": self.actions,
+            "Alias": self.aliases,
+            "Policy": self.policies,
+            "Rule": self.rules,
+            "Sensor": self.sensors,
+            "Trigger": self.triggers,
+        }
+        return resources[kind]
 
     def _trigger_problems(self, rule: Rule) -> Iterator[Problem]:
         if rule.trigger in stackstorm.TRIGGERS:

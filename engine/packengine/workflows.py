@@ -32,7 +32,7 @@ class _Workflow:
         self.errors: list[dict[str, Any]] | None = None
 
 
-def orquesta():
+def orquesta() -> Any:
     """Returns the orquesta package, made ready for this Python."""
     functions = dict(templates.WORKFLOW_FUNCTIONS, **workflow_functions.FUNCTIONS)
     compat.prepare_orquesta(functions)
