@@ -17,9 +17,9 @@ import yaml
 from packengine import schema
 from packengine.aliases import Alias, NoMatch, acknowledgement, extract_parameters, sre_parse
 from packengine.packs import Registry
-from packengine.yaml_files import load_yaml
 from packengine.runner_types import RUNNER_TYPES
 from packengine.system_triggers import SYSTEM_TRIGGERS
+from packengine.yaml_files import load_yaml
 
 Problems = Iterator[str]
 
