@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -154,10 +155,8 @@ def _first_process(
         first.run()
     except BaseException as error:  # nothing is above the first process to report to
         traceback.print_exc()
-        try:
+        with contextlib.suppress(OSError):
             os.write(status, f"{type(error).__name__}: {error}\n".encode())
-        except OSError:
-            pass
     os._exit(1)
 
 
@@ -317,10 +316,8 @@ class FirstProcess:
 def _close_all_but(*kept: int) -> None:
     for descriptor in range(256):
         if descriptor not in kept:
-            try:
+            with contextlib.suppress(OSError):
                 os.close(descriptor)
-            except OSError:
-                pass
 
 
 def _wait_for_leader() -> None:

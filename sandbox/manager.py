@@ -154,7 +154,7 @@ class Manager:
                 command[0], command, environment, setsigdef=[signal.SIGPIPE]
             )
         except OSError as error:
-            raise SandboxError(f"cannot run {command[0]}: {error.strerror}")
+            raise SandboxError(f"cannot run {command[0]}: {error.strerror}") from None
         while True:
             status = self._collect_orphans()
             if status is not None:
@@ -241,7 +241,7 @@ class Manager:
         except subprocess.CalledProcessError:
             raise SandboxError(
                 f"cannot make {MACHINE_LINK} on this machine: does another reachable world run?"
-            )
+            ) from None
         for line in (
             f"address add {fleet.MACHINE_ADDRESS}/{fleet.NETWORK_BITS} dev {MACHINE_LINK}",
             f"link set {MACHINE_LINK} up",

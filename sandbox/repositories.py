@@ -70,7 +70,7 @@ class GitHub:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             reason = json.loads(error.read() or b"{}").get("message", error.reason)
-            raise GitHubError(f"{method} {path}: {error.code} {reason}")
+            raise GitHubError(f"{method} {path}: {error.code} {reason}") from None
 
 
 class Checkout:

@@ -210,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         if not length.isdigit():
             return self._answer(Answer(411, "the header Content-Length is missing"))
         if int(length) > limit:
-            return self._answer(Answer(413, "the body is larger than %d MiB" % (limit >> 20)))
+            return self._answer(Answer(413, f"the body is larger than {limit >> 20} MiB"))
         body = self._read(int(length))
         if body is None:
             return self._answer(Answer(408, "the body did not arrive in time"))

@@ -13,9 +13,7 @@ class TestPromotionBegin(ConsulActionTestCase):
         super().setUp()
         self.who = {"by": "olga", "chat_user": "olga", "stackstorm_user": "bot"}
         for number in (1, 2):
-            register(
-                self.url, "production-%d" % number, "10.0.1.%d" % number, "shop", ["shop::app"]
-            )
+            register(self.url, f"production-{number}", f"10.0.1.{number}", "shop", ["shop::app"])
 
     def test_takes_the_only_canary_that_waits(self):
         target = published(self.shop)

@@ -110,7 +110,7 @@ def test_batches_are_cut_by_number_or_share(hosts, size, expected):
     nodes = [str(number) for number in range(hosts)]
     batches = plan_batches(nodes, size)
     assert [len(batch) for batch in batches] == expected
-    assert sum(batches, []) == nodes
+    assert [node for batch in batches for node in batch] == nodes
 
 
 def test_hosts_are_updated_batch_by_batch(fleet):

@@ -143,10 +143,10 @@ def test_a_completed_execution_cannot_be_canceled(engine):
 
 
 def test_many_actions_run_at_once_without_mixing_their_output(engine):
-    executions = [engine.start("core.echo", {"message": "number %d" % n}) for n in range(20)]
+    executions = [engine.start("core.echo", {"message": f"number {n}"}) for n in range(20)]
     engine.wait_for_background()
     outputs = [engine.execution(execution.id).result["stdout"] for execution in executions]
-    assert outputs == ["number %d" % n for n in range(20)]
+    assert outputs == [f"number {n}" for n in range(20)]
 
 
 def test_the_environment_of_an_action_names_pack_and_execution(pack, make_engine, monkeypatch):
@@ -353,7 +353,7 @@ def test_what_a_dead_process_left_running_is_abandoned(make_engine, pack):
 def test_a_process_is_known_by_more_than_its_number():
     identity = process_identity(os.getpid())
     assert is_alive(identity)
-    assert not is_alive("%d:1" % os.getpid())
+    assert not is_alive(f"{os.getpid()}:1")
 
 
 def test_an_action_ending_after_it_was_abandoned_stays_abandoned(pack, make_engine):
@@ -380,7 +380,7 @@ def test_two_engines_on_one_data_directory_see_each_others_executions(pack, make
 
 def _runs(pid):
     try:
-        with open("/proc/%d/stat" % pid) as stream:
+        with open(f"/proc/{pid}/stat") as stream:
             return stream.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

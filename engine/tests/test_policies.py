@@ -45,7 +45,7 @@ def most_at_once(executions):
 
 
 def _began(execution):
-    return [entry["timestamp"] for entry in execution.log if entry["status"] == "running"][0]
+    return next(entry["timestamp"] for entry in execution.log if entry["status"] == "running")
 
 
 def test_concurrency_delays_what_is_too_many(pack, make_engine):

@@ -28,7 +28,7 @@ class Sshd:
         (directory / "config").write_text(
             "\n".join(
                 [
-                    "Port %d" % self.port,
+                    f"Port {self.port}",
                     "ListenAddress 127.0.0.1",
                     f"HostKey {directory}/host_key",
                     f"AuthorizedKeysFile {directory}/user_key.pub",
@@ -96,7 +96,7 @@ def test_a_failure_on_one_host_fails_the_action(engine, login, sshd):
     execution = remote(
         engine,
         login,
-        hosts="127.0.0.1:%d,127.0.0.1" % sshd.port,
+        hosts=f"127.0.0.1:{sshd.port},127.0.0.1",
         cmd='test -n "$ONCE"',
         env={"ONCE": ""},
     )

@@ -174,7 +174,7 @@ def test_stopping_ends_sensors_and_cleans_them_up(pack, serve):
     wait_for(lambda: key(engine, "began"))
     engine.stop_serving()
     assert key(engine, "cleaned") == "up"
-    assert not os.path.exists("/proc/%d" % pid)
+    assert not os.path.exists(f"/proc/{pid}")
 
 
 def test_a_sensor_that_keeps_dying_is_started_three_times_in_all(pack, serve):
@@ -418,7 +418,7 @@ def test_serve_stops_on_a_signal_and_its_sensors_die_with_it(pack, tmp_path):
         process.send_signal(number)
         assert process.wait(10) == expected
         process.stdout.close()
-        wait_for(lambda: not os.path.exists("/proc/%d" % pid))
+        wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 def _pid(data):

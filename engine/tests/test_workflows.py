@@ -711,12 +711,12 @@ def test_many_workflows_run_at_once(engine):
     threads, executions = [], []
 
     def run(number):
-        executions.append(engine.run("examples.orquesta-sequential", {"name": "n%d" % number}))
+        executions.append(engine.run("examples.orquesta-sequential", {"name": f"n{number}"}))
 
     for number in range(8):
         threads.append(threading.Thread(target=run, args=(number,)))
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert {one.result["output"]["greeting"] for one in executions} == {
-        "HELLO, N%d!" % number for number in range(8)
+        f"HELLO, N{number}!" for number in range(8)
     }

@@ -132,9 +132,8 @@ def engine(world: World, tmp_path_factory):
     try:
         deadline = time.monotonic() + 20
         while not listens("10.77.0.1", 8095):
-            assert server.poll() is None and time.monotonic() < deadline, (
-                data_dir / "log"
-            ).read_text()
+            assert server.poll() is None, (data_dir / "log").read_text()
+            assert time.monotonic() < deadline, (data_dir / "log").read_text()
             time.sleep(0.1)
         with Engine(
             packs=[str(PROJECT)], config_dir=str(world.config_dir), data_dir=str(data_dir)

@@ -594,7 +594,7 @@ def repository(world: World, receiver: Receiver, request, tmp_path) -> Iterator[
     (checkout.directory / "dropped").write_text("1")
     checkout.commit("First")
     checkout.push()
-    yield checkout
+    return checkout
 
 
 def test_a_push_is_announced_as_github_does(world: World, receiver: Receiver, repository: Checkout):

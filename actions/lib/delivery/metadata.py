@@ -143,11 +143,11 @@ def _read_file(path: str, reader: Callable[[str], dict[str, Any]], raw: bytes) -
     try:
         values = reader(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise MetadataError(f"{path}: expected text in UTF-8")
+        raise MetadataError(f"{path}: expected text in UTF-8") from None
     except RecursionError:
-        raise MetadataError(f"{path}: is nested too deeply")
+        raise MetadataError(f"{path}: is nested too deeply") from None
     except ValueError as error:
-        raise MetadataError(f"{path}: {names.plain(str(error))[:200]}")
+        raise MetadataError(f"{path}: {names.plain(str(error))[:200]}") from None
     for key, value in values.items():
         if value is not None and not isinstance(value, str):
             raise MetadataError(f"{path}: {key}: expected text, got {names.shown(value)}")
@@ -226,7 +226,7 @@ def _setup_cfg(text: str) -> dict[str, Any]:
     try:
         parser.read_string(text, source="setup.cfg")
     except configparser.Error as error:
-        raise ValueError(str(error))
+        raise ValueError(str(error)) from None
     section = dict(parser.items("metadata")) if parser.has_section("metadata") else {}
     # attr: and file: tell setuptools where to look, which only running the project would answer.
     values = {

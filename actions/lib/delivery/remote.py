@@ -202,7 +202,9 @@ class Ssh:
                 check=False,
             )
         except FileNotFoundError:
-            raise RemoteError("OpenSSH's client is missing here: apt-get install openssh-client")
+            raise RemoteError(
+                "OpenSSH's client is missing here: apt-get install openssh-client"
+            ) from None
         except subprocess.TimeoutExpired as late:
             return Result(
                 host,
@@ -315,7 +317,7 @@ def _private_directory() -> str:
     """The directory of this user's open connections; nobody else may look into it."""
     directory = os.path.join(tempfile.gettempdir(), f"cicd-canary-ssh-{os.getuid()}")
     if len(directory) > SOCKET_DIRECTORY_LIMIT:
-        directory = f"/tmp/cicd-canary-ssh-{os.getuid()}"
+        directory = f"/tmp/cicd-canary-ssh-{os.getuid()}"  # noqa: S108 - its owner is checked below
     os.makedirs(directory, mode=0o700, exist_ok=True)
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

@@ -321,14 +321,16 @@ def _parse(text: bytes | str) -> Any:
     if len(raw) > SIZE_LIMIT:
         raise SettingsError(f"{FILE}: has {len(raw)} bytes, more than {SIZE_LIMIT}")
     try:
-        return yaml.load(raw.decode("utf-8"), Loader=_Loader)
+        return yaml.load(raw.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError:
-        raise SettingsError(f"{FILE}: expected text in UTF-8")
+        raise SettingsError(f"{FILE}: expected text in UTF-8") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}:" if mark else ""
-        raise SettingsError(f"{FILE}:{where} {names.plain(error.problem or str(error))[:200]}")
+        raise SettingsError(
+            f"{FILE}:{where} {names.plain(error.problem or str(error))[:200]}"
+        ) from None
     except RecursionError:
-        raise SettingsError(f"{FILE}: is nested too deeply")
+        raise SettingsError(f"{FILE}: is nested too deeply") from None
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
-        raise SettingsError(f"{FILE}: {names.plain(str(error))[:200]}")
+        raise SettingsError(f"{FILE}: {names.plain(str(error))[:200]}") from None

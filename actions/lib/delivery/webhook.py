@@ -111,7 +111,7 @@ class GitHubWebhook:
                 "app": application_of(repository, settings),
             }
         except DeliveryError as error:
-            raise Refused(422, str(error))
+            raise Refused(422, str(error)) from None
         return Answer(202, f"accepted: {push['app']} {commit[:7]} on {branch}", push)
 
 
@@ -153,7 +153,7 @@ def parse_json(content_type: str, body: bytes) -> dict[str, Any]:
     try:
         payload = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise Refused(400, "the body is not JSON")
+        raise Refused(400, "the body is not JSON") from None
     if not isinstance(payload, dict):
         raise Refused(400, "the body is not a JSON object")
     return payload

@@ -27,7 +27,7 @@ from delivery import workspace_scripts as scripts
 from delivery.errors import DeliveryError
 from delivery.remote import Host, RemoteError, Result, Ssh
 
-ROOT = "/var/tmp/cicd-canary"
+ROOT = "/var/tmp/cicd-canary"  # noqa: S108 - its owner is checked by CREATE
 STALE_AFTER_MIN = 24 * 60
 SOURCE_FILE_LIMIT = 1024 * 1024
 LOG_LINES = 100
@@ -102,7 +102,7 @@ class Workspace:
             return self.ssh.run(self.host, argv, stdin, timeout_s, what=what)
         except RemoteError as error:
             if error.result and error.result.exit_status == scripts.REFUSED:
-                raise RefusedSource(error.result.reason)
+                raise RefusedSource(error.result.reason) from None
             raise
 
     def check_out(self, url: str, commit: str, branch: str, timeout_s: float = 600) -> int:

@@ -5,6 +5,6 @@ from __future__ import annotations
 import logging
 
 
-def getLogger(name):  # noqa: N802 - StackStorm's spelling
+def getLogger(name):
     """Returns the logger called `name`."""
     return logging.getLogger(name)
