@@ -14,10 +14,10 @@ class BuildFinish(DeliveryAction):
         application = self.application(app)
         build = application.build(commit)
         verdict = builds.finish(
-            ci.create(self.configuration),
+            ci.TOOLS.create(self.configuration),
             application,
             builds.job_of(self.configuration, application, build),
-            ci.timeout_s(self.configuration),
+            self.configuration.section("ci")["timeout_s"],
             number,
             PATIENCE_S,
         )

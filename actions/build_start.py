@@ -7,7 +7,7 @@ from delivery.release import Application
 
 class BuildStart(DeliveryAction):
     def deliver(self, app, repository, branch, commit, by, again):
-        timeout_s = self.configuration.section("ci").get("timeout_s", 1800)
+        timeout_s = self.configuration.section("ci")["timeout_s"]
         build = Application(self.configuration.store(), app).start_build(
             commit, repository, branch, by, stale_after_s=timeout_s + 300, again=again
         )

@@ -26,7 +26,7 @@ class CiBuild(DeliveryAction):
     def server(self, application, commit):
         """Returns what builds; a configuration it cannot be made of fails the build."""
         try:
-            return ci.create(self.configuration)
+            return ci.TOOLS.create(self.configuration)
         except DeliveryError as error:
             application.finish_build(commit, passed=False, reason=str(error))
             raise

@@ -17,9 +17,9 @@ class GithubReport(DeliveryAction):
         recorded = application.event(event)
         if not recorded:
             raise DeliveryError(f"{app} has no event {event}: the last 200 are kept")
-        report = Report(application, recorded, settings.get("web_ui_url", ""))
+        report = Report(application, recorded, settings.get("web_ui_url"))
         changed = report.bring_to(
-            Repository(GitHub(settings), report.repository), settings.get("tags", "none")
+            Repository(GitHub(settings), report.repository), settings["tags"]
         )
         return {
             "reported": True,

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from delivery_action import DeliveryAction
 
-from delivery import ci
 from delivery.ci import jenkins_job
 from delivery.ci.jenkins import Jenkins
 
@@ -11,7 +10,9 @@ class JenkinsJobEnsure(DeliveryAction):
     def deliver(self, app):
         server = Jenkins.configured(self.configuration)
         wanted = jenkins_job.config_xml(
-            server.settings, self.configuration.git_url(), ci.timeout_s(self.configuration)
+            server.settings,
+            self.configuration.git_url(),
+            self.configuration.section("ci")["timeout_s"],
         )
         name = server.job_name(app)
         return {

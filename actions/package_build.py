@@ -9,7 +9,5 @@ from delivery.packaging import Recipe
 class PackageBuild(BuildHostAction):
     def deliver(self, node, workspace):
         workspace = self.workspace(node, workspace)
-        packager = packaging.create(
-            self.configuration.section("packaging"), self.configuration.build_ssh()
-        )
+        packager = packaging.TOOLS.create(self.configuration)
         return packager.build(workspace, Recipe.found_in(workspace)).as_dict()

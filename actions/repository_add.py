@@ -10,7 +10,5 @@ class RepositoryAdd(BuildHostAction):
     def deliver(self, node, workspace):
         workspace = self.workspace(node, workspace)
         package = Package.found_in(workspace)
-        repository.create(
-            self.configuration.section("repository"), self.configuration.build_ssh()
-        ).add(workspace, package)
+        repository.TOOLS.create(self.configuration).add(workspace, package)
         return {"file": package.file, "sha256": package.sha256}

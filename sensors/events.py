@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import Any, Mapping
 
 from st2reactor.sensor.base import Sensor
 
@@ -12,7 +13,6 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 
 from delivery_sensor import DeliverySensor
 
-from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, is_configured
 from delivery.release import unseen_events
@@ -29,27 +29,23 @@ class Events(DeliverySensor, Sensor):
     this sensor, StackStorm or Consul was away is handed over later, in order.
     """
 
-    def __init__(self, sensor_service, config=None):
+    def __init__(self, sensor_service: Any, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(sensor_service=sensor_service, config=config)
-        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
         self._index = 0
 
-    def setup(self):
-        configuration = Configuration(self.config)
+    def setup(self) -> None:
+        configuration = self.configuration()
         self.store = configuration.store()
         chat = configuration.section("chat")
-        self.told = {
-            "channel": chat.get("channel", "deployments"),
-            "route": chat.get("route", "chatops"),
-        }
+        self.told = {"channel": chat["channel"], "route": chat["route"]}
         if not is_configured(configuration.section("github")):
             self._logger.info("GitHub is told nothing: %s", HOW_TO_AUTHENTICATE)
 
-    def run(self):
+    def run(self) -> None:
         while True:
             self.step()
 
-    def step(self):
+    def step(self) -> None:
         """Waits for a change, at most a minute, and hands over what is new."""
         try:
             keys, self._index = self.store.wait_for_keys(self._index, WAIT_S)
@@ -63,10 +59,10 @@ class Events(DeliverySensor, Sensor):
             self._logger.exception("An event could not be handed over")
             self._rest(error)
 
-    def _dispatch(self, event):
+    def _dispatch(self, event: Mapping[str, Any]) -> None:
         self.hand_over(TRIGGER, dict(event, **self.told), event.get("trace_tag"))
 
-    def _rest(self, error):
+    def _rest(self, error: Exception) -> None:
         self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)
         self._index = 0
         time.sleep(PAUSE_AFTER_ERROR_S)

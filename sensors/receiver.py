@@ -1,10 +1,11 @@
 """Receives GitHub's webhooks on a port of its own, because only there is the raw body signed.
 
-Jenkins' callbacks come in by the same door.
+The callbacks of the CI server come in there too, each at a path of its own.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import queue
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Callable, Mapping, NamedTuple
 
 from st2reactor.sensor.base import Sensor
 
@@ -20,13 +22,12 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 
 from delivery_sensor import DeliverySensor
 
-from delivery.ci.callback import BODY_LIMIT_BYTES as CALLBACK_LIMIT_BYTES
-from delivery.ci.callback import JenkinsCallback
+from delivery import ci
+from delivery.ci.callback import Callback
 from delivery.errors import DeliveryError
 from delivery.webhook import BODY_LIMIT_BYTES, Answer, GitHubWebhook
 
 PATH = "/github"
-CALLBACK_PATH = "/jenkins"
 TRIGGER = "cicd_canary.push"
 CALLBACK_TRIGGER = "cicd_canary.build_finished"
 REQUEST_TIMEOUT_S = 10  # GitHub itself gives up after ten seconds
@@ -42,6 +43,13 @@ NOT_TAKEN = Answer(
 )
 
 
+class Door(NamedTuple):
+    """What is behind a path: what answers a request's headers and body, and how large that may be."""
+
+    answer: Callable[[Mapping[str, str], bytes], Answer]
+    body_limit_bytes: int
+
+
 class Receiver(DeliverySensor, Sensor):
     """Answers 202 once a push has been handed to StackStorm.
 
@@ -49,45 +57,45 @@ class Receiver(DeliverySensor, Sensor):
     deliveries, or later again, is recognised where its build is recorded.
     """
 
-    def __init__(self, sensor_service, config=None):
+    def __init__(self, sensor_service: Any, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(sensor_service=sensor_service, config=config)
-        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
-        self._seen = OrderedDict()
+        self._seen: OrderedDict[str, tuple[float, threading.Event]] = OrderedDict()
         self._lock = threading.Lock()
-        self.server = None
+        self.server: Server | None = None
         self.outbox = Outbox(self.hand_over, self._logger)
 
-    def setup(self):
-        config = self.config or {}
+    def setup(self) -> None:
+        configuration = self.configuration()
         try:
             self.webhook = GitHubWebhook(
-                (config.get("github") or {}).get("webhook_secret"), config.get("applications") or {}
+                configuration.section("github").get("webhook_secret"),
+                configuration.section("applications"),
             )
         except DeliveryError as error:
             self._logger.error("The receiver does not start: %s", error)
             raise
-        jenkins = (config.get("ci") or {}).get("jenkins") or {}
-        self.callback = JenkinsCallback(jenkins.get("callback_secret"))
-        receiver = config.get("receiver") or {}
-        address = (receiver.get("host", "127.0.0.1"), receiver.get("port", 8095))
-        self.server = Server(address, Handler)
-        self.server.doors = {
-            PATH: (self.receive, BODY_LIMIT_BYTES),
-            CALLBACK_PATH: (self.call_back, CALLBACK_LIMIT_BYTES),
-        }
-        self.server.log = self._logger
+        receiver = configuration.section("receiver")
+        address = (receiver["host"], receiver["port"])
+        doors = {PATH: Door(self.receive, BODY_LIMIT_BYTES)}
+        for callback in ci.TOOLS.chosen(configuration).callbacks(configuration):
+            doors.setdefault(
+                callback.path,
+                Door(functools.partial(self.call_back, callback), callback.body_limit_bytes),
+            )
+        self.server = Server(address, doors, self._logger)
         self._logger.info("Listening for GitHub on %s:%s%s", address[0], address[1], PATH)
 
-    def run(self):
+    def run(self) -> None:
         threading.Thread(target=self.outbox.run, daemon=True).start()
+        assert self.server, "StackStorm calls setup before run"
         self.server.serve_forever()
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         if self.server:
             self.server.server_close()
         self.outbox.close()
 
-    def receive(self, headers, body):
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Returns the Answer to one delivery, having handed over its push if it has one."""
         answer = self.webhook.answer(headers, body)
         if answer.push:
@@ -95,9 +103,9 @@ class Receiver(DeliverySensor, Sensor):
         self._logger.info("%s %s", answer.status, answer.message)
         return answer
 
-    def call_back(self, headers, body):
+    def call_back(self, callback: Callback, headers: Mapping[str, str], body: bytes) -> Answer:
         """Returns the Answer to one callback of the CI server, having handed it over."""
-        answer = self.callback.answer(headers, body)
+        answer = callback.answer(headers, body)
         if answer.finished:
             taken = self.outbox.put(CALLBACK_TRIGGER, answer.finished)
             if not taken.wait(PATIENCE_S):
@@ -105,7 +113,8 @@ class Receiver(DeliverySensor, Sensor):
         self._logger.info("%s %s", answer.status, answer.message)
         return answer
 
-    def _hand_over_once(self, answer):
+    def _hand_over_once(self, answer: Answer) -> Answer:
+        assert answer.push
         delivery = answer.push["delivery"]
         with self._lock:
             self._forget()
@@ -117,7 +126,7 @@ class Receiver(DeliverySensor, Sensor):
             return NOT_TAKEN
         return Answer(202, "ignored: this delivery has been accepted before") if again else answer
 
-    def _forget(self):
+    def _forget(self) -> None:
         while self._seen:
             came, taken = next(iter(self._seen.values()))
             if not taken.is_set() or came > time.monotonic() - REMEMBERED_S:
@@ -128,13 +137,15 @@ class Receiver(DeliverySensor, Sensor):
 class Outbox:
     """Triggers on their way to StackStorm, handed over in the order in which they came."""
 
-    def __init__(self, hand_over, log):
+    def __init__(self, hand_over: Callable[..., None], log: Any) -> None:
         self._hand_over = hand_over
         self._log = log
-        self._waiting = queue.Queue(WAITING)
+        self._waiting: queue.Queue[tuple[str, dict[str, Any], threading.Event]] = queue.Queue(
+            WAITING
+        )
         self._closed = threading.Event()
 
-    def put(self, trigger, payload):
+    def put(self, trigger: str, payload: dict[str, Any]) -> threading.Event:
         """Returns an event that is set once StackStorm has taken the trigger.
 
         :raises queue.Full: when too many wait already.
@@ -143,7 +154,7 @@ class Outbox:
         self._waiting.put_nowait((trigger, payload, taken))
         return taken
 
-    def run(self):
+    def run(self) -> None:
         """Hands over whatever comes, until it is closed."""
         while not self._closed.is_set():
             try:
@@ -153,10 +164,10 @@ class Outbox:
             while not (taken.is_set() or self._closed.is_set()):
                 self._try(trigger, payload, taken)
 
-    def close(self):
+    def close(self) -> None:
         self._closed.set()
 
-    def _try(self, trigger, payload, taken):
+    def _try(self, trigger: str, payload: dict[str, Any], taken: threading.Event) -> None:
         try:
             self._hand_over(trigger, payload, _trace_tag(payload))
             taken.set()
@@ -165,33 +176,38 @@ class Outbox:
             self._closed.wait(PAUSE_AFTER_ERROR_S)
 
 
-def _trace_tag(payload):
-    return "{app}-{commit}".format(app=payload["app"], commit=payload["commit"][:12])
+def _trace_tag(payload: Mapping[str, Any]) -> str:
+    return f"{payload['app']}-{payload['commit'][:12]}"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a bounded number of connections at once; more are closed unanswered."""
+    """Serves a bounded number of connections at once; more are closed unanswered.
+
+    :param doors: by path.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address, handler):
+    def __init__(self, address: tuple[str, int], doors: Mapping[str, Door], log: Any) -> None:
+        self.doors = doors
+        self.log = log
         self._places = threading.BoundedSemaphore(CONNECTIONS)
-        super().__init__(address, handler)
+        super().__init__(address, Handler)
 
-    def process_request(self, request, client_address):
+    def process_request(self, request: Any, client_address: Any) -> None:
         if not self._places.acquire(blocking=False):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request, client_address):
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._places.release()
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         self.log.warning("A client at %s went away: %s", client_address[0], sys.exc_info()[1])
 
 
@@ -201,32 +217,34 @@ class Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_TIMEOUT_S
     server_version = "cicd_canary"
     sys_version = ""
+    server: Server
 
-    def do_POST(self):
-        if self.path not in self.server.doors:
+    def do_POST(self) -> None:
+        door = self.server.doors.get(self.path)
+        if door is None:
             return self._answer(Answer(404, "nothing here: GitHub's webhooks go to " + PATH))
-        receive, limit = self.server.doors[self.path]
         length = self.headers.get("Content-Length", "")
         if not length.isdigit():
             return self._answer(Answer(411, "the header Content-Length is missing"))
-        if int(length) > limit:
-            return self._answer(Answer(413, f"the body is larger than {limit >> 20} MiB"))
+        if int(length) > door.body_limit_bytes:
+            limit = f"{door.body_limit_bytes >> 20} MiB"
+            return self._answer(Answer(413, f"the body is larger than {limit}"))
         body = self._read(int(length))
         if body is None:
             return self._answer(Answer(408, "the body did not arrive in time"))
         try:
-            answer = receive(self.headers, body)
+            answer = door.answer(self.headers, body)
         except Exception as error:
             self.server.log.exception("A delivery could not be handed over: %s", error)
             answer = Answer(503, "it could not be handed over: redeliver it")
         return self._answer(answer)
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         if self.path == "/health":
             return self._answer(Answer(200, "listening"))
         return self._answer(Answer(404, "nothing here: GitHub's webhooks go to " + PATH))
 
-    def _read(self, length):
+    def _read(self, length: int) -> bytes | None:
         """Returns the body, or None when it does not arrive within the deadline."""
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
         chunks = []
@@ -238,7 +256,7 @@ class Handler(BaseHTTPRequestHandler):
             length -= len(chunk)
         return b"".join(chunks)
 
-    def _answer(self, answer):
+    def _answer(self, answer: Answer) -> None:
         body = json.dumps({"message": answer.message}).encode("utf-8")
         self.send_response(answer.status)
         self.send_header("Content-Type", "application/json")
@@ -246,5 +264,5 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *arguments):
+    def log_message(self, format: str, *arguments: Any) -> None:
         """What matters is logged by the receiver, with its reason."""

@@ -1,12 +1,39 @@
-"""What the pack's sensors have in common: how they hand triggers over to StackStorm."""
+"""What the pack's sensors have in common: their configuration, and how they hand triggers over."""
 
 from __future__ import annotations
+
+from typing import Any, Mapping
+
+from delivery.configuration import Configuration
+from delivery.errors import DeliveryError
 
 
 class DeliverySensor:
     """Comes before StackStorm's own base class; its sensors care for no triggers of others."""
 
-    def hand_over(self, trigger, payload, trace_tag=None):
+    # Set by StackStorm's base class.
+    config: Mapping[str, Any] | None
+    sensor_service: Any
+
+    def __init__(self, sensor_service: Any, **arguments: Any) -> None:
+        super().__init__(sensor_service=sensor_service, **arguments)
+        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
+
+    def configuration(self) -> Configuration:
+        """Returns the pack's configuration.
+
+        :raises DeliveryError: when it is not as it should be; the log has the reason, for
+            StackStorm starts a sensor that ends a second time and then no more.
+        """
+        try:
+            return Configuration(self.config)
+        except DeliveryError as error:
+            self._logger.error("The sensor does not start: %s", error)
+            raise
+
+    def hand_over(
+        self, trigger: str, payload: Mapping[str, Any], trace_tag: str | None = None
+    ) -> None:
         """Dispatches a trigger.
 
         While RabbitMQ is away StackStorm tries for half a minute, then raises. It keeps the
@@ -26,14 +53,14 @@ class DeliverySensor:
                 )
             raise
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         pass
 
-    def add_trigger(self, trigger):
+    def add_trigger(self, trigger: Any) -> None:
         pass
 
-    def update_trigger(self, trigger):
+    def update_trigger(self, trigger: Any) -> None:
         pass
 
-    def remove_trigger(self, trigger):
+    def remove_trigger(self, trigger: Any) -> None:
         pass

@@ -18,33 +18,28 @@ class Configuration:
     """
 
     def __init__(self, values: Mapping[str, Any] | None) -> None:
-        self.values = dict(values or {})
+        self._values = schema.complete(values or {})
         self._ssh: Ssh | None = None
-        schema.check(self.values)
 
     def section(self, name: str) -> dict[str, Any]:
-        """Returns a section's values that are set."""
-        section = self.values.get(name) or {}
-        return {key: value for key, value in section.items() if value is not None}
+        """Returns a section: what is set, and the default of each key that has one."""
+        section: dict[str, Any] = self._values[name]
+        return section
 
     def store(self) -> Store:
         consul = self.section("consul")
-        return Store(
-            consul.get("url", "http://127.0.0.1:8500"),
-            consul.get("token"),
-            consul.get("kv_prefix", "cicd"),
-        )
+        return Store(consul["url"], consul.get("token"), consul["kv_prefix"])
 
     def discovery(self) -> Discovery:
         return Discovery(self.store())
 
     def build_service(self) -> str:
         """Returns the name of the build hosts' service in Consul."""
-        return self.section("build").get("service", "build")
+        return str(self.section("build")["service"])
 
     def build_tag(self) -> str:
         """Returns the tag that the service carries on build hosts that may be used."""
-        return self.section("build").get("tag", "build::host")
+        return str(self.section("build")["tag"])
 
     def build_ssh(self) -> Ssh:
         """Returns the way to build hosts."""
@@ -52,7 +47,7 @@ class Configuration:
 
     def git_url(self) -> str:
         """Returns what owner/name.git is appended to for cloning."""
-        return self.section("github").get("git_url", "https://github.com")
+        return str(self.section("github")["git_url"])
 
     def clone_url(self, repository: str) -> str:
         """Returns where to clone owner/name from."""
@@ -67,10 +62,10 @@ class Configuration:
         if self._ssh is None:
             ssh = self.section("ssh")
             self._ssh = Ssh(
-                ssh.get("user", "root"),
+                ssh["user"],
                 ssh.get("key_file"),
                 ssh.get("known_hosts_file"),
-                connect_timeout_s=ssh.get("connect_timeout_s", 10),
+                connect_timeout_s=ssh["connect_timeout_s"],
                 keep_connection_s=keep_connection_s,
             )
         return self._ssh

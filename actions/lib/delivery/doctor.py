@@ -8,36 +8,25 @@ It changes nothing but a key of its own in Consul, and the lists of our APT sour
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from delivery import github
+from delivery import ci, github, packaging, repository
 from delivery.configuration import Configuration
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.github_repository import Repository
 from delivery.names import plain
-from delivery.packaging import fpm, nfpm
 from delivery.release import LOCK_TTL_S, Application, applications, now
 from delivery.remote import Host, Result
-from delivery.repository.aptly import Aptly
-from delivery.repository.freight import CONFIGURATION as FREIGHT_CONF
-from delivery.repository.freight import Freight
 from delivery.rollout import CONVERGE
-from delivery.schema import default
 from delivery.store import Store, reaching_consul
+from delivery.tools import Tool
 
 WIDTH = 80
 REMOTE_TIMEOUT_S = 60
 KEY = "doctor"
-
-# What installs each tool, as the tool itself would say when it is missing.
-INSTALLED_BY = {
-    "fpm": fpm.INSTALLED_BY,
-    "nfpm": nfpm.INSTALLED_BY,
-    "freight": Freight.installed_by,
-    "aptly": Aptly.installed_by,
-}
 
 # Each script prints what is not fine.
 NEEDS = """
@@ -46,28 +35,13 @@ needs() { for program in $1; do
 done; }
 """
 
-BUILD_HOST = (
-    NEEDS
-    + """
-packager=$1 packager_by=$2 repository=$3 repository_by=$4 key=$5 freight_conf=$6 url=$7
-needs git "apt-get install git"
-needs "$packager dpkg-deb" "$packager_by"
-needs "$repository gpg gpgv flock" "$repository_by"
-if [ "$repository" = freight ] && [ ! -r "$freight_conf" ]; then
-    echo "Freight's configuration $freight_conf is not here: write VARLIB and VARCACHE into it"
-fi
-if [ -z "$key" ]; then
-    echo "repository.gpg_key is not set in the pack's configuration: name the key that signs"
-elif command -v gpg >/dev/null; then
-    gpg --batch --list-secret-keys "$key" >/dev/null 2>&1 ||
-        echo "there is no secret key $key here: import it, or see repository.gpg_key"
-fi
-if [ -n "$url" ] && command -v git >/dev/null; then
-    said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote "$url" HEAD 2>&1 >/dev/null) ||
-        echo "git cannot read $url: $(echo "$said" | tail -n 1)"
+# $1 the address of a repository to try with, or nothing. What the tools look at goes before it.
+CLONE = """
+if [ -n "$1" ] && command -v git >/dev/null; then
+    said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote "$1" HEAD 2>&1 >/dev/null) ||
+        echo "git cannot read $1: $(echo "$said" | tail -n 1)"
 fi
 """
-)
 
 APPLICATION_HOST = (
     NEEDS
@@ -112,13 +86,14 @@ def examine(configuration: Configuration) -> list[Finding]:
     store = configuration.store()
     consul = _finding(f"Consul at {store.url}", lambda: _consul(store))
     findings = [consul]
-    repository = _a_repository(store) if consul.fine else None
+    example = _a_repository(store) if consul.fine else None
+    findings += _tools(configuration)
     if consul.fine:
-        findings += _build_hosts(configuration, repository)
+        findings += _build_hosts(configuration, example)
         findings += _application_hosts(configuration, store)
     findings.append(_finding("webhooks", lambda: _receiver(configuration)))
-    findings.append(_jenkins(configuration, store if consul.fine else None))
-    findings.append(_github(configuration.section("github"), repository))
+    findings.append(_ci(configuration, store if consul.fine else None))
+    findings.append(_github(configuration.section("github"), example))
     return findings
 
 
@@ -160,27 +135,41 @@ def _consul(store: Store) -> str:
     return f"has a leader, and keys below {store.prefix}/ and sessions can be written"
 
 
-def _build_hosts(configuration: Configuration, repository: str | None) -> list[Finding]:
+def _tools(configuration: Configuration) -> list[Finding]:
+    """Returns which required settings of the packager and the repository are not set."""
+    return [
+        Finding(f"{tool.role} by {tool.name}", False, problem)
+        for tool in _tools_of_build_hosts(configuration)
+        for problem in tool.missing(configuration.section(tool.role))
+    ]
+
+
+def _tools_of_build_hosts(configuration: Configuration) -> list[type[Tool]]:
+    return [registry.chosen(configuration) for registry in (packaging.TOOLS, repository.TOOLS)]
+
+
+def _build_hosts(configuration: Configuration, example: str | None) -> list[Finding]:
     service = configuration.build_service()
     try:
         hosts = configuration.discovery().service_hosts(service, configuration.build_tag())
     except DeliveryError as error:
         return [Finding("build hosts", False, str(error))]
-    settings = configuration.section("repository")
-    packager = configuration.section("packaging").get("tool") or default("packaging", "tool")
-    keeper = settings.get("tool") or default("repository", "tool")
-    values = [
-        packager,
-        INSTALLED_BY[packager],
-        keeper,
-        INSTALLED_BY[keeper],
-        settings.get("gpg_key", ""),
-        settings.get("freight_conf", FREIGHT_CONF),
-        configuration.clone_url(repository) if repository else "",
-    ]
+    tools = _tools_of_build_hosts(configuration)
+    script = [NEEDS, _needs(["git"], "apt-get install git")]
+    for tool in (ci.TOOLS.chosen(configuration), *tools):
+        script.append(_needs(tool.programs, tool.installed_by))
+        script.append(tool.check_of_build_host(configuration.section(tool.role)))
     return _ask(
-        configuration, hosts, BUILD_HOST, values, f"build host, with git, {packager} and {keeper}"
+        configuration,
+        hosts,
+        "\n".join([*script, CLONE]),
+        [configuration.clone_url(example) if example else ""],
+        f"build host, with git, {' and '.join(tool.name for tool in tools)}",
     )
+
+
+def _needs(programs: Sequence[str], installed_by: str) -> str:
+    return f"needs {shlex.quote(' '.join(programs))} {shlex.quote(installed_by)}"
 
 
 def _application_hosts(configuration: Configuration, store: Store) -> list[Finding]:
@@ -247,42 +236,34 @@ def _receiver(configuration: Configuration) -> str:
             "receiver does not start: enter the same secret here and at GitHub"
         )
     receiver = configuration.section("receiver")
-    return (
-        f"signed, received on {receiver.get('host', default('receiver', 'host'))}:"
-        f"{receiver.get('port', default('receiver', 'port'))}"
-    )
+    return f"signed, received on {receiver['host']}:{receiver['port']}"
 
 
-def _jenkins(configuration: Configuration, store: Store | None) -> Finding:
-    if (configuration.section("ci").get("tool") or default("ci", "tool")) != "jenkins":
-        return Finding("Jenkins", None, "ci.tool is build_host: build hosts run CI themselves")
-
+def _ci(configuration: Configuration, store: Store | None) -> Finding:
     def look() -> str:
-        from delivery.ci.jenkins import Jenkins
+        server = ci.TOOLS.create(configuration)
+        return server.examine(applications(store) if store else ())
 
-        jenkins = Jenkins.configured(configuration)
-        waiting = jenkins.waiting()
-        for name in applications(store) if store else ():
-            jenkins.require_job(name)
-        return f"answers, {waiting} wait in its queue, every application has its job"
-
-    return _finding("Jenkins", look)
+    found = _finding(f"CI by {ci.TOOLS.chosen(configuration).name}", look)
+    if found.fine and not found.says:
+        return Finding(found.about, None, "there is no server to ask: build hosts run it")
+    return found
 
 
-def _github(settings: Mapping[str, Any], repository: str | None) -> Finding:
+def _github(settings: Mapping[str, Any], example: str | None) -> Finding:
     if not github.is_configured(settings):
         return Finding(
             "GitHub",
             None,
             "nothing to authenticate with, so it is told nothing: " + github.HOW_TO_AUTHENTICATE,
         )
-    if not repository:
+    if not example:
         return Finding("GitHub", None, "not asked, because no repository has been packaged yet")
     return _finding(
         "GitHub",
         lambda: (
-            f"answers: the default branch of {repository} is "
-            f"{Repository(github.GitHub(settings), repository).default_branch()}"
+            f"answers: the default branch of {example} is "
+            f"{Repository(github.GitHub(settings), example).default_branch()}"
         ),
     )
 

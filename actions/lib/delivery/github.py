@@ -22,7 +22,6 @@ from delivery.names import plain
 if TYPE_CHECKING:
     import github
 
-API_URL = "https://api.github.com"
 API_URL_PATTERN = r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?"
 REQUEST_TIMEOUT_S = 10
 PATIENCE_S = 150  # for everything one GitHub object does, waiting included
@@ -51,11 +50,11 @@ class GitHub:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         import github
 
-        api_url = settings.get("api_url", API_URL).rstrip("/")
+        api_url = settings["api_url"].rstrip("/")
         if not re.fullmatch(API_URL_PATTERN, api_url):
             raise DeliveryError(
-                f"github.api_url in the pack's configuration is not an address: {API_URL}, or "
-                "https://HOST/api/v3 for GitHub Enterprise Server"
+                "github.api_url in the pack's configuration is not an address: "
+                "https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise Server"
             )
         self._until = time.monotonic() + PATIENCE_S
         self.client = github.Github(

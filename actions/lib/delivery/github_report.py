@@ -45,14 +45,14 @@ class Tag(NamedTuple):
 class Report:
     """
     :param event: of this application, of a kind that GitHub is told of.
-    :param web_ui_url: address of StackStorm's web UI; empty for no links.
+    :param web_ui_url: address of StackStorm's web UI; None for no links.
     :raises DeliveryError: when Consul does not have what the event is about.
     """
 
-    def __init__(self, application: Application, event: Event, web_ui_url: str = "") -> None:
+    def __init__(self, application: Application, event: Event, web_ui_url: str | None = None) -> None:
         self._application = application
         self._event = event
-        self._web_ui_url = web_ui_url.rstrip("/")
+        self._web_ui_url = (web_ui_url or "").rstrip("/")
         self._version = event.get("version")
         self._stages: list[str] = []
         self.commit = event.get("commit")

@@ -2,19 +2,25 @@
 
 StackStorm checks it only when configurations are registered, and takes any key at the top. This
 knows the part of JSON schema that the file uses: properties, additionalProperties, items, type,
-enum, pattern, minimum, maximum.
+enum, pattern, minimum, maximum. The tools of each role (`delivery.tools`) and the settings of those
+that the file does not describe it asks of their registry.
+
+The defaults of all settings are the file's, and are filled in here.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from typing import Any, Iterator, Mapping
 
 import yaml
 
+from delivery import ci, packaging, repository
 from delivery.errors import DeliveryError
 from delivery.names import nearest, shown
+from delivery.tools import Registry
 
 FILE = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "config.schema.yaml"
@@ -29,24 +35,60 @@ TYPES = {
 }
 
 
-def check(values: Mapping[str, Any]) -> None:
-    """Refuses a configuration that has a key or a value that config.schema.yaml does not have.
+REGISTRIES = (ci.TOOLS, packaging.TOOLS, repository.TOOLS)
 
-    :raises DeliveryError: naming the key, what was expected, and the nearest key there is.
+
+def complete(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a configuration with the default of each setting that it leaves out.
+
+    :raises DeliveryError: for a key or a value that is not in config.schema.yaml: names the key,
+        what was expected, and the nearest key there is.
     """
     schema = _load()
+    for registry in REGISTRIES:
+        _add_parts_of_tools(schema[registry.role], values.get(registry.role), registry)
     _check_keys(values, {"properties": schema, "additionalProperties": False}, "", schema)
-
-
-def default(section: str, key: str) -> Any:
-    """Returns what a key is when it is left out; None if it has no default."""
-    return _load()[section]["properties"][key].get("default")
+    filled = _with_defaults(values, schema)
+    for registry in REGISTRIES:
+        section = filled[registry.role]
+        tool = registry.find(section["tool"])
+        if tool.settings:
+            section[tool.name] = _with_defaults(section.get(tool.name) or {}, tool.settings)
+    return filled
 
 
 def _load() -> dict[str, Any]:
     with open(FILE, encoding="utf-8") as file:
         # The parser written in C takes a tenth of the time, which every action would spend.
-        return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        schema: dict[str, Any] = yaml.load(
+            file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    return schema
+
+
+def _add_parts_of_tools(schema: dict[str, Any], section: Any, registry: Registry[Any]) -> None:
+    """Has a section take, besides its own keys, a part for each tool that describes one."""
+    schema["additionalProperties"] = False
+    for key in section if isinstance(section, Mapping) else ():
+        if key not in schema["properties"] and registry.knows(key):
+            schema["properties"][key] = {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": registry.find(key).settings,
+            }
+
+
+def _with_defaults(
+    values: Mapping[str, Any], properties: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns what is set of an object, and the defaults of what is not."""
+    filled = {key: value for key, value in values.items() if value is not None}
+    for key, schema in properties.items():
+        if "properties" in schema:
+            filled[key] = _with_defaults(filled.get(key, {}), schema["properties"])
+        elif key not in filled and "default" in schema:
+            filled[key] = copy.deepcopy(schema["default"])
+    return filled
 
 
 def _check_keys(

@@ -1,23 +1,25 @@
-"""What builds and tests a commit: one interface, one file per tool.
+"""What builds and tests a commit: one interface, one file per tool (`delivery.tools`).
 
-    server = create(configuration)
+    server = TOOLS.create(configuration)
     verdict = server.run(job)                        # passed, failed, or running on a server
     verdict = server.look(job, build.get("ci", {}))  # what has become of it; starts nothing
     verdict.status, verdict.reason, verdict.seconds, verdict.log
 
-`delivery.ci.builds` is what records the verdicts; `delivery.ci.callback` is how a server says that
-it is done.
+`delivery.ci.builds` records the verdicts; `delivery.ci.callback` is how a server says that it is
+done.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
+from delivery.tools import Registry, Tool
 
 if TYPE_CHECKING:
+    from delivery.ci.callback import Callback
     from delivery.configuration import Configuration
 
 
@@ -60,8 +62,19 @@ class Verdict(NamedTuple):
         return self.status == "passed"
 
 
-class CiServer(ABC):
-    """Runs an application's `script/cisetup` and `script/cibuild`."""
+class CiServer(Tool, ABC):
+    """Runs an application's `script/cisetup` and `script/cibuild`.
+
+    - `polled`: its builds go on when `run` has returned, so the sensor asks `look` for them.
+    """
+
+    role = "ci"
+    polled: ClassVar[bool] = False
+
+    @classmethod
+    def callbacks(cls, configuration: Configuration) -> Sequence[Callback]:
+        """Returns the doors of the receiver through which it says that a build is done."""
+        return ()
 
     @abstractmethod
     def run(self, job: Job) -> Verdict:
@@ -83,6 +96,14 @@ class CiServer(ABC):
             f"look up: build {job.commit[:7]} with cicd_canary.ci and again=true"
         )
 
+    def examine(self, applications: Iterable[str]) -> str:
+        """Returns in one line how the server is, for the doctor; nothing where there is no server.
+
+        :param applications: names of those that it builds.
+        :raises DeliveryError: for what is not as it should be.
+        """
+        return ""
+
     def stop(self, job: Job, record: Mapping[str, Any]) -> None:
         """Takes a job that runs from the server; fine when there is none any more."""
 
@@ -95,17 +116,4 @@ def callback_id(app: str, commit: str, started_at: str) -> str:
     return f"{app}-{commit}-{re.sub('[^0-9]', '', started_at)}"
 
 
-def create(configuration: Configuration) -> CiServer:
-    """Makes what `ci.tool` names; Jenkins unless said otherwise."""
-    if configuration.section("ci").get("tool") == "build_host":
-        from delivery.ci.build_host import BuildHost
-
-        return BuildHost.configured(configuration)
-    from delivery.ci.jenkins import Jenkins
-
-    return Jenkins.configured(configuration)
-
-
-def timeout_s(configuration: Configuration) -> float:
-    """Returns the seconds after which a build has failed."""
-    return configuration.section("ci").get("timeout_s", 1800)
+TOOLS = Registry(CiServer, __name__)

@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Callable
 
-from delivery.ci import CiServer, Job, Verdict, timeout_s
+from delivery.ci import CiServer, Job, Verdict
 from delivery.remote import Host, Ssh
 from delivery.workspace import RefusedSource, Workspace
 
@@ -25,6 +25,8 @@ class BuildHost(CiServer):
     :param timeout_s: seconds that all scripts together may take.
     """
 
+    name = "build_host"
+
     def __init__(self, ssh: Ssh, find_host: Callable[[], Host], timeout_s: float) -> None:
         self.ssh = ssh
         self.find_host = find_host
@@ -41,7 +43,8 @@ class BuildHost(CiServer):
                 )
             )
 
-        return cls(configuration.build_ssh(), find_host, timeout_s(configuration))
+        timeout_s = cls.section(configuration)["timeout_s"]
+        return cls(configuration.build_ssh(), find_host, timeout_s)
 
     def run(self, job: Job) -> Verdict:
         """Builds in a workspace of its own, which is removed whatever happens."""

@@ -1,9 +1,8 @@
-"""Jenkins calls back: is it Jenkins, and which build does it say is done?
+"""A CI server calls back: is it that server, and which build does it say is done?
 
-Two forms are taken: what the Notification plugin sends, and what a pipeline sends with curl,
-{"callback": the parameter CALLBACK, "number": the build's}. Either is a hint; the result is read
-from Jenkins. The plugin can authenticate only by the user info of its URL, which it sends as HTTP
-basic authentication (the URL is then kept in Jenkins as a secret text), curl sends a header.
+A callback is a POST with the server's secret, of JSON such as
+{"callback": what the job was given as `Job.callback`, "number": the build's}. It is a hint; the
+result is read from the server. A server that says it in other words has a class of its own.
 """
 
 from __future__ import annotations
@@ -18,18 +17,26 @@ from delivery.names import PATTERNS, shown
 from delivery.webhook import Answer, Refused, parse_json
 
 HEADER = "X-CICD-Secret"
-BODY_LIMIT_BYTES = 1024 * 1024  # the plugin can send the log along
 CALLBACK = re.compile(rf"({PATTERNS['application']})-({PATTERNS['commit']})-[0-9]{{8,20}}")
-DONE = ("COMPLETED", "FINALIZED")  # phases of a build, in the plugin's words
 
 
-class JenkinsCallback:
+class Callback:
+    """One door of the receiver.
+
+    :param path: where it is, such as `/jenkins`.
+    :param secret: what the caller has to know; without one nothing is taken.
+    :param setting: the name of the setting that holds the secret, such as
+        `ci.jenkins.callback_secret`.
+    :param body_limit_bytes: of a request, which may hold a log.
     """
-    :param secret: `ci.jenkins.callback_secret`; without one nothing is taken.
-    """
 
-    def __init__(self, secret: str | None) -> None:
+    def __init__(
+        self, path: str, secret: str | None, setting: str, body_limit_bytes: int = 1024 * 1024
+    ) -> None:
+        self.path = path
+        self.body_limit_bytes = body_limit_bytes
         self._secret = (secret or "").encode("utf-8")
+        self._setting = setting
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Judges one callback.
@@ -39,42 +46,37 @@ class JenkinsCallback:
         """
         try:
             self._verify(headers)
-            payload = parse_json(headers.get("Content-Type") or "", body)
-            return (
-                _of_plugin(payload)
-                if "build" in payload
-                else _finished(payload.get("callback"), payload.get("number"))
-            )
+            return self.judge(parse_json(headers.get("Content-Type") or "", body))
         except Refused as refused:
             return refused.answer
 
+    def judge(self, payload: Mapping[str, Any]) -> Answer:
+        """Returns the answer to a caller that knows the secret.
+
+        :raises Refused: when the payload is not what it should be.
+        """
+        return finished(payload.get("callback"), payload.get("number"))
+
     def _verify(self, headers: Mapping[str, str]) -> None:
+        """Looks for the secret in the header of that name, or as password of the user info of the
+        URL, which arrives as HTTP basic authentication."""
         if not self._secret:
             raise Refused(
                 403,
-                "callbacks are not taken: ci.jenkins.callback_secret is not set in "
-                "the pack's configuration",
+                f"callbacks are not taken: {self._setting} is not set in the pack's configuration",
             )
         given = headers.get(HEADER) or _password(headers.get("Authorization") or "")
         if not hmac.compare_digest(self._secret, given.encode("utf-8", "replace")):
             raise Refused(401, f"the secret in {HEADER} is missing or wrong")
 
 
-def _of_plugin(payload: dict[str, Any]) -> Answer:
-    build = payload["build"]
-    if not isinstance(build, dict):
-        raise Refused(400, "the field build is not an object")
-    phase = build.get("phase")
-    if phase not in DONE:
-        return Answer(202, f"ignored: phase {shown(phase)}, only the end of a build matters")
-    parameters = build.get("parameters")
-    callback = parameters.get("CALLBACK") if isinstance(parameters, dict) else None
-    if not callback:
-        return Answer(202, "ignored: a build that was not started from here")
-    return _finished(callback, build.get("number"))
+def finished(callback: Any, number: Any) -> Answer:
+    """Returns the answer to somebody who says that a build is done.
 
-
-def _finished(callback: Any, number: Any) -> Answer:
+    :param callback: `Job.callback`, if it is one.
+    :param number: of the build on the server, if it is one; None when nobody says.
+    :raises Refused: when it is not.
+    """
     if number is None:
         number = 0
     if type(number) is not int or not 0 <= number < 10**9:

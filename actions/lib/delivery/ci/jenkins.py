@@ -16,13 +16,17 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
+    Iterable,
     Iterator,
     Mapping,
     NamedTuple,
+    Sequence,
 )
 from urllib.parse import quote
 
 from delivery.ci import CiServer, Job, NoAnswer, Verdict
+from delivery.ci.callback import Callback
+from delivery.ci.jenkins_callback import JenkinsCallback
 from delivery.errors import DeliveryError
 from delivery.names import plain, shown
 
@@ -61,10 +65,10 @@ class Settings(NamedTuple):
     url: str
     user: str
     api_token: str
-    job: str = "{app}"
+    job: str
+    callback_credential: str
     callback_url: str = ""
     callback_secret: str = ""
-    callback_credential: str = "cicd-canary-callback"
     git_credential: str = ""
     agent_label: str = ""
     ca_file: str | None = None
@@ -72,23 +76,17 @@ class Settings(NamedTuple):
     @classmethod
     def read(cls, section: Mapping[str, Any]) -> Settings:
         """
-        :raises DeliveryError: for what is missing or malformed, by name. An address is not shown,
-            for it may hold a password.
+        :raises DeliveryError: for what is malformed, by name. An address is not shown, for it may
+            hold a password.
         """
         given = {key: value for key, value in section.items() if value not in (None, "")}
-        for key in ("url", "user", "api_token"):
-            if key not in given:
-                raise DeliveryError(
-                    f"ci.jenkins.{key} is not set in the pack's configuration: "
-                    "set it, or ci.tool to build_host"
-                )
         for key in ("url", "callback_url"):
             if key in given and not re.fullmatch(URL, given[key]):
                 raise DeliveryError(
                     f"ci.jenkins.{key}: expected http(s)://host[:port][/path] "
                     "without user and password"
                 )
-        if not re.fullmatch(JOB, given.get("job", "").replace("{app}", "app") or "app"):
+        if not re.fullmatch(JOB, given["job"].replace("{app}", "app")):
             raise DeliveryError(
                 f"ci.jenkins.job: expected a job's path such as team/{{app}}, "
                 f"got {shown(given['job'])}"
@@ -101,6 +99,12 @@ class Jenkins(CiServer):
     :param settings: how to reach it, and which job builds an application.
     """
 
+    name = "jenkins"
+    required = dict.fromkeys(
+        ("jenkins.url", "jenkins.user", "jenkins.api_token"), "set it, or ci.tool to build_host"
+    )
+    polled = True
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.url = settings.url.rstrip("/")
@@ -108,7 +112,11 @@ class Jenkins(CiServer):
 
     @classmethod
     def configured(cls, configuration: Configuration) -> Jenkins:
-        return cls(Settings.read(configuration.section("ci").get("jenkins") or {}))
+        return cls(Settings.read(cls.section(configuration)["jenkins"]))
+
+    @classmethod
+    def callbacks(cls, configuration: Configuration) -> Sequence[Callback]:
+        return [JenkinsCallback(configuration.section("ci")["jenkins"].get("callback_secret"))]
 
     def job_name(self, app: str) -> str:
         """Returns the full name of the job that builds an application."""
@@ -187,6 +195,12 @@ class Jenkins(CiServer):
             except NotFoundException:
                 pass
 
+    def examine(self, applications: Iterable[str]) -> str:
+        waiting = len((self._get("queue", "items[id]") or {}).get("items", []))
+        for app in applications:
+            self._require_job(app)
+        return f"answers, {waiting} wait in its queue, every application has its job"
+
     # --- the API --------------------------------------------------------------------------------
 
     def trigger(self, job: Job) -> int:
@@ -235,11 +249,7 @@ class Jenkins(CiServer):
             client.reconfig_job(name, wanted)
             return "updated"
 
-    def waiting(self) -> int:
-        """Returns how many builds wait in the queue; whether Jenkins answers at all, too."""
-        return len((self._get("queue", "items[id]") or {}).get("items", []))
-
-    def require_job(self, app: str) -> None:
+    def _require_job(self, app: str) -> None:
         """:raises DeliveryError: when there is no job that builds the application."""
         name = self.job_name(app)
         if self._get(_path(name), "name") is None:

@@ -1,9 +1,9 @@
-"""What makes a Debian package of a workspace's checkout: one interface, one file per tool.
+"""What makes a Debian package of a workspace's checkout: one interface, one file per tool
+(`delivery.tools`).
 
     recipe = Recipe("shop", "1.2.0-7.0123abc", commit, branch, committed_at, metadata, settings)
     recipe.leave_in(workspace)                          # by the step that read the metadata
-    package = create(configuration.section("packaging"), ssh).build(
-        workspace, Recipe.found_in(workspace))
+    package = TOOLS.create(configuration).build(workspace, Recipe.found_in(workspace))
     Package.found_in(workspace)                         # by the steps after that
 
 Whatever the tool: the tree below the settings' `root` without `exclude` goes to `prefix`, owned by
@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
-from delivery.errors import DeliveryError
-from delivery.names import shown
-from delivery.remote import Ssh
+from delivery.tools import Registry, Tool
 from delivery.workspace import Workspace
 
 RECIPE_FILE = "metadata.json"
@@ -79,8 +77,10 @@ class Package(NamedTuple):
         return cls(**json.loads(workspace.read(PACKAGE_FILE)))
 
 
-class Packager(ABC):
+class Packager(Tool, ABC):
     """Makes packages on the build host that the workspace is on."""
+
+    role = "packaging"
 
     @abstractmethod
     def build(self, workspace: Workspace, recipe: Recipe) -> Package:
@@ -91,15 +91,4 @@ class Packager(ABC):
         """
 
 
-def create(config: Mapping[str, Any], ssh: Ssh) -> Packager:
-    """Makes what `packaging.tool` names; fpm unless said otherwise."""
-    tool = config.get("tool", "fpm")
-    if tool == "fpm":
-        from delivery.packaging.fpm import Fpm
-
-        return Fpm()
-    if tool == "nfpm":
-        from delivery.packaging.nfpm import Nfpm
-
-        return Nfpm()
-    raise DeliveryError(f"packaging.tool: there is no tool {shown(tool)}, expected fpm or nfpm")
+TOOLS = Registry(Packager, __name__)

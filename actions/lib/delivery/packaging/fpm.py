@@ -8,8 +8,6 @@ from delivery.packaging import Package, Packager, Recipe
 from delivery.packaging.layout import config_paths, lay_out, pack
 from delivery.workspace import Workspace
 
-INSTALLED_BY = "apt-get install ruby binutils && gem install fpm"
-
 # The arguments are FPM's.
 PACKAGE = r"""
 mkdir package/work
@@ -28,8 +26,12 @@ SCRIPT_OPTIONS = {
 class Fpm(Packager):
     """The packager production is expected to use."""
 
+    name = "fpm"
+    programs = ("fpm", "dpkg-deb")
+    installed_by = "apt-get install ruby binutils && gem install fpm"
+
     def build(self, workspace: Workspace, recipe: Recipe) -> Package:
-        scripts = lay_out(workspace, recipe, "fpm", INSTALLED_BY)
+        scripts = lay_out(workspace, recipe, self)
         return pack(workspace, recipe, PACKAGE, *arguments(recipe, scripts, workspace.path))
 
 

@@ -1,6 +1,6 @@
 """What every packager packages: the files at their places, and what dpkg runs, in `package/`.
 
-scripts = lay_out(workspace, recipe, "fpm", "gem install fpm")
+scripts = lay_out(workspace, recipe, self)          # self is the packager
 # package/tree        the files below their prefix, without what is excluded
 # package/scripts/    what dpkg runs, by its name there: preinst, postinst, prerm, postrm
 # package/changelog   which commit it is
@@ -13,20 +13,22 @@ import json
 from datetime import datetime, timezone
 from email.utils import format_datetime
 
-from delivery.packaging import PACKAGE_FILE, Package, Recipe
+from delivery.packaging import PACKAGE_FILE, Package, Packager, Recipe
 from delivery.workspace import RefusedSource, Workspace
 
 BUILD_TIMEOUT_S = 1200
 LAY_OUT_TIMEOUT_S = 300
 PACK_TIMEOUT_S = 600
 
-# $1 command of the packager, $2 what installs it, $3 root, $4 name, $5 prefix, $6 configuration
+# $1 programs of the packager, $2 what installs it, $3 root, $4 name, $5 prefix, $6 configuration
 # files, $7 systemd unit or nothing, then options for tar that exclude. On stdin the changelog.
 # Prints the names of the scripts that dpkg runs.
 LAY_OUT = r"""
-tool=$1 installed_by=$2 root=$3 name=$4 prefix=${5%/} config_files=$6 unit=$7
+programs=$1 installed_by=$2 root=$3 name=$4 prefix=${5%/} config_files=$6 unit=$7
 shift 7
-command -v "$tool" >/dev/null || fail "$tool is not installed: $installed_by"
+for program in $programs; do
+    command -v "$program" >/dev/null || fail "$program is not installed: $installed_by"
+done
 directory=$(realpath -e "source/$root" 2>/dev/null) && [ -d "$directory" ] ||
     refuse "package.root: the checkout has no directory $root"
 case $directory/ in
@@ -119,11 +121,10 @@ cat package.json
 assert PACKAGE_FILE in DESCRIBE
 
 
-def lay_out(workspace: Workspace, recipe: Recipe, tool: str, installed_by: str) -> list[str]:
+def lay_out(workspace: Workspace, recipe: Recipe, packager: Packager) -> list[str]:
     """Runs the script the settings name in `package.build`, and lays out what is packaged.
 
-    :param tool: the packager's command, which has to be there.
-    :param installed_by: the command that installs it.
+    :param packager: whose programs have to be there.
     :returns: the names of the scripts that dpkg runs.
     :raises RefusedSource: when something in the repository has to change.
     """
@@ -132,8 +133,8 @@ def lay_out(workspace: Workspace, recipe: Recipe, tool: str, installed_by: str) 
         run_build_script(workspace, recipe)
     made = workspace.shell(
         LAY_OUT,
-        tool,
-        installed_by,
+        " ".join(packager.programs),
+        packager.installed_by,
         settings["root"],
         recipe.name,
         settings["prefix"],

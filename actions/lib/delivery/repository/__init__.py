@@ -1,6 +1,7 @@
-"""The signed APT repository that hosts install from: one interface, one file per tool.
+"""The signed APT repository that hosts install from: one interface, one file per tool
+(`delivery.tools`).
 
-    new = create(configuration.section("repository"), ssh).add(workspace, package)
+    new = TOOLS.create(configuration).add(workspace, package)
 
 Whatever the tool: packages may be added at once, every version stays (a rollback needs it), the
 same package twice is fine, another one under a version that is taken is refused, and what was
@@ -10,15 +11,19 @@ published is read back: the signature, the index under it, and the package's SHA
 from __future__ import annotations
 
 import re
+import shlex
 from abc import ABC
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping
 
 from delivery.errors import DeliveryError
 from delivery.names import shown
 from delivery.packaging import Package
-from delivery.remote import Ssh
 from delivery.settings import ARCHITECTURES
+from delivery.tools import Registry, Tool
 from delivery.workspace import Workspace
+
+if TYPE_CHECKING:
+    from delivery.configuration import Configuration
 
 NAME = r"[a-z0-9][a-z0-9.-]{0,60}"
 KEY = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}"
@@ -26,11 +31,12 @@ TIMEOUT_S = 300
 LOCK_TIMEOUT_S = 120
 
 
-class Repository(ABC):
+class Repository(Tool, ABC):
     """An APT repository on the build host that the workspace is on.
 
-    A tool is its command, what installs it, and five shell functions. They find $name, $version,
-    $architecture, $file, $distribution, $component, $key and $architectures as they are below:
+    A tool is its programs, of which the first is its command, and five shell functions. They find
+    $name, $version, $architecture, $file, $distribution, $component, $key and $architectures as
+    they are below:
 
     - `locate`, whose arguments are `tool_values`, sets root, which is locked, and public, which
       apt is served from;
@@ -38,30 +44,39 @@ class Repository(ABC):
     - `store` takes package/$file in, and `publish` makes public of all that was taken in.
 
     :param config: distribution, component, gpg_key, architectures and the tool's own.
-    :raises DeliveryError: naming the key that is missing or not as it should be.
+    :raises DeliveryError: naming the key that is not as it should be.
     """
 
-    tool: str
-    installed_by: str
-    functions: str
-    tool_values: list[str] = []
+    role = "repository"
+    required = {"gpg_key": "name the key on the build host that signs the repository"}
+    functions: ClassVar[str]
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.distribution = matching("distribution", NAME, config.get("distribution", "cicd"))
-        self.component = matching("component", NAME, config.get("component", "main"))
-        if not config.get("gpg_key"):
-            raise DeliveryError(
-                "repository.gpg_key is not set: name the key on the build host "
-                "that signs the repository"
-            )
+        self.distribution = matching("distribution", NAME, config["distribution"])
+        self.component = matching("component", NAME, config["component"])
         self.gpg_key = matching("gpg_key", KEY, config["gpg_key"])
-        self.architectures = list(config.get("architectures", ["amd64", "arm64"]))
+        self.architectures: list[str] = list(config["architectures"])
+        self.tool_values: list[str] = []
         for architecture in self.architectures:
             if architecture == "all" or architecture not in ARCHITECTURES:
                 raise DeliveryError(
                     f"repository.architectures: {shown(architecture)} is none; "
                     f"expected some of {', '.join(ARCHITECTURES[1:])}"
                 )
+
+    @classmethod
+    def configured(cls, configuration: Configuration) -> Repository:
+        return cls(cls.section(configuration))
+
+    @classmethod
+    def check_of_build_host(cls, section: Mapping[str, Any]) -> str:
+        if cls.missing(section):
+            return ""
+        key = shlex.quote(section["gpg_key"])
+        return f"""
+! command -v gpg >/dev/null || gpg --batch --list-secret-keys -- {key} >/dev/null 2>&1 ||
+    echo "there is no secret key "{key}" here: import it, or see repository.gpg_key"
+"""
 
     def add(self, workspace: Workspace, package: Package) -> bool:
         """Adds a package of the workspace, publishes it and reads it back.
@@ -72,7 +87,7 @@ class Repository(ABC):
         """
         done = workspace.shell(
             VERIFY + self.functions + ADD,
-            self.tool,
+            " ".join(self.programs),
             self.installed_by,
             self.distribution,
             self.component,
@@ -91,7 +106,7 @@ class Repository(ABC):
         )
         return done.text.strip() == "added"
 
-    def architectures_of(self, package: Package) -> Any:
+    def architectures_of(self, package: Package) -> list[str]:
         """The architectures in whose index the package has to be found."""
         if package.architecture == "all":
             return self.architectures
@@ -103,20 +118,7 @@ class Repository(ABC):
         return [package.architecture]
 
 
-def create(config: Mapping[str, Any], ssh: Ssh) -> Repository:
-    """Makes what `repository.tool` names; freight unless said otherwise."""
-    tool = config.get("tool", "freight")
-    if tool == "freight":
-        from delivery.repository.freight import Freight
-
-        return Freight(config)
-    if tool == "aptly":
-        from delivery.repository.aptly import Aptly
-
-        return Aptly(config)
-    raise DeliveryError(
-        f"repository.tool: there is no tool {shown(tool)}, expected freight or aptly"
-    )
+TOOLS = Registry(Repository, __name__)
 
 
 def matching(key: str, pattern: str, value: Any) -> str:
@@ -173,17 +175,18 @@ verify() (
 )
 """
 
-# Goes after VERIFY and a tool's functions. $1 the tool's command, $2 what installs it,
+# Goes after VERIFY and a tool's functions. $1 the tool's programs, $2 what installs them,
 # $3 distribution, $4 component, $5 key, $6 all architectures, $7 those of the package, $8 its file,
 # $9 name, $10 version, $11 architecture, $12 SHA-256, $13 seconds to wait for the lock, then what
 # `locate` takes. Prints "added" or "present".
 ADD = r"""
-tool=$1 installed_by=$2 distribution=$3 component=$4 key=$5 architectures=$6 expected_in=$7
+programs=$1 installed_by=$2 distribution=$3 component=$4 key=$5 architectures=$6 expected_in=$7
 file=$8 name=$9 version=${10} architecture=${11} sha256=${12} patience=${13}
 shift 13
-for needed in "$tool" gpg gpgv flock; do
-    command -v "$needed" >/dev/null || fail "$needed is not installed: $installed_by"
+for program in $programs; do
+    command -v "$program" >/dev/null || fail "$program is not installed: $installed_by"
 done
+tool=${programs%% *}
 gpg --batch --list-secret-keys "$key" >/dev/null 2>&1 ||
     fail "there is no secret key $key here: see repository.gpg_key"
 # The lock is this shell's alone: an agent that gpg leaves running must not hold on to it.

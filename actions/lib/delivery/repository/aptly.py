@@ -34,6 +34,7 @@ publish() {
 class Aptly(Repository):
     """The repository of the embedded default: Debian has it, and it needs no set-up."""
 
-    tool = "aptly"
+    name = "aptly"
+    programs = ("aptly", "gpg", "gpgv", "flock")
     installed_by = "apt-get install aptly gnupg gpgv util-linux"
     functions = FUNCTIONS

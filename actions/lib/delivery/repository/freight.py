@@ -7,11 +7,11 @@ about 0.06 s for each: remove old ones from VARLIB now and then.
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Mapping
 
 from delivery.repository import Repository, matching
 
-CONFIGURATION = "/etc/freight.conf"
 PATH = r"(/[A-Za-z0-9_.-]+)+"
 
 # Freight reads the file given with -c after all others, so what is here is what it works with.
@@ -42,7 +42,8 @@ publish() {
 class Freight(Repository):
     """The repository production is expected to use."""
 
-    tool = "freight"
+    name = "freight"
+    programs = ("freight", "gpg", "gpgv", "flock")
     installed_by = (
         "apt-get install freight gnupg gpgv util-linux (not in Debian itself: see "
         "https://github.com/freight-team/freight#installation)"
@@ -51,6 +52,12 @@ class Freight(Repository):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
-        self.tool_values = [
-            matching("freight_conf", PATH, config.get("freight_conf", CONFIGURATION))
-        ]
+        self.tool_values = [matching("freight_conf", PATH, config["freight_conf"])]
+
+    @classmethod
+    def check_of_build_host(cls, section: Mapping[str, Any]) -> str:
+        conf = shlex.quote(section["freight_conf"])
+        return super().check_of_build_host(section) + f"""
+[ -r {conf} ] ||
+    echo "Freight's configuration "{conf}" is not here: write VARLIB and VARCACHE into it"
+"""

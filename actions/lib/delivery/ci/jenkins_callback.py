@@ -1,0 +1,42 @@
+"""What Jenkins says when a build is done.
+
+Two forms are taken: what a pipeline sends with curl, which is that of every callback, and what the
+Notification plugin sends. The plugin can authenticate only by the user info of its URL, which is
+then kept in Jenkins as a secret text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from delivery.ci.callback import Callback, finished
+from delivery.names import shown
+from delivery.webhook import Answer, Refused
+
+PATH = "/jenkins"
+DONE = ("COMPLETED", "FINALIZED")  # phases of a build, in the plugin's words
+
+
+class JenkinsCallback(Callback):
+    """
+    :param secret: `ci.jenkins.callback_secret`; without one nothing is taken.
+    """
+
+    def __init__(self, secret: str | None) -> None:
+        super().__init__(PATH, secret, "ci.jenkins.callback_secret")
+
+    def judge(self, payload: Mapping[str, Any]) -> Answer:
+        return _of_plugin(payload["build"]) if "build" in payload else super().judge(payload)
+
+
+def _of_plugin(build: Any) -> Answer:
+    if not isinstance(build, dict):
+        raise Refused(400, "the field build is not an object")
+    phase = build.get("phase")
+    if phase not in DONE:
+        return Answer(202, f"ignored: phase {shown(phase)}, only the end of a build matters")
+    parameters = build.get("parameters")
+    callback = parameters.get("CALLBACK") if isinstance(parameters, dict) else None
+    if not callback:
+        return Answer(202, "ignored: a build that was not started from here")
+    return finished(callback, build.get("number"))
