@@ -33,6 +33,7 @@ class Builds(DeliverySensor, PollingSensor):
         poll_interval: int = 30,
     ) -> None:
         super().__init__(sensor_service=sensor_service, config=config, poll_interval=poll_interval)
+        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
 
     def setup(self) -> None:
         self.configured = self.configuration()

@@ -31,6 +31,7 @@ class Events(DeliverySensor, Sensor):
 
     def __init__(self, sensor_service: Any, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(sensor_service=sensor_service, config=config)
+        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
         self._index = 0
 
     def setup(self) -> None:

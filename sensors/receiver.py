@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, cast
 
 from st2reactor.sensor.base import Sensor
 
@@ -59,6 +59,7 @@ class Receiver(DeliverySensor, Sensor):
 
     def __init__(self, sensor_service: Any, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(sensor_service=sensor_service, config=config)
+        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
         self._seen: OrderedDict[str, tuple[float, threading.Event]] = OrderedDict()
         self._lock = threading.Lock()
         self.server: Server | None = None
@@ -233,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
         if body is None:
             return self._answer(Answer(408, "the body did not arrive in time"))
         try:
-            answer = door.answer(self.headers, body)
+            answer = door.answer(cast("Mapping[str, str]", self.headers), body)
         except Exception as error:
             self.server.log.exception("A delivery could not be handed over: %s", error)
             answer = Answer(503, "it could not be handed over: redeliver it")

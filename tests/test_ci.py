@@ -124,10 +124,10 @@ def test_there_is_nothing_to_look_up_where_the_build_ends_with_the_action(sshd, 
 
 def test_the_tool_is_the_one_that_is_configured():
     jenkins = {"url": "https://ci.example.org", "user": "cicd", "api_token": "x"}
-    assert isinstance(ci.create(Configuration({"ci": {"tool": "build_host"}})), BuildHost)
-    assert isinstance(ci.create(Configuration({"ci": {"jenkins": jenkins}})), Jenkins)
+    assert isinstance(ci.TOOLS.create(Configuration({"ci": {"tool": "build_host"}})), BuildHost)
+    assert isinstance(ci.TOOLS.create(Configuration({"ci": {"jenkins": jenkins}})), Jenkins)
 
 
 def test_without_any_configuration_it_is_said_what_to_set():
     with pytest.raises(DeliveryError, match="ci.jenkins.url is not set.*or ci.tool to build_host"):
-        ci.create(Configuration({}))
+        ci.TOOLS.create(Configuration({}))

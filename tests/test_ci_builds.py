@@ -8,10 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from jenkins_double import API_TOKEN, USER, running_jenkins
 
-from delivery import ci
 from delivery.ci import NoAnswer, builds
 from delivery.ci import jenkins as jenkins_module
-from delivery.ci.jenkins import Jenkins, Settings
+from delivery.ci.jenkins import Jenkins
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.release import Application, running_builds
@@ -32,7 +31,11 @@ def jenkins(monkeypatch):
 
 @pytest.fixture
 def server(jenkins):
-    return Jenkins(Settings(jenkins.url, USER, API_TOKEN))
+    return Jenkins.configured(
+        Configuration(
+            {"ci": {"jenkins": {"url": jenkins.url, "user": USER, "api_token": API_TOKEN}}}
+        )
+    )
 
 
 @pytest.fixture
@@ -278,8 +281,3 @@ def test_a_build_that_is_started_again_runs_again(store, shop):
     shop.finish_build(COMMIT, passed=False)
     shop.start_build(COMMIT, "acme/shop", "main", "alice", again=True)
     assert len(list(running_builds(store))) == 1
-
-
-def test_the_timeout_is_the_configured_one():
-    assert ci.timeout_s(Configuration({"ci": {"timeout_s": 60}})) == 60
-    assert ci.timeout_s(Configuration({})) == 1800

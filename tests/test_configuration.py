@@ -38,7 +38,11 @@ ROOT = Path(__file__).resolve().parent.parent
             "ssh.connect_timeout_s in .* expected 1 or more, got 0",
         ),
         ({"receiver": {"port": 70000}}, "receiver.port in .* expected from 1 to 65535, got 70000"),
-        ({"repository": {"tool": "apt"}}, "repository.tool in .* expected one of .*, got 'apt'"),
+        ({"repository": {"tool": "apt"}}, "repository.tool in .* no tool 'apt'; nearest: aptly"),
+        ({"ci": {"tool": "jenkin"}}, "ci.tool in .* there is no tool 'jenkin'; nearest: jenkins"),
+        ({"ci": {"tool": "Jenkins"}}, "ci.tool in .* expected .*, got 'Jenkins'"),
+        ({"ci": {"jenkin": {}}}, "ci.jenkin in .* no such key; nearest: ci.jenkins"),
+        ({"ci": {"builds": {}}}, "ci.builds in .* no such key"),
         ({"consul": {"kv_prefix": "/a b"}}, r"consul.kv_prefix in .* expected .*, got '/a b'"),
         (
             {"applications": {"acme/shop": {"branch": []}}},

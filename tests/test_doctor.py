@@ -49,7 +49,9 @@ class Patient:
         self.programs.mkdir()
         for name in BASICS:
             self.has(name)
-        monkeypatch.setattr(Configuration, "ssh", lambda _: LocalShell(PATH=str(self.programs)))
+        monkeypatch.setattr(
+            Configuration, "ssh", lambda *_, **__: LocalShell(PATH=str(self.programs))
+        )
 
     @property
     def store(self):
@@ -106,7 +108,12 @@ def test_without_consul_nothing_is_said_of_hosts(patient):
     patient.values["consul"]["url"] = "http://127.0.0.1:9"
     findings = examine(Configuration(patient.values))
     assert "did not answer after 3 attempts" in findings[0].says
-    assert [each.about for each in findings[1:]] == ["webhooks", "Jenkins", "GitHub"]
+    assert [each.about for each in findings[1:]] == [
+        "repository by aptly",
+        "webhooks",
+        "CI by build_host",
+        "GitHub",
+    ]
 
 
 def test_no_hosts_at_all_are_something_to_do(patient):
@@ -134,7 +141,12 @@ def test_freight_needs_its_configuration(patient, build_host):
 
 
 def test_a_build_host_without_the_signing_key_is_told_so(patient, build_host):
-    assert "repository.gpg_key is not set" in patient.finding("builder")[1]
+    assert patient.finding("repository by aptly") == (
+        False,
+        "repository.gpg_key is not set in the pack's configuration: name the key on the build host "
+        "that signs the repository",
+    )
+    assert patient.finding("builder")[0]
     patient.values["repository"]["gpg_key"] = "nobody@example.org"
     assert "there is no secret key nobody@example.org here" in patient.finding("builder")[1]
 
@@ -159,7 +171,9 @@ def test_what_an_application_host_lacks_is_named(patient, web_host):
 
 
 def test_a_host_that_does_not_let_us_in_is_named(patient, web_host, monkeypatch):
-    monkeypatch.setattr(Configuration, "ssh", lambda _: Ssh("root", port=9, connect_timeout_s=1))
+    monkeypatch.setattr(
+        Configuration, "ssh", lambda *_, **__: Ssh("root", port=9, connect_timeout_s=1)
+    )
     assert patient.finding("web-1") == (False, "host of shop: SSH: connection refused on port 9")
 
 
@@ -171,7 +185,7 @@ def test_a_receiver_without_a_secret_is_something_to_do(patient):
 
 
 def test_tools_that_are_not_in_use_are_not_asked(patient):
-    assert patient.finding("Jenkins")[0] is None
+    assert patient.finding("CI by build_host")[0] is None
     assert patient.finding("GitHub")[0] is None
 
 
@@ -182,11 +196,11 @@ def test_jenkins_is_asked_for_the_job_of_every_application(patient):
             "tool": "jenkins",
             "jenkins": {"url": url, "user": USER, "api_token": API_TOKEN},
         }
-        fine, says = patient.finding("Jenkins")
+        fine, says = patient.finding("CI by jenkins")
         assert not fine
         assert "make it with cicd_canary.jenkins_job_ensure" in says
         jenkins.add_job("shop")
-        assert patient.finding("Jenkins") == (
+        assert patient.finding("CI by jenkins") == (
             True,
             "answers, 0 wait in its queue, every application has its job",
         )
@@ -198,4 +212,4 @@ def test_the_text_has_80_columns_and_what_is_to_do_last(patient, web_host):
     assert lines[0].startswith("fine   Consul at ")
     marks = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert marks.index("TO") > marks.index("off")
-    assert lines[-1] == "2 to do"
+    assert lines[-1] == "3 to do"

@@ -6,6 +6,7 @@ import pytest
 from github_double import INSTALLATION_TOKEN, READING_TOKEN, TOKEN, running_github
 
 from delivery import github
+from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.github import GitHub
 from delivery.github_repository import Deployment, Repository, tag_of_version
@@ -45,6 +46,10 @@ def there(clock):
     with running_github() as double:
         double.add_repository("acme/shop", main=[OLD, COMMIT, NEW], **{"feature/x": [OLD, ASIDE]})
         yield double
+
+
+def configured(**settings):
+    return GitHub(Configuration({"github": settings}).section("github"))
 
 
 def shop(there, token=TOKEN, **settings):
@@ -380,7 +385,7 @@ def test_an_app_that_github_does_not_know_is_an_error(there, key_pair):
 
 def test_what_is_no_private_key_is_refused_without_showing_it():
     with pytest.raises(DeliveryError, match="github.private_key is not the private key") as it:
-        GitHub({"app_id": 7, "installation_id": 8, "private_key": "hunter2"})
+        configured(app_id=7, installation_id=8, private_key="hunter2")
     assert "hunter2" not in str(it.value)
 
 
@@ -389,7 +394,7 @@ def test_half_an_app_is_refused_by_what_is_missing(missing):
     settings = {"app_id": 7, "installation_id": 8, "private_key": "key"}
     del settings[missing]
     with pytest.raises(DeliveryError, match=f"github.{missing} is not set"):
-        GitHub(settings)
+        configured(**settings)
 
 
 def test_an_address_that_is_none_is_refused():
@@ -406,5 +411,5 @@ def test_github_com_and_enterprise_server_differ_only_in_their_address(clock, pr
 
 
 def test_github_com_is_meant_where_nothing_is_configured():
-    client = GitHub({"token": TOKEN}).client
+    client = configured(token=TOKEN).client
     assert client.requester.base_url == "https://api.github.com"

@@ -6,8 +6,10 @@ import logging
 import shutil
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 from jenkins_double import API_TOKEN, PASSWORD, USER, running_jenkins
 
 from delivery.ci import Job, NoAnswer
@@ -16,6 +18,7 @@ from delivery.ci.jenkins import Jenkins, Settings
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 
+SCHEMA = Path(__file__).resolve().parent.parent / "config.schema.yaml"
 COMMIT = "1" * 40
 JOB = Job(
     "shop",
@@ -44,20 +47,13 @@ def server(jenkins, monkeypatch):
 
 
 def connected(jenkins, **settings):
-    return Jenkins(
-        Settings.read(
-            dict(
-                {
-                    "url": jenkins.url,
-                    "user": USER,
-                    "api_token": API_TOKEN,
-                    "job": "team/{app}",
-                    "callback_url": "http://cicd:8095/jenkins",
-                },
-                **settings,
-            )
-        )
-    )
+    settings = {"job": "team/{app}", "callback_url": "http://cicd:8095/jenkins", **settings}
+    return configured(jenkins.url, **settings)
+
+
+def configured(url, **settings):
+    section = {"url": url, "user": USER, "api_token": API_TOKEN, **settings}
+    return Jenkins.configured(Configuration({"ci": {"jenkins": section}}))
 
 
 def started(server):
@@ -329,7 +325,7 @@ def test_a_jenkins_that_restarts_is_not_taken_for_one_that_has_deleted_the_build
 def test_a_jenkins_that_is_not_there_is_no_answer():
     with running_jenkins() as (_, url):
         pass
-    server = Jenkins(Settings(url, USER, API_TOKEN))
+    server = configured(url)
     with pytest.raises(NoAnswer, match="did not answer"):
         server.run(JOB)
 
@@ -447,3 +443,12 @@ def test_a_wrong_setting_is_refused_by_name(change, words):
     with pytest.raises(DeliveryError, match=words) as refused:
         Jenkins.configured(Configuration({"ci": {"jenkins": section}}))
     assert "hunter2" not in str(refused.value)
+
+
+def test_its_settings_are_those_that_the_schema_describes():
+    assert set(Settings._fields) == set(
+        yaml.safe_load(SCHEMA.read_text())["ci"]["properties"]["jenkins"]["properties"]
+    )
+    defaults = Configuration({}).section("ci")["jenkins"]
+    required = {key.partition(".")[2] for key in Jenkins.required}
+    assert set(Settings._fields) == {*defaults, *required, *Settings._field_defaults}

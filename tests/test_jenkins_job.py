@@ -20,6 +20,7 @@ SETTINGS = Settings(
     USER,
     API_TOKEN,
     "team/{app}",
+    "cicd-canary-callback",
     callback_url="http://cicd:8095/jenkins",
     callback_secret="hunter2",
     git_credential="github-app",

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from delivery import metadata, packaging
+from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
-from delivery.packaging import Package, Recipe, fpm, nfpm
+from delivery.packaging import Package, Recipe
 from delivery.remote import RemoteError
 from delivery.settings import load
 from delivery.workspace import RefusedSource, Workspace
@@ -29,7 +30,7 @@ from .repositories import Repository
 PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"], "/usr/sbin", "/sbin"])
 POST_INST = "#!/bin/sh\necho post-inst $1\n"
 CHANGELOG = "/usr/share/doc/shop/changelog.gz"
-TOOLS = {"fpm": fpm.INSTALLED_BY, "nfpm": nfpm.INSTALLED_BY}
+TOOLS = {name: packaging.TOOLS.find(name).installed_by for name in ("fpm", "nfpm")}
 
 pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg is not installed")
 
@@ -38,6 +39,10 @@ def needs(tool):
     return pytest.mark.skipif(
         not shutil.which(tool, path=PATH), reason=f"{tool} is not installed: {TOOLS[tool]}"
     )
+
+
+def packager(tool):
+    return packaging.TOOLS.create(Configuration({"packaging": {"tool": tool}}))
 
 
 @pytest.fixture
@@ -74,9 +79,7 @@ class Builder:
         Recipe(
             "shop", version, commit, "main", sources.committed_at, found, settings.as_dict()
         ).leave_in(workspace)
-        package = packaging.create({"tool": self.tool}, self.ssh).build(
-            workspace, Recipe.found_in(workspace)
-        )
+        package = packager(self.tool).build(workspace, Recipe.found_in(workspace))
         assert Package.found_in(workspace) == package
         return Path(workspace.path, "package", package.file), package
 
@@ -415,8 +418,8 @@ def test_a_systemd_unit_is_installed_and_follows_the_package(builder, tmp_path):
 
 
 def test_an_unknown_tool_is_refused_with_the_known_ones(ssh):
-    with pytest.raises(DeliveryError, match="no tool 'fmp', expected fpm or nfpm"):
-        packaging.create({"tool": "fmp"}, ssh)
+    with pytest.raises(DeliveryError, match="no tool 'fmp'; nearest: fpm, nfpm"):
+        packager("fmp")
 
 
 EVERYTHING = (

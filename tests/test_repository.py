@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from delivery import repository
+from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.packaging import Package
 from delivery.remote import RemoteError
@@ -27,6 +28,13 @@ from delivery.workspace import Workspace
 from .local_host import LocalShell
 
 TOOLS = {"freight": Freight.installed_by, "aptly": Aptly.installed_by}
+
+
+def created(section):
+    """Returns what section repository of the configuration names."""
+    return repository.TOOLS.create(Configuration({"repository": section}))
+
+
 OTHERS = ("gpg", "gpgv", "flock", "dpkg-deb", "apt-get")
 KEY = "packages@acme.example"
 
@@ -119,7 +127,7 @@ class AptRepository:
             "freight_conf": str(self.freight_conf),
             **config,
         }
-        return repository.create(config, self.ssh).add(workspace, package)
+        return created(config).add(workspace, package)
 
     def add_without_publishing(self, workspace, package):
         deb = f"{workspace.path}/package/{package.file}"
@@ -388,21 +396,21 @@ def test_freights_configuration_that_is_not_there_is_named(home, tmp_path):
     ("config", "message"),
     [
         ({}, "repository.gpg_key is not set"),
-        ({"gpg_key": "--x"}, "repository.gpg_key: '--x' is not as expected"),
-        ({"gpg_key": KEY, "distribution": "a/../b"}, "repository.distribution: "),
-        ({"gpg_key": KEY, "component": "a b"}, "repository.component: "),
+        ({"gpg_key": "--x"}, "repository.gpg_key in .* got '--x'"),
+        ({"gpg_key": KEY, "distribution": "a/../b"}, "repository.distribution in .* expected"),
+        ({"gpg_key": KEY, "component": "a b"}, "repository.component in .* expected"),
         ({"gpg_key": KEY, "architectures": ["all"]}, "repository.architectures: 'all' is none"),
         (
             {"gpg_key": KEY, "freight_conf": "/etc/a b"},
-            "repository.freight_conf: '/etc/a b' is not",
+            "repository.freight_conf in .* got '/etc/a b'",
         ),
         (
             {"gpg_key": KEY, "freight_conf": "freight.conf"},
-            "repository.freight_conf: 'freight.conf' ",
+            "repository.freight_conf in .* got 'freight.conf'",
         ),
-        ({"gpg_key": KEY, "tool": "aptyl"}, "no tool 'aptyl', expected freight or aptly"),
+        ({"gpg_key": KEY, "tool": "aptyl"}, "no tool 'aptyl'; nearest: aptly"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_by_key(config, message):
     with pytest.raises(DeliveryError, match=message):
-        repository.create(config, None)
+        created(config)

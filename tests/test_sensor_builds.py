@@ -48,7 +48,7 @@ class TestBuilds(WithConsul, BaseSensorTestCase):
             self.jenkins.add_job(app)
         configuration = Configuration(self.config)
         job = builds.job_of(configuration, application, application.build(commit))
-        builds.begin(ci.create(configuration), application, job)
+        builds.begin(ci.TOOLS.create(configuration), application, job)
         return application
 
     def make_overdue(self, application):

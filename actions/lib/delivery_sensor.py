@@ -11,13 +11,10 @@ from delivery.errors import DeliveryError
 class DeliverySensor:
     """Comes before StackStorm's own base class; its sensors care for no triggers of others."""
 
-    # Set by StackStorm's base class.
+    # Of StackStorm's base class, and of each sensor.
     config: Mapping[str, Any] | None
     sensor_service: Any
-
-    def __init__(self, sensor_service: Any, **arguments: Any) -> None:
-        super().__init__(sensor_service=sensor_service, **arguments)
-        self._logger = sensor_service.get_logger(name=self.__class__.__name__)
+    _logger: Any
 
     def configuration(self) -> Configuration:
         """Returns the pack's configuration.

@@ -7,17 +7,19 @@ import shutil
 import pytest
 from test_main_job import Delivery, engine  # noqa: F401
 
-from delivery.packaging import fpm
-from delivery.repository.freight import CONFIGURATION, Freight
+from delivery.configuration import Configuration
+from delivery.packaging.fpm import Fpm
+from delivery.repository.freight import Freight
 from sandbox import fleet
 from sandbox.world import World
 
-for tool, installed_by in (("fpm", fpm.INSTALLED_BY), ("freight", Freight.installed_by)):
+for tool, installed_by in ((Fpm.name, Fpm.installed_by), (Freight.name, Freight.installed_by)):
     # The build host sees what the machine has installed.
     if not shutil.which(tool, path="/usr/local/bin:/usr/bin:/bin"):
         pytest.skip(f"{tool} is not installed: {installed_by}", allow_module_level=True)
 
 LIBRARY = "/srv/freight"
+CONFIGURATION = Configuration({}).section("repository")["freight_conf"]
 FREIGHT_CONF = f'VARLIB="{LIBRARY}"\nVARCACHE="{fleet.APTLY_ROOT}/public"\n'
 
 

@@ -272,5 +272,5 @@ def _a_repository(store: Store) -> str | None:
     """Returns a repository that has been built, to try with."""
     for name in applications(store):
         for release in Application(store, name).releases().values():
-            return release["repository"]
+            return str(release["repository"])
     return None

@@ -49,7 +49,9 @@ class Report:
     :raises DeliveryError: when Consul does not have what the event is about.
     """
 
-    def __init__(self, application: Application, event: Event, web_ui_url: str | None = None) -> None:
+    def __init__(
+        self, application: Application, event: Event, web_ui_url: str | None = None
+    ) -> None:
         self._application = application
         self._event = event
         self._web_ui_url = (web_ui_url or "").rstrip("/")

@@ -26,7 +26,7 @@ FILE = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "config.schema.yaml"
 )
 
-TYPES = {
+TYPES: dict[str, tuple[Any, str]] = {
     "string": (str, "text"),
     "integer": (int, "a whole number"),
     "boolean": (bool, "true or false"),
@@ -52,8 +52,8 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     for registry in REGISTRIES:
         section = filled[registry.role]
         tool = registry.find(section["tool"])
-        if tool.settings:
-            section[tool.name] = _with_defaults(section.get(tool.name) or {}, tool.settings)
+        if tool.own_settings:
+            section[tool.name] = _with_defaults(section.get(tool.name) or {}, tool.own_settings)
     return filled
 
 
@@ -74,7 +74,7 @@ def _add_parts_of_tools(schema: dict[str, Any], section: Any, registry: Registry
             schema["properties"][key] = {
                 "type": "object",
                 "additionalProperties": False,
-                "properties": registry.find(key).settings,
+                "properties": registry.find(key).own_settings,
             }
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Mapping, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Mapping, TypeVar, cast
 
 from delivery.errors import DeliveryError
 from delivery.names import nearest, plain, shown
@@ -31,7 +31,7 @@ class Tool:
 
     - `role`: the section of the configuration; set by the class of the role.
     - `name`: what `<role>.tool` and the module are called.
-    - `settings`: what its own part of the section, `<role>.<name>`, may hold, as properties of a
+    - `own_settings`: what its own part of the section, `<role>.<name>`, may hold, as properties of a
       JSON schema such as those in config.schema.yaml. A tool that is described there has none here.
     - `required`: what has to be set in the section, and what to do when it is not. A key in a part
       of the section has its path: `jenkins.url`.
@@ -40,7 +40,7 @@ class Tool:
 
     role: ClassVar[str]
     name: ClassVar[str]
-    settings: ClassVar[Mapping[str, Any]] = {}
+    own_settings: ClassVar[Mapping[str, Any]] = {}
     required: ClassVar[Mapping[str, str]] = {}
     programs: ClassVar[tuple[str, ...]] = ()
     installed_by: ClassVar[str] = ""
@@ -149,9 +149,9 @@ class Registry(Generic[T]):
                 "correct the file, or remove it"
             ) from error
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, self._kind):
-                if vars(value).get("name") == name:
-                    return value
+            is_tool = isinstance(value, type) and issubclass(value, self._kind)
+            if is_tool and vars(value).get("name") == name:
+                return cast("type[T]", value)
         return None
 
 

@@ -21,6 +21,7 @@ from typing import (
     Mapping,
     NamedTuple,
     Sequence,
+    cast,
 )
 from urllib.parse import quote
 
@@ -218,7 +219,7 @@ class Jenkins(CiServer):
 
         with self._reaching_jenkins(f"start {name}") as client:
             try:
-                return client.build_job(name, parameters)
+                return int(client.build_job(name, parameters))
             except NotFoundException:
                 raise DeliveryError(self._no_job(name))
 
@@ -334,7 +335,7 @@ class Jenkins(CiServer):
                 )
             except NotFoundException:
                 return None
-            return json.loads(answer)
+            return cast("dict[str, Any]", json.loads(answer))
 
     def _client(self) -> Any:
         if self._connected is None:
@@ -403,7 +404,7 @@ class Jenkins(CiServer):
 def _connect(settings: Settings) -> Any:
     import jenkins
 
-    class Client(jenkins.Jenkins):
+    class Client(jenkins.Jenkins):  # type: ignore[misc]  # the library has no types
         """Verifies certificates whatever the environment says."""
 
         def __init__(self) -> None:

@@ -44,7 +44,7 @@ class Recipe(NamedTuple):
 
     @property
     def architecture(self) -> str:
-        return self.settings["package"]["architecture"]
+        return str(self.settings["package"]["architecture"])
 
     @property
     def file(self) -> str:
@@ -91,4 +91,4 @@ class Packager(Tool, ABC):
         """
 
 
-TOOLS = Registry(Packager, __name__)
+TOOLS = Registry(Packager, __name__)  # type: ignore[type-abstract]  # it makes none itself

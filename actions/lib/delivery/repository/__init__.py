@@ -10,7 +10,6 @@ published is read back: the signature, the index under it, and the package's SHA
 
 from __future__ import annotations
 
-import re
 import shlex
 from abc import ABC
 from typing import TYPE_CHECKING, Any, ClassVar, Mapping
@@ -25,8 +24,6 @@ from delivery.workspace import Workspace
 if TYPE_CHECKING:
     from delivery.configuration import Configuration
 
-NAME = r"[a-z0-9][a-z0-9.-]{0,60}"
-KEY = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}"
 TIMEOUT_S = 300
 LOCK_TIMEOUT_S = 120
 
@@ -43,8 +40,8 @@ class Repository(Tool, ABC):
     - `taken_by` prints the SHA-256 of the package that has the version, or nothing;
     - `store` takes package/$file in, and `publish` makes public of all that was taken in.
 
-    :param config: distribution, component, gpg_key, architectures and the tool's own.
-    :raises DeliveryError: naming the key that is not as it should be.
+    :param config: section `repository` of the configuration.
+    :raises DeliveryError: for an architecture that is none.
     """
 
     role = "repository"
@@ -52,9 +49,9 @@ class Repository(Tool, ABC):
     functions: ClassVar[str]
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.distribution = matching("distribution", NAME, config["distribution"])
-        self.component = matching("component", NAME, config["component"])
-        self.gpg_key = matching("gpg_key", KEY, config["gpg_key"])
+        self.distribution: str = config["distribution"]
+        self.component: str = config["component"]
+        self.gpg_key: str = config["gpg_key"]
         self.architectures: list[str] = list(config["architectures"])
         self.tool_values: list[str] = []
         for architecture in self.architectures:
@@ -119,13 +116,6 @@ class Repository(Tool, ABC):
 
 
 TOOLS = Registry(Repository, __name__)
-
-
-def matching(key: str, pattern: str, value: Any) -> str:
-    """The value of a key of the section, which has to match the whole pattern."""
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise DeliveryError(f"repository.{key}: {shown(value)} is not as expected: {pattern}")
-    return value
 
 
 # A shell function for the tools' scripts. Reads back what is published in directory $1: prints

@@ -10,9 +10,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Mapping
 
-from delivery.repository import Repository, matching
-
-PATH = r"(/[A-Za-z0-9_.-]+)+"
+from delivery.repository import Repository
 
 # Freight reads the file given with -c after all others, so what is here is what it works with.
 FUNCTIONS = r"""
@@ -52,12 +50,15 @@ class Freight(Repository):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
-        self.tool_values = [matching("freight_conf", PATH, config["freight_conf"])]
+        self.tool_values = [config["freight_conf"]]
 
     @classmethod
     def check_of_build_host(cls, section: Mapping[str, Any]) -> str:
         conf = shlex.quote(section["freight_conf"])
-        return super().check_of_build_host(section) + f"""
+        return (
+            super().check_of_build_host(section)
+            + f"""
 [ -r {conf} ] ||
     echo "Freight's configuration "{conf}" is not here: write VARLIB and VARCACHE into it"
 """
+        )
