@@ -18,9 +18,7 @@ class GithubReport(DeliveryAction):
         if not recorded:
             raise DeliveryError(f"{app} has no event {event}: the last 200 are kept")
         report = Report(application, recorded, settings.get("web_ui_url"))
-        changed = report.bring_to(
-            Repository(GitHub(settings), report.repository), settings["tags"]
-        )
+        changed = report.bring_to(Repository(GitHub(settings), report.repository), settings["tags"])
         return {
             "reported": True,
             "repository": report.repository,

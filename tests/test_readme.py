@@ -9,7 +9,7 @@ from typing import Any, Iterator
 import pytest
 import yaml
 
-from delivery import settings
+from delivery import ci, packaging, repository, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -81,11 +81,13 @@ def test_the_table_has_every_key_of_the_configuration_and_its_default():
     assert said == {key: default_of(details) for key, details in schema_keys(SCHEMA)}
 
 
-def test_the_table_names_every_tool_there_is():
+def test_the_table_names_every_tool_and_every_choice_there_is():
     said = {key.strip("`"): text for key, _, text in table("docs/configuration.md", "Settings")}
-    for key, details in schema_keys(SCHEMA):
-        for tool in details.get("enum", ()):
-            assert f"`{tool}`" in said[key]
+    for registry in (ci.TOOLS, packaging.TOOLS, repository.TOOLS):
+        for tool in registry.names():
+            assert f"`{tool}`" in said[f"{registry.role}.tool"]
+    for value in SCHEMA["github"]["properties"]["tags"]["enum"]:
+        assert f"`{value}`" in said["github.tags"]
 
 
 def test_every_action_that_is_named_exists_and_takes_the_parameters_given():
