@@ -44,7 +44,7 @@ NOT_TAKEN = Answer(
 
 
 class Door(NamedTuple):
-    """What is behind a path: what answers a request's headers and body, and how large that may be."""
+    """What is behind a path: what answers headers and body, and how large the body may be."""
 
     answer: Callable[[Mapping[str, str], bytes], Answer]
     body_limit_bytes: int

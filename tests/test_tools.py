@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -25,12 +26,12 @@ EVERY_TOOL = [
 
 class Toy(CiServer):
     name = "toy"
-    own_settings = {
+    own_settings: ClassVar = {
         "url": {"type": "string"},
         "token": {"type": "string", "secret": True},
         "depth": {"type": "integer", "minimum": 1, "default": 3},
     }
-    required = {"toy.url": "set it to the toy's address"}
+    required: ClassVar = {"toy.url": "set it to the toy's address"}
 
     def run(self, job):
         raise NotImplementedError

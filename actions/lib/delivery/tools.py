@@ -31,8 +31,8 @@ class Tool:
 
     - `role`: the section of the configuration; set by the class of the role.
     - `name`: what `<role>.tool` and the module are called.
-    - `own_settings`: what its own part of the section, `<role>.<name>`, may hold, as properties of a
-      JSON schema such as those in config.schema.yaml. A tool that is described there has none here.
+    - `own_settings`: what its own part of the section, `<role>.<name>`, may hold: properties of a
+      JSON schema as in config.schema.yaml. A tool that is described there has none here.
     - `required`: what has to be set in the section, and what to do when it is not. A key in a part
       of the section has its path: `jenkins.url`.
     - `programs`: what it calls on a build host; `installed_by`: the command that installs that.
@@ -76,8 +76,8 @@ class Tool:
 
     @classmethod
     def check_of_build_host(cls, section: Mapping[str, Any]) -> str:
-        """Returns commands for sh that print, for the doctor, what is not as it should be on a build
-        host apart from missing `programs`, a line each.
+        """Returns commands for sh with which the doctor finds what is wrong on a build host, apart
+        from missing `programs`. They print a line for each thing.
 
         :param section: the settings of the role, of which any may be missing.
         """
