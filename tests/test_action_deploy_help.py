@@ -32,7 +32,7 @@ class TestDeployHelp(BaseActionTestCase):
     def test_tells_how_a_command_is_written(self):
         self.assertEqual(
             self.text("abort"),
-            "!deploy abort <app>\n  Stop the rollout of an application; its hosts go back",
+            "!deploy abort <app>\n  Stop the current rollout and revert its hosts",
         )
 
     def test_answers_a_slip_with_the_nearest_command(self):

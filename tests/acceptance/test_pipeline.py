@@ -132,7 +132,7 @@ def test_promotion_by_chat_says_what_it_does_and_what_came_of_it(shop: Delivery,
 
 def test_a_promotion_without_a_name_says_when_there_is_none(shop: Delivery):
     heard = shop.stackstorm.hear("deploy promote", user=OLGA)
-    assert "Promoting the canary that waits" in heard["message"]
+    assert "Promoting the only ready canary" in heard["message"]
     execution = shop.stackstorm.wait(heard["execution"]["id"])
     assert execution["status"] == "failed"
     assert "nothing to promote" in shop.stackstorm.said(execution)
@@ -151,7 +151,7 @@ def test_rollback_by_chat_brings_back_what_was_there(shop: Delivery, phase):
     old = shop.application.stage("production").settled[-2]["version"]
     with phase("rollback of three hosts by chat"):
         said = shop.say("deploy rollback shop")
-    assert f"production of shop is back on {old}" in said
+    assert f"shop is back on {old} in production" in said
     assert shop.application.stage("production").status == "rolled_back"
     assert {shop.answers(host) for host in HOSTS if host != "canary-1"} == {old}
 

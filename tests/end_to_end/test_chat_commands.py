@@ -57,7 +57,7 @@ def test_a_promotion_that_fails_says_why_in_one_line_and_where_to_look(talk):
     settled(talk.application, "canary", target)
     answer = talk.say("!Promote shop to production")
     assert answer.startswith(
-        "Promoting shop to production, batch by batch; what fails goes back by itself. To stop it: "
+        "Promoting shop to production, batch by batch; a failure reverts it. To stop: "
         "!deploy abort shop (execution "
     )
     assert re.search(
@@ -136,7 +136,7 @@ def test_a_rollout_that_a_dead_process_has_left_is_aborted(talk):
 def test_a_canary_by_hand_takes_the_newest_release(talk):
     target = published(talk.application)
     answer = talk.say("!deploy canary shop")
-    assert "Bringing shop in its newest release to the canary" in answer
+    assert "Deploying shop (newest release) to the canary" in answer
     assert f"Not on the canary: {target.version} failed on canary: host-0: " in answer
     settled(talk.application, "canary", target)
     assert f"Nothing to do: canary of shop runs {target.version} already." in talk.say(

@@ -185,7 +185,7 @@ def test_promotion_takes_exactly_the_canarys_package_to_production(shop: Deliver
     canary = shop.application.stage("canary").settled[-1]
     said = shop.say("!deploy promote")
     assert f"shop {canary['version']} is in production on 3 hosts" in said
-    assert "To go back" not in said  # There is nothing to go back to.
+    assert "To undo" not in said  # There is no previous version.
     assert set(shop.installed().values()) == {canary["version"]}
     reports = shop.application.hosts()
     assert {reports[host]["sha256"] for host in HOSTS} == {canary["sha256"]}
@@ -249,7 +249,7 @@ def test_production_can_be_rolled_back(shop: Delivery):
     execution = shop.engine.run("cicd_canary.deploy_promote", {"app": "shop"}, user="olga")
     assert execution.status == "succeeded", execution.result
     assert shop.installed()["production-3"] == new
-    assert f"production of shop is back on {old}" in shop.say("!deploy rollback shop")
+    assert f"shop is back on {old} in production" in shop.say("!deploy rollback shop")
     assert {shop.answers(host) for host in HOSTS if host != "canary-1"} == {old}
     assert shop.answers("canary-1") == new
     assert "nothing to promote" in shop.say("!deploy promote")
@@ -419,7 +419,7 @@ def test_a_version_that_was_not_installed_from_the_published_package_is_installe
 
 def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
     shop.deploy()
-    assert "To go back: !deploy rollback shop" in " ".join(shop.say("!deploy promote shop").split())
+    assert "To undo: !deploy rollback shop" in " ".join(shop.say("!deploy promote shop").split())
     old = shop.application.stage("production").version
     new = shop.deploy()
     said: list[str] = []
