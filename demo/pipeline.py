@@ -39,7 +39,7 @@ class Follower:
         self,
         until: Callable[[], bool],
         timeout_s: float,
-        failures: tuple = ("build_failed", "packaging_failed", "rollout_failed"),
+        failures: tuple[str, ...] = ("build_failed", "packaging_failed", "rollout_failed"),
     ) -> float:
         """Tells what happens until `until()` is true and all has ended.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import urllib.request
 from collections import Counter
@@ -173,7 +174,7 @@ class Story:
 
     def hosts(self) -> list[tuple[str, ...]]:
         """Returns host, stage, installed version, package hash and whether it answers with it."""
-        rows = []
+        rows: list[tuple[str, ...]] = []
         reports = self.application.hosts()
         for host in self.world.hosts_of("canary", "production"):
             installed = host.run(
@@ -215,15 +216,10 @@ def worked_s(execution: Any) -> float:
     return result.get("remote_s", 0.0) if isinstance(result, dict) else 0.0
 
 
-class IndentedOutput:
+class IndentedOutput(io.StringIO):
     """Shows the chat's output, already wrapped to `screen.INSET_WIDTH`, as part of the story."""
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         for line in text.splitlines():
             screen.say(f"{screen.INDENT}{line}")
-
-    def flush(self) -> None:
-        pass
-
-    def isatty(self) -> bool:
-        return False
+        return len(text)

@@ -154,7 +154,7 @@ def _equip_with_ssh(equipment: Equipment, host: Host, keys: Keys) -> None:
 
 def _equip_with_consul(equipment: Equipment, host: Host) -> None:
     server = host.kind == "consul"
-    settings = {
+    settings: dict[str, object] = {
         "node_name": host.name,
         "bind_addr": host.address,
         "client_addr": "0.0.0.0" if server else "127.0.0.1",

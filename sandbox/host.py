@@ -162,10 +162,10 @@ def _first_process(
 
 def _enter_file_system(state: Path, lower: list[Path]) -> bool:
     """Make the host's own view of the machine's files its root; True the first time."""
-    upper, work, root = (state / part for part in ("upper", "work", "root"))
+    upper, work, root = (state / name for name in ("upper", "work", "root"))
     first_time = not upper.exists()
-    for directory in (upper, work, root):
-        directory.mkdir(parents=True, exist_ok=True)
+    for part in (upper, work, root):
+        part.mkdir(parents=True, exist_ok=True)
     options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
     namespaces.mount("overlay", str(root), "overlay", options=options)
     for directory, mode in (

@@ -21,9 +21,9 @@ def make(directory: Path, hosts: list[Host]) -> Keys:
         )
         for name in ["id_ed25519", *names]
     ]
-    for process in [*generators, made_by_gpg]:
+    for program, process in [*(("ssh-keygen", each) for each in generators), ("gpg", made_by_gpg)]:
         if process.wait() != 0:
-            raise RuntimeError(f"{process.args[0]} could not make a key")
+            raise RuntimeError(f"{program} could not make a key")
     addresses = {host.name: host.address for host in hosts}
     known, host_keys = "", {}
     for name in names:
@@ -41,7 +41,7 @@ def random_secret() -> str:
     return secrets.token_hex(20)
 
 
-def _start_repository_key(home: Path) -> subprocess.Popen:
+def _start_repository_key(home: Path) -> subprocess.Popen[bytes]:
     home.mkdir(mode=0o700)
     return subprocess.Popen(
         [

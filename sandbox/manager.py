@@ -84,7 +84,7 @@ def exit_status(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def _first_process(manager: Manager, command: list[str], blocked: set) -> NoReturn:
+def _first_process(manager: Manager, command: list[str], blocked: set[signal.Signals]) -> NoReturn:
     status = 1
     try:
         namespaces.name_process(PROCESS_NAME)
@@ -119,7 +119,7 @@ class Manager:
         self._hosts = {host.name: host for host in fleet.plan_fleet(canary, production)}
         self._pids: dict[str, int] = {}
         self._equipment: dict[str, fleet.Equipment] = {}
-        self._control: socket.socket | None = None
+        self._control: socket.socket  # from _make_world on
         self._wakeup_read, self._wakeup_write = os.pipe()
         os.set_blocking(self._wakeup_write, False)
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
@@ -223,20 +223,20 @@ class Manager:
             ]
         )
         if self._machine_network is not None:
-            self._link_to_machine()
+            self._link_to_machine(self._machine_network)
         self._control = socket.socket(socket.AF_UNIX)
         self._control.bind(str(CONTROL_SOCKET))
         self._control.listen(8)
 
-    def _link_to_machine(self) -> None:
+    def _link_to_machine(self, network: int) -> None:
         try:
             ip_batch(
                 [
                     f"link add machine0 type veth peer name {MACHINE_LINK} "
-                    f"netns /proc/self/fd/{self._machine_network}",
+                    f"netns /proc/self/fd/{network}",
                     f"link set machine0 master {BRIDGE} up",
                 ],
-                self._machine_network,
+                network,
             )
         except subprocess.CalledProcessError:
             raise SandboxError(
@@ -332,7 +332,7 @@ class Manager:
             request = json.loads(stream.readline())
             try:
                 self._obey(request["do"], request["host"])
-                answer = {"ok": True}
+                answer: dict[str, object] = {"ok": True}
             except (SandboxError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 answer = {"ok": False, "error": str(error)}
             stream.write(json.dumps(answer) + "\n")

@@ -55,9 +55,9 @@ class Report:
         self._application = application
         self._event = event
         self._web_ui_url = (web_ui_url or "").rstrip("/")
-        self._version = event.get("version")
+        self._version: str = event.get("version") or ""
         self._stages: list[str] = []
-        self.commit = event.get("commit")
+        self.commit: str = event.get("commit") or ""
         if self._version:
             release = application.release(self._version)
             self._stages = release["settings"]["stages"]

@@ -48,20 +48,20 @@ def read(
         control file takes it, `from` and `also`.
     :raises MetadataError: for a malformed file or a version that cannot be made a Debian one.
     """
-    said = {SETTINGS_FILE: _of_settings(settings)}
+    read: dict[str, dict[str, str | None]] = {SETTINGS_FILE: _of_settings(settings)}
     for path, reader in READERS.items():
         if path in files:
-            said[path] = _read_file(path, reader, files[path])
-    said[DESCRIBE] = {"version": re.sub(r"-[0-9]+-g[0-9a-f]+$", "", describe.strip())}
-    said[CONFIGURATION] = {"maintainer": maintainer or ""}
-    said[DEFAULT] = {
+            read[path] = _read_file(path, reader, files[path])
+    read[DESCRIBE] = {"version": re.sub(r"-[0-9]+-g[0-9a-f]+$", "", describe.strip())}
+    read[CONFIGURATION] = {"maintainer": maintainer or ""}
+    read[DEFAULT] = {
         "version": "0.0.0",
         "description": settings.name,
         "maintainer": f"{settings.name} maintainers <root@localhost>",
     }
     said = {
         source: {key: _clean(key, value) for key, value in values.items() if value}
-        for source, values in said.items()
+        for source, values in read.items()
     }
 
     found = {
@@ -128,7 +128,7 @@ def _clean(key: str, value: str) -> str:
     return names.plain(value)[:200]
 
 
-def _of_settings(settings: Settings) -> dict[str, str]:
+def _of_settings(settings: Settings) -> dict[str, str | None]:
     package = settings.package
     return {
         "version": package.version,
@@ -139,7 +139,9 @@ def _of_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def _read_file(path: str, reader: Callable[[str], dict[str, Any]], raw: bytes) -> dict[str, str]:
+def _read_file(
+    path: str, reader: Callable[[str], dict[str, Any]], raw: bytes
+) -> dict[str, str | None]:
     try:
         values = reader(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -313,7 +315,8 @@ def _toml(text: str) -> dict[str, Any]:
         import tomllib
     except ImportError:
         import tomli as tomllib
-    return tomllib.loads(text)
+    document: dict[str, Any] = tomllib.loads(text)
+    return document
 
 
 def _table(document: dict[str, Any], *path: str) -> dict[str, Any]:

@@ -53,10 +53,6 @@ HOMEPAGE = r"https?://[!-;=?-~]{1,300}"
 FREE_TEXT = r"[^\x00-\x09\x0b-\x1f\x7f]{1,2000}"
 
 
-# Under another name, because pylint knows it only in the body of a dataclass.
-_field = dataclasses.field
-
-
 class SettingsError(DeliveryError):
     """The file is not as it should be; the message names the key or the line."""
 
@@ -70,12 +66,12 @@ def setting(default: Any, expected: str, accepts: Callable[[Any], bool], each: b
     """
     metadata = {"expected": expected, "accepts": accepts, "each": each}
     if each:
-        return _field(default_factory=lambda: list(default), metadata=metadata)
-    return _field(default=default, metadata=metadata)
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def section(kind: type) -> Any:
-    return _field(default_factory=kind, metadata={"section": kind})
+    return dataclasses.field(default_factory=kind, metadata={"section": kind})
 
 
 def matching(pattern: str) -> Callable[[Any], bool]:
@@ -194,7 +190,7 @@ def load(text: bytes | str | None, application: str) -> Settings:
     :param application: the application's name.
     :raises SettingsError: that names the key, what was expected and what was found.
     """
-    settings = _read_section(Settings, _parse(text) if text else {}, "")
+    settings: Settings = _read_section(Settings, _parse(text) if text else {}, "")
     if settings.name not in (None, application):
         raise SettingsError(
             f"{FILE}: name: expected {application}, as this application is called "
@@ -228,7 +224,7 @@ def _read_section(kind: type, data: Any, path: str) -> Any:
     return kind(**{key: _read_value(fields[key], value, path + key) for key, value in data.items()})
 
 
-def _read_value(field: dataclasses.Field, value: Any, key: str) -> Any:
+def _read_value(field: dataclasses.Field[Any], value: Any, key: str) -> Any:
     if "section" in field.metadata:
         return _read_section(field.metadata["section"], value, key + ".")
     if not field.metadata["each"]:
@@ -241,7 +237,7 @@ def _read_value(field: dataclasses.Field, value: Any, key: str) -> Any:
     return [_accepted(field, item, f"{key}[{number}]") for number, item in enumerate(value)]
 
 
-def _accepted(field: dataclasses.Field, value: Any, key: str) -> Any:
+def _accepted(field: dataclasses.Field[Any], value: Any, key: str) -> Any:
     try:
         accepted = field.metadata["accepts"](value)
     except TypeError:
@@ -298,14 +294,14 @@ class _Loader(yaml.SafeLoader):
     """YAML without what a settings file has no use for: aliases, and keys given twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # in its stubs
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(
                 problem="anchors and aliases are not taken here", problem_mark=event.start_mark
             )
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
