@@ -12,8 +12,9 @@ import threading
 
 import yaml
 
-from packengine import runners, store, workflow_functions, workflows
+from packengine import store, workflow_functions, workflows
 from packengine.datastore import new_id, now
+from packengine.run import RunnerError
 
 
 class TaskRecord:
@@ -99,7 +100,7 @@ class WorkflowRun:
     def start(cls, run):
         """Returns the workflow of an execution that is to begin.
 
-        :param run: packengine.runners.Run.
+        :param run: packengine.run.Run.
         """
         orquesta = workflows.orquesta()
         workflow_id = new_id()
@@ -435,7 +436,7 @@ def orquesta(run):
             return store.FAILED, {"errors": errors, "output": None}
         workflow = WorkflowRun.start(run)
     except (OSError, yaml.YAMLError) as error:
-        raise runners.RunnerError(f"{run.action.entry_point}: {error}") from error
+        raise RunnerError(f"{run.action.entry_point}: {error}") from error
     except Exception as error:
         return store.FAILED, {"errors": [{"message": str(error)}], "output": None}
     return conduct(run.engine, run.execution, workflow)

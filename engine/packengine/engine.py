@@ -13,9 +13,19 @@ import time
 import traceback
 from typing import Any, Callable, Iterable, NamedTuple
 
-from packengine import config, inquiries, parameters, policies, runners, schema, service
+from packengine import (
+    conductor,
+    config,
+    inquiries,
+    parameters,
+    policies,
+    runners,
+    schema,
+    service,
+)
 from packengine.datastore import new_id, now
 from packengine.packs import ActionDisabled, Registry
+from packengine.run import Run, RunnerError
 from packengine.store import (
     ABANDONED,
     CANCELED,
@@ -195,7 +205,7 @@ class Engine:
             return execution
         try:
             status, result = self._run(execution)
-        except (runners.RunnerError, parameters.ParameterError, config.ConfigError) as error:
+        except (RunnerError, parameters.ParameterError, config.ConfigError) as error:
             status, result = FAILED, {"error": str(error), "traceback": ""}
         except Exception as error:
             status = FAILED
@@ -214,7 +224,7 @@ class Engine:
             self.config(action.pack, execution.user),
             self.store.keys,
         )
-        run = runners.Run(self, execution, action, runner_parameters, action_parameters)
+        run = Run(self, execution, action, runner_parameters, action_parameters)
         return runners.RUNNERS[action.runner.name](run)
 
     def _wait_delayed(self, execution, seconds):
@@ -449,8 +459,6 @@ class Engine:
         self.store.adopt(execution)
         self.set_status(execution, "running")
         try:
-            from packengine import conductor
-
             status, result = conductor.carry_on(self, execution, state, report)
         except Exception as error:
             status, result = FAILED, {"errors": [{"message": str(error)}], "output": None}

@@ -16,7 +16,14 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from packengine import processes, runners, store
+from packengine import processes, store
+from packengine.run import (
+    RunnerError,
+    inherited_environment,
+    make_executable,
+    script_arguments,
+    shell_output,
+)
 
 CONNECT_TIMEOUT_S = 60
 # What OpenSSH exits with when it is the connection that failed.
@@ -33,16 +40,16 @@ def run_command(run):
     """Runs the ``cmd`` of a remote-shell-cmd action on its hosts."""
     command = run.runner_parameters.get("cmd")
     if not command:
-        raise runners.RunnerError(f"Parameter cmd of {run.action.ref} is empty")
+        raise RunnerError(f"Parameter cmd of {run.action.ref} is empty")
     return _run_everywhere(run, _in_place(run, command), b"")
 
 
 def run_script(run):
     """Copies the script of a remote-shell-script action to its hosts, runs it, and removes it."""
     if not run.action.entry_point:
-        raise runners.RunnerError("Missing entry_point action metadata attribute")
+        raise RunnerError("Missing entry_point action metadata attribute")
     name = os.path.basename(run.action.entry_point)
-    arguments = " ".join(shlex.quote(word) for word in runners.script_arguments(run))
+    arguments = " ".join(shlex.quote(word) for word in script_arguments(run))
     directory = shlex.quote(run.runner_parameters["dir"].rstrip("/") + "/engine.XXXXXXXX")
     script = f'"$copy"/{shlex.quote(name)} {arguments}'
     command = (
@@ -54,7 +61,7 @@ def run_script(run):
 
 def _archive(entry_point):
     """Returns a tar file of the script and, as StackStorm copies it too, the lib next to it."""
-    runners.make_executable(entry_point)
+    make_executable(entry_point)
     stream = io.BytesIO()
     try:
         with tarfile.open(fileobj=stream, mode="w") as archive:
@@ -63,7 +70,7 @@ def _archive(entry_point):
             if os.path.isdir(libraries):
                 archive.add(libraries, "lib")
     except OSError as error:
-        raise runners.RunnerError(f"{entry_point}: {error.strerror}") from error
+        raise RunnerError(f"{entry_point}: {error.strerror}") from error
     return stream.getvalue()
 
 
@@ -72,7 +79,7 @@ def _in_place(run, command):
     environment = dict(run.runner_parameters.get("env") or {})
     for name in environment:
         if not _VARIABLE.fullmatch(name):
-            raise runners.RunnerError(f'"{name}" is no name of an environment variable')
+            raise RunnerError(f'"{name}" is no name of an environment variable')
     exports = " ".join(
         f"{name}={shlex.quote(str(value))}" for name, value in sorted(environment.items())
     )
@@ -87,13 +94,13 @@ def _in_place(run, command):
 def _run_everywhere(run, command, stdin):
     for name in ("password", "passphrase", "sudo_password"):
         if run.runner_parameters.get(name):
-            raise runners.RunnerError(
+            raise RunnerError(
                 f"The embedded engine does not support {name}; use a key without a passphrase, and "
                 "sudo without a password"
             )
     hosts = [host.strip() for host in run.runner_parameters["hosts"].split(",") if host.strip()]
     if not hosts:
-        raise runners.RunnerError(f"No hosts specified for {run.action.ref}")
+        raise RunnerError(f"No hosts specified for {run.action.ref}")
     with _key_file(run) as key_file:
         commands = {host: [*_ssh(run, host, key_file), command] for host in hosts}
         return _collect(run, commands, stdin)
@@ -131,7 +138,7 @@ class _Hosts:
             if self.canceled:
                 return processes.Outcome(-9, "", "", None, False, True)
             process = processes.ChildProcess(
-                command, env=runners.inherited_environment(), stdin=self._stdin
+                command, env=inherited_environment(), stdin=self._stdin
             )
             self._processes.append(process)
         return process.wait(self._run.runner_parameters["timeout"])
@@ -149,8 +156,8 @@ def _host_result(host, outcome, timeout):
         "failed": not succeeded,
         "succeeded": succeeded,
         "return_code": outcome.exit_code,
-        "stdout": runners.shell_output(outcome.stdout),
-        "stderr": runners.shell_output(outcome.stderr),
+        "stdout": shell_output(outcome.stdout),
+        "stderr": shell_output(outcome.stderr),
     }
     if outcome.timed_out:
         result["return_code"] = -9
@@ -168,7 +175,7 @@ def _ssh(run, host, key_file):
     given = run.runner_parameters
     match = _HOST.fullmatch(host) or _ADDRESS.fullmatch(host)
     if match is None:
-        raise runners.RunnerError(f'"{host}" is no host or host:port')
+        raise RunnerError(f'"{host}" is no host or host:port')
     command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=%d" % CONNECT_TIMEOUT_S]
     command += ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
     port = match.group("port") or given.get("port")
@@ -187,7 +194,7 @@ def _ssh(run, host, key_file):
 
 def _checked(pattern, value, what):
     if not pattern.fullmatch(value):
-        raise runners.RunnerError(f'"{value}" is no {what}')
+        raise RunnerError(f'"{value}" is no {what}')
     return value
 
 

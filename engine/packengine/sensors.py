@@ -11,7 +11,7 @@ import time
 
 from packengine import processes, sensor_child
 from packengine.config import ConfigError
-from packengine.runners import SHIMS, inherited_environment
+from packengine.run import SHIMS, inherited_environment
 
 LOG = logging.getLogger(__name__)
 
