@@ -10,8 +10,6 @@ from __future__ import annotations
 import queue
 import threading
 
-import yaml
-
 from packengine import store, workflow_functions, workflows
 from packengine.datastore import new_id, now
 from packengine.run import RunnerError
@@ -435,8 +433,8 @@ def orquesta(run):
         if errors:
             return store.FAILED, {"errors": errors, "output": None}
         workflow = WorkflowRun.start(run)
-    except (OSError, yaml.YAMLError) as error:
-        raise RunnerError(f"{run.action.entry_point}: {error}") from error
+    except OSError as error:
+        raise RunnerError(f"{run.action.entry_point}: {error.strerror}") from error
     except Exception as error:
         return store.FAILED, {"errors": [{"message": str(error)}], "output": None}
     return conduct(run.engine, run.execution, workflow)

@@ -8,12 +8,14 @@ password or a passphrase, is refused.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shlex
 import tarfile
 import tempfile
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from packengine import processes, store
@@ -29,6 +31,9 @@ CONNECT_TIMEOUT_S = 60
 # What OpenSSH exits with when it is the connection that failed.
 _CONNECTION_FAILED = 255
 _MAX_AT_ONCE = 50
+# What a host says first: a command may exit with 255 too, and that is no failed connection.
+_CONNECTED = "\x1econnected\x1e"
+_SAY_CONNECTED = r"printf '\036connected\036' >&2; "
 
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(:(?P<port>[0-9]{1,5}))?")
 _ADDRESS = re.compile(r"\[(?P<name>[0-9A-Fa-f:.]+)\](:(?P<port>[0-9]{1,5}))?")
@@ -102,6 +107,7 @@ def _run_everywhere(run, command, stdin):
     if not hosts:
         raise RunnerError(f"No hosts specified for {run.action.ref}")
     with _key_file(run) as key_file:
+        command = _SAY_CONNECTED + command
         commands = {host: [*_ssh(run, host, key_file), command] for host in hosts}
         return _collect(run, commands, stdin)
 
@@ -111,16 +117,32 @@ def _collect(run, commands, stdin):
     with run.engine.cancelable(run.execution.id, hosts.cancel):
         with ThreadPoolExecutor(min(len(commands), _MAX_AT_ONCE)) as pool:
             outcomes = dict(zip(commands, pool.map(hosts.run_one, commands.values())))
+    names = _names(outcomes)
     result = {
-        host: _host_result(host, outcome, run.runner_parameters["timeout"])
+        names[host]: _host_result(names[host], outcome, run.runner_parameters["timeout"])
         for host, outcome in outcomes.items()
     }
     if hosts.canceled:
         return store.CANCELED, result
+    if all(_is_unreachable(outcome) for outcome in outcomes.values()):
+        # StackStorm gives up before it runs anything, so there is no result by host.
+        raise RunnerError(
+            f"Unable to connect to any one of the hosts: {list(commands)}.\n\n connect_errors={json.dumps(result, indent=2)}"
+        )
     if all(entry["succeeded"] for entry in result.values()):
         return store.SUCCEEDED, result
-    timed_out = any(outcome.timed_out for outcome in outcomes.values())
+    timed_out = all(outcome.timed_out for outcome in outcomes.values())
     return store.TIMEOUT if timed_out else store.FAILED, result
+
+
+def _names(hosts):
+    """Returns host -> its key in the result: without the port, as in StackStorm, if that is clear.
+
+    StackStorm reaches only one of two ports of a host; here both are reached and have a result.
+    """
+    bare = {host: _matched(host).group("name") for host in hosts}
+    counts = Counter(bare.values())
+    return {host: name if counts[name] == 1 else host for host, name in bare.items()}
 
 
 class _Hosts:
@@ -150,32 +172,45 @@ class _Hosts:
                 process.cancel()
 
 
+def _is_unreachable(outcome):
+    return outcome.exit_code == _CONNECTION_FAILED and _CONNECTED not in outcome.stderr
+
+
 def _host_result(host, outcome, timeout):
+    if _is_unreachable(outcome):
+        return _unreachable_result(host, outcome)
     succeeded = outcome.exit_code == 0
     result = {
         "failed": not succeeded,
         "succeeded": succeeded,
         "return_code": outcome.exit_code,
         "stdout": shell_output(outcome.stdout),
-        "stderr": shell_output(outcome.stderr),
+        "stderr": shell_output(outcome.stderr.replace(_CONNECTED, "", 1)),
     }
     if outcome.timed_out:
         result["return_code"] = -9
         result["timeout"] = True
         result["error"] = f"Command failed to complete in {timeout} seconds on {host}"
-    elif outcome.exit_code == _CONNECTION_FAILED:
-        lines = outcome.stderr.strip().splitlines()
-        result["error"] = "Failed connecting to host {}. {}".format(
-            host, lines[-1] if lines else ""
-        )
     return result
+
+
+def _unreachable_result(host, outcome):
+    lines = outcome.stderr.strip().splitlines()
+    return {
+        "failed": True,
+        "succeeded": False,
+        "timeout": False,
+        "return_code": _CONNECTION_FAILED,
+        "stdout": "",
+        "stderr": "",
+        "error": "Failed connecting to host {}. {}".format(host, lines[-1] if lines else ""),
+        "traceback": "",
+    }
 
 
 def _ssh(run, host, key_file):
     given = run.runner_parameters
-    match = _HOST.fullmatch(host) or _ADDRESS.fullmatch(host)
-    if match is None:
-        raise RunnerError(f'"{host}" is no host or host:port')
+    match = _matched(host)
     command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=%d" % CONNECT_TIMEOUT_S]
     command += ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
     port = match.group("port") or given.get("port")
@@ -190,6 +225,14 @@ def _ssh(run, host, key_file):
         user = "{}@".format(given["username"]) if given.get("username") else ""
         command += ["-J", user + jump]
     return [*command, "--", match.group("name")]
+
+
+def _matched(host):
+    """Returns the parts of a host, name and port. Raises RunnerError."""
+    match = _HOST.fullmatch(host) or _ADDRESS.fullmatch(host)
+    if match is None:
+        raise RunnerError(f'"{host}" is no host or host:port')
+    return match
 
 
 def _checked(pattern, value, what):

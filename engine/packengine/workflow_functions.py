@@ -42,13 +42,21 @@ def st2kv_(context, key, **options):
     else:
         scope, name = USER_SCOPE, "{}:{}".format(context["__vars"]["st2"]["user"], key)
     try:
-        return run.engine.store.keys.get(name, scope=scope, decrypt=decrypt)
+        value = run.engine.store.keys.get(name, scope=scope)
     except KeyNotFound:
         if "default" in options:
             return options["default"]
         raise exceptions.ExpressionEvaluationException(
             f'The key "{name}" does not exist in the StackStorm datastore.'
-        )
+        ) from None
+    if not decrypt:
+        return value
+    try:
+        return run.engine.store.keys.unseal(value)
+    except ValueError:
+        raise exceptions.ExpressionEvaluationException(
+            f'The key "{name}" is not secret, so it cannot be decrypted; leave out decrypt.'
+        ) from None
 
 
 def task_(context, task_id=None, route=None):
@@ -59,7 +67,10 @@ def task_(context, task_id=None, route=None):
     task_id = current.get("id") if task_id is None else task_id
     route = current.get("route", 0) if route is None else route
     state = _variable(context, "__state")
-    record = _workflow_run(context).task_record(task_id, _route_of(state, task_id, route))
+    route = _route_of(state, task_id, route)
+    # A task that never began is not in the state, nor is the workflow always in the context then.
+    begun = f"{task_id}__r{route}" in (state.get("tasks") or {})
+    record = _workflow_run(context).task_record(task_id, route) if begun else None
     if record is None:
         raise exceptions.ExpressionEvaluationException(
             f'Unable to find task execution for "{task_id}".'

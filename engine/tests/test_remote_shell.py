@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -124,12 +125,42 @@ def test_a_private_key_may_be_given_itself(engine, login, sshd):
     assert engine.masked(execution).parameters["private_key"] == "********"
 
 
-def test_a_host_that_does_not_answer_is_named(engine, login):
+def test_when_no_host_answers_the_action_fails_as_a_whole(engine, login):
     execution = remote(engine, login, hosts="127.0.0.1:1", cmd="true")
     assert execution.status == "failed"
-    result = execution.result["127.0.0.1:1"]
+    assert set(execution.result) == {"error", "traceback"}
+    first, _, errors = execution.result["error"].partition("\n\n connect_errors=")
+    assert first == "Unable to connect to any one of the hosts: ['127.0.0.1:1']."
+    (result,) = json.loads(errors).values()
     assert result["return_code"] == 255
-    assert result["error"].startswith("Failed connecting to host 127.0.0.1:1. ")
+    assert result["error"].startswith("Failed connecting to host 127.0.0.1. ")
+
+
+def test_when_some_hosts_answer_the_others_have_an_error_each(engine, login):
+    execution = remote(engine, login, hosts="127.0.0.1:1,localhost", cmd="true")
+    assert execution.status == "failed"
+    assert execution.result["localhost"]["succeeded"]
+    result = execution.result["127.0.0.1"]
+    assert (result["failed"], result["return_code"], result["stderr"]) == (True, 255, "")
+    assert result["error"].startswith("Failed connecting to host 127.0.0.1. ")
+
+
+def test_a_command_may_exit_as_ssh_does_when_it_cannot_connect(engine, login):
+    execution = remote(engine, login, hosts="127.0.0.1", cmd="echo no >&2; exit 255")
+    assert execution.status == "failed"
+    assert execution.result["127.0.0.1"] == {
+        "failed": True,
+        "succeeded": False,
+        "return_code": 255,
+        "stdout": "",
+        "stderr": "no",
+    }
+
+
+def test_the_action_times_out_only_when_every_host_does(engine, login):
+    execution = remote(engine, login, hosts="127.0.0.1:1,localhost", cmd="sleep 20", timeout=3)
+    assert execution.status == "failed"
+    assert execution.result["localhost"]["timeout"] is True
 
 
 def test_a_command_that_takes_too_long_times_out(engine, login):

@@ -583,21 +583,50 @@ def test_a_workflow_that_fails_inspection_fails_as_in_stackstorm(pack, make_engi
     assert 'The action reference "nothing" is not formatted correctly.' in messages
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "No such file"),
-        ("version: 1.0\ntasks:\n  a: {}\n  a: {}\n", "the key 'a' is there twice"),
-    ],
-)
-def test_a_workflow_that_cannot_be_read_fails_and_names_its_file(pack, make_engine, text, message):
+def test_a_workflow_that_is_not_there_fails_and_names_its_file(pack, make_engine):
     pack.action("flow", "orquesta", entry_point="workflows/flow.yaml")
-    if text:
-        pack.file("actions/workflows/flow.yaml", text)
     execution = make_engine().run("test.flow")
     assert execution.status == "failed"
-    assert message in execution.result["error"]
-    assert "workflows/flow.yaml: " in execution.result["error"]
+    assert execution.result["error"].endswith("workflows/flow.yaml: No such file or directory")
+
+
+def test_a_workflow_that_names_a_task_twice_fails(run_workflow):
+    execution = run_workflow("version: 1.0\ntasks:\n  a: {}\n  a: {}\n")
+    assert execution.status == "failed"
+    assert "the key 'a' is there twice" in execution.result["errors"][0]["message"]
+
+
+FAILING_KEY = """
+    version: 1.0
+    input: [key, decrypt]
+    tasks:
+      one: {action: core.echo, input: {message: "<% st2kv(ctx(key), decrypt => ctx(decrypt)) %>"}}
+    output:
+      - said: <% task(one).result.stdout %>
+    """
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"key": "system.nothing", "decrypt": False}, 'The key "nothing" does not exist in the'),
+        ({"key": "system.plain", "decrypt": True}, 'The key "plain" is not secret, so it cannot'),
+    ],
+)
+def test_a_key_that_cannot_be_had_fails_the_task_and_what_the_output_takes_of_it(
+    pack, make_engine, given, message
+):
+    pack.workflow(
+        FAILING_KEY, parameters={"key": {"type": "string"}, "decrypt": {"type": "boolean"}}
+    )
+    engine = make_engine()
+    engine.store.keys.set("plain", "p")
+    execution = engine.run("test.flow", given)
+    assert execution.status == "failed"
+    first, second = execution.result["errors"]
+    assert first["task_id"] == "one"
+    assert message in first["message"]
+    assert 'Unable to find task execution for "one".' in second["message"]
 
 
 def test_a_workflow_is_inspected_again_when_it_has_changed(pack, make_engine):
