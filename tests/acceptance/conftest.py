@@ -11,18 +11,37 @@ from typing import Any, Callable, ContextManager, Iterator
 
 import pytest
 import yaml
-from stackstorm import ApiError, StackStorm, now
 
-PROJECT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
 RESPAWN_S = 30
 
-sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(PROJECT), str(HERE), str(PROJECT / "engine/tests")]
 
-from driver import PACK, Delivery, configure, started_again  # noqa: E402
+import needs  # noqa: E402
+from driver import PACK, Delivery, configure, log_files, started_again  # noqa: E402
 from jenkins_double import API_TOKEN, USER  # noqa: E402
+from stackstorm import ApiError, StackStorm, now  # noqa: E402
 
 from sandbox.fleet import MACHINE_ADDRESS, WEBHOOK_PORT  # noqa: E402
 from sandbox.world import World  # noqa: E402
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Sees, before the first test, that the StackStorm that is given can be tried."""
+    stackstorm = StackStorm.given()
+    if not stackstorm or not any(HERE in item.path.parents for item in session.items):
+        return
+    try:
+        which = needs.api(stackstorm, ["core", "packs", "chatops", PACK])
+        if not log_files():
+            raise needs.Unfit(
+                "no log of StackStorm can be read: they are looked through for secrets; set "
+                "ST2_LOG_DIR to where its services log"
+            )
+    except needs.Unfit as unfit:
+        raise pytest.UsageError(f"tests/acceptance: {unfit}") from None
+    session.config.get_terminal_writer().line(f"tried on {which}; authentication on")
 
 
 @pytest.fixture(scope="session")

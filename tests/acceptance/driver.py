@@ -34,6 +34,12 @@ def skip_module_without_sandbox() -> None:
         )
 
 
+def log_files() -> list[Path]:
+    """Those of StackStorm's logs that this process can read."""
+    directory = Path(os.environ.get("ST2_LOG_DIR", "/var/log/st2"))
+    return [path for path in directory.glob("*.log") if os.access(path, os.R_OK)]
+
+
 def configure(stackstorm: StackStorm, values: dict[str, Any]) -> None:
     stackstorm.call("PUT", f"configs/{PACK}", values)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import needs
 import requests
 from stackstorm import COMPLETED, ApiError, Json, StackStorm, eventually, now
 
@@ -59,7 +59,8 @@ class Embedded:
         except (ActionDisabled, ParameterError, UnknownReference):
             return None
 
-    def wait(self, identifier: str, *statuses: str) -> Outcome:
+    def wait(self, identifier: str, *statuses: str, tasks: int = 0) -> Outcome:
+        """As `Real.wait`."""
         execution = eventually(
             lambda: (lambda found: found if found.status in COMPLETED + statuses else None)(
                 self.engine.execution(identifier)
@@ -138,13 +139,13 @@ class Embedded:
 class Real:
     """A running StackStorm, into which a pack is installed."""
 
-    def __init__(self, stackstorm: StackStorm, pack: Path, packs_dir: Path) -> None:
+    def __init__(self, stackstorm: StackStorm, pack: Path) -> None:
         self.api = stackstorm
-        self._directory = packs_dir / PACK
-        if self._directory.exists():
+        directory = needs.packs_directory(stackstorm) / PACK
+        if directory.exists():
             self.close()
         self._installed_at = now()
-        shutil.copytree(pack, self._directory)
+        shutil.copytree(pack, directory)
         made = self.api.run("packs.setup_virtualenv", {"packs": [PACK]})
         assert made["status"] == "succeeded", made["result"]
         self.api.call("POST", "packs/register", {"packs": [PACK], "types": ["all"]})
@@ -160,13 +161,35 @@ class Real:
             assert error.status == 400, error
             return None
 
-    def wait(self, identifier: str, *statuses: str) -> Outcome:
-        return self._outcome(self.api.wait(identifier, *statuses))
+    def wait(self, identifier: str, *statuses: str, tasks: int = 0) -> Outcome:
+        """Waits until an execution has one of these statuses, or is over.
+
+        A workflow is over when all that it has run is over too. StackStorm writes `failed` when it
+        comes to `fail` and only then requests the tasks that stand beside it.
+
+        :param tasks: how many a workflow must have run to be over.
+        """
+        execution = self.api.wait(identifier, *statuses)
+        if execution["status"] in COMPLETED:
+            eventually(
+                lambda: self._over(execution, tasks),
+                f"{tasks} or more tasks of {identifier} to end",
+            )
+            execution = self.api.execution(identifier)
+        return self._outcome(execution)
+
+    def _over(self, execution: Json, tasks: int) -> bool:
+        children = self._children(execution)
+        return len(children) >= tasks and all(each["status"] in COMPLETED for each in children)
+
+    def _children(self, execution: Json) -> list[Json]:
+        """What a workflow has run; nothing of another action."""
+        if execution["action"]["runner_type"] != "orquesta":
+            return []
+        return self.api.get(f"executions/{execution['id']}/children", depth=1)
 
     def _outcome(self, execution: Json) -> Outcome:
-        children = []
-        if execution["action"]["runner_type"] == "orquesta":
-            children = self.api.get(f"executions/{execution['id']}/children", depth=1)
+        children = self._children(execution)
         names = [child["context"]["orquesta"]["task_name"] for child in children]
         return Outcome(
             execution["status"],
@@ -231,8 +254,3 @@ class Real:
             self.api.call("DELETE", f"keys/{name}")
         except ApiError as error:
             assert error.status == 404, error
-
-
-def packs_directory() -> Path:
-    """Where StackStorm's packs are on this machine."""
-    return Path(os.environ.get("ST2_PACKS_DIR", "/opt/stackstorm/packs"))
