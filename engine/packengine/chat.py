@@ -17,9 +17,9 @@ from jinja2 import TemplateError
 
 from packengine import aliases, show, templates
 from packengine.engine import ActionDisabled, Engine
+from packengine.execution import SUCCEEDED, Execution
 from packengine.packs import UnknownReference
 from packengine.parameters import ParameterError
-from packengine.store import SUCCEEDED, Execution
 
 WIDTH = 80
 PREFIX = "!"

@@ -18,10 +18,10 @@ from packengine import show
 from packengine.config import ConfigError
 from packengine.datastore import KeyNotFound
 from packengine.engine import DEFAULT_API_PORT, Engine
+from packengine.execution import PENDING, SUCCEEDED
 from packengine.packs import BUILTIN, ActionDisabled, PackError, UnknownReference
 from packengine.parameters import ParameterError
 from packengine.schema import MASK
-from packengine.store import PENDING, SUCCEEDED
 
 # What a person did wrong or can put right; everything else is a bug and shows its traceback.
 _EXPECTED = (
@@ -324,7 +324,7 @@ def _execution_get(engine, options):
 
 
 def _execution_cancel(engine, options):
-    execution = engine.cancel(options.id, getpass.getuser())
+    execution = engine.cancel(options.id)
     print(f"Execution {execution.id} is being canceled (it was {execution.status}).")
     return 0
 
@@ -475,7 +475,7 @@ def _rule_disable(engine, options):
 
 
 def _enforcement_list(engine, options):
-    found = engine.store.enforcements()
+    found = engine.store.rules.enforcements()
     if options.json:
         _print_json(found)
     else:
@@ -488,7 +488,7 @@ def _enforcement_list(engine, options):
 
 
 def _instance_list(engine, options):
-    found = engine.store.trigger_instances()
+    found = engine.store.rules.instances()
     if options.json:
         _print_json([dataclasses.asdict(one) for one in found])
     else:

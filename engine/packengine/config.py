@@ -5,11 +5,20 @@ from __future__ import annotations
 import copy
 import difflib
 import os
+from typing import Any, Dict, Tuple, Union
 
 import yaml
 
 from packengine import schema, templates
+from packengine.datastore import Datastore
+from packengine.resources import Pack
+from packengine.schema import Schema
 from packengine.yaml_files import load_yaml
+
+# What a configuration holds, by key.
+Values = Dict[str, Any]
+# Where in a configuration something is: keys of objects and indexes of arrays.
+Place = Tuple[Union[str, int], ...]
 
 
 class ConfigError(Exception):
@@ -20,31 +29,35 @@ class Configurations:
     """Reads ``<directory>/<pack>.yaml`` and keeps it until the file changes.
 
     :param directory: where the files are, or None for defaults only.
+    :param datastore: has the keys that values may name.
     """
 
-    def __init__(self, directory, datastore):
+    def __init__(self, directory: str | None, datastore: Datastore) -> None:
         self._directory = directory
         self._datastore = datastore
-        self._read = {}
+        # Path -> stamp of the file, values.
+        self._read: dict[str, tuple[tuple[int, int, int], Values]] = {}
 
-    def path(self, pack):
+    def path(self, pack: str) -> str | None:
         """Returns where the configuration of a pack is, whether or not it exists, or None."""
         return os.path.join(self._directory, pack + ".yaml") if self._directory else None
 
-    def get(self, pack, user):
+    def get(self, pack: Pack, user: str | None) -> Values:
         """Returns the configuration as an action of the pack sees it.
 
-        :param pack: packengine.packs.Pack.
-
-        Raises :class:`ConfigError`.
+        :param user: whose keys of the datastore it may name.
+        :raises ConfigError: when it cannot be used.
         """
-        values = copy.deepcopy(self.static(pack))
+        values: Any = copy.deepcopy(self.static(pack))
         properties = {"type": "object", "properties": pack.config_schema}
         values = self._with_datastore_values(values, properties, pack, user, ())
         return _with_default_values(values, properties)
 
-    def static(self, pack):
-        """Returns what the file holds, checked against the pack's schema."""
+    def static(self, pack: Pack) -> Values:
+        """Returns what the file holds, checked against the pack's schema.
+
+        :raises ConfigError: when it cannot be read or does not fit.
+        """
         if pack.config_problem is not None:
             raise ConfigError(str(pack.config_problem))
         path = self.path(pack.ref)
@@ -52,11 +65,12 @@ class Configurations:
             return {}
         details = os.stat(path)
         stamp = (details.st_mtime_ns, details.st_size, details.st_ino)
-        if self._read.get(path, (None,))[0] != stamp:
-            self._read[path] = (stamp, self._load(path, pack))
-        return self._read[path][1]
+        kept = self._read.get(path)
+        if kept is None or kept[0] != stamp:
+            kept = self._read[path] = (stamp, self._load(path, pack))
+        return kept[1]
 
-    def _load(self, path, pack):
+    def _load(self, path: str, pack: Pack) -> Values:
         try:
             values = load_yaml(path) or {}
         except (OSError, yaml.YAMLError) as error:
@@ -68,7 +82,7 @@ class Configurations:
         return values
 
     @staticmethod
-    def _check(path, values, config_schema):
+    def _check(path: str, values: Values, config_schema: dict[str, Schema]) -> None:
         for key in values:
             if key not in config_schema:
                 nearest = difflib.get_close_matches(str(key), list(config_schema), n=1)
@@ -89,7 +103,9 @@ class Configurations:
                     f"{path}: {key} is secret, so it is decrypted already: leave out decrypt_kv"
                 )
 
-    def _with_datastore_values(self, value, value_schema, pack, user, place):
+    def _with_datastore_values(
+        self, value: Any, value_schema: Schema, pack: Pack, user: str | None, place: Place
+    ) -> Any:
         if isinstance(value, dict):
             return {
                 key: self._with_datastore_values(
@@ -108,7 +124,9 @@ class Configurations:
             return value
         return self._datastore_value(value, value_schema, pack, user, place)
 
-    def _datastore_value(self, value, value_schema, pack, user, place):
+    def _datastore_value(
+        self, value: str, value_schema: Schema, pack: Pack, user: str | None, place: Place
+    ) -> Any:
         context = {"st2kv": templates.datastore_context(self._datastore, user)}
         try:
             rendered = templates.render(value, context)
@@ -122,7 +140,7 @@ class Configurations:
         return rendered or None
 
 
-def _property_schema(value_schema, key):
+def _property_schema(value_schema: Any, key: str) -> Schema:
     if not isinstance(value_schema, dict):
         return {}
     rest = value_schema.get("additionalProperties")
@@ -130,14 +148,14 @@ def _property_schema(value_schema, key):
     return (value_schema.get("properties") or {}).get(key, fallback)
 
 
-def _item_schema(value_schema, index):
+def _item_schema(value_schema: Any, index: int) -> Schema:
     items = value_schema.get("items") if isinstance(value_schema, dict) else None
     if isinstance(items, list):
         return items[index] if index < len(items) else {}
     return items or {}
 
 
-def _with_default_values(value, value_schema):
+def _with_default_values(value: Any, value_schema: Schema) -> Any:
     """Fills in defaults, also of objects that the file leaves out altogether."""
     if isinstance(value, dict):
         properties = value_schema.get("properties") or {}
@@ -160,21 +178,21 @@ def _with_default_values(value, value_schema):
     return value
 
 
-def _has_parts(value_schema):
+def _has_parts(value_schema: Schema) -> bool:
     return any(
         value_schema.get(part)
         for part in ("properties", "patternProperties", "additionalProperties")
     )
 
 
-def secret_values(values, config_schema):
+def secret_values(values: Values, config_schema: dict[str, Schema]) -> set[str]:
     """Returns the texts in a configuration that its schema calls secret."""
-    found = set()
+    found: set[str] = set()
     _collect_secrets(values, {"type": "object", "properties": config_schema}, False, found)
     return found
 
 
-def _collect_secrets(value, value_schema, secret, found):
+def _collect_secrets(value: Any, value_schema: Any, secret: bool, found: set[str]) -> None:
     secret = secret or bool(isinstance(value_schema, dict) and value_schema.get("secret"))
     if isinstance(value, dict):
         for key, child in value.items():

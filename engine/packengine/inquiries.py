@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from packengine import schema
-from packengine.store import PENDING, TIMEOUT
+from packengine.execution import PENDING, TIMEOUT, Execution
 
 
-def check(execution, response, user):
-    """Raises ValueError unless a user may answer an inquiry with a response."""
+def check(execution: Execution, response: Any, user: str) -> None:
+    """Checks that a user may answer an inquiry with a response.
+
+    :raises ValueError: when the execution is no inquiry, nobody asks any more, the user may not
+        answer, or the response does not fit.
+    """
     if execution.runner != "inquirer":
         raise ValueError(f'Execution "{execution.id}" is not an inquiry.')
     if execution.status == TIMEOUT:
@@ -29,7 +35,7 @@ def check(execution, response, user):
         ) from None
 
 
-def masked(result):
+def masked(result: Any) -> Any:
     """Returns a copy of an inquiry's result with the secret parts of the response replaced."""
     if not isinstance(result, dict) or "response" not in result:
         return result

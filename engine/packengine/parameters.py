@@ -10,25 +10,40 @@ from __future__ import annotations
 import ast
 import json
 import re
+from typing import Any, Callable, Dict, Sequence
 
 import jinja2
 from jinja2 import meta
 
 from packengine import schema, templates
+from packengine.datastore import Datastore
+from packengine.execution import Context, Parameters
+from packengine.resources import Action
+
+# What is declared of parameters, by name: first by the action, then by its runner.
+Declarations = Sequence[Dict[str, schema.Schema]]
 
 
 class ParameterError(ValueError):
     """A parameter cannot be used; the message names it."""
 
 
-def live_parameters(action, given, context, config, datastore, extra=None):
+def live_parameters(
+    action: Action,
+    given: Parameters,
+    context: Context,
+    config: dict[str, Any],
+    datastore: Datastore,
+    extra: dict[str, Any] | None = None,
+) -> Parameters:
     """Renders and casts what was passed, and defaults that are templates.
 
-    :param action: packengine.packs.Action.
-    :param given: name -> value, values may be templates.
+    :param given: values may be templates.
     :param context: the execution's context, ``action_context`` in templates.
     :param config: the pack's configuration, ``config_context`` in templates.
+    :param datastore: `st2kv` in templates.
     :param extra: more names for templates, such as a rule's ``trigger``.
+    :raises ParameterError: when one cannot be rendered or cast.
     """
     schemas = (action.parameters, action.runner.parameters)
     graph = _Graph(context, config, datastore)
@@ -52,8 +67,17 @@ def live_parameters(action, given, context, config, datastore, extra=None):
     return live
 
 
-def final_parameters(action, live, context, config, datastore):
-    """Returns (runner's parameters, action's parameters), every declared one present."""
+def final_parameters(
+    action: Action, live: Parameters, context: Context, config: dict[str, Any], datastore: Datastore
+) -> tuple[Parameters, Parameters]:
+    """Returns (runner's parameters, action's parameters), every declared one present.
+
+    :param live: of :func:`live_parameters`.
+    :param context: the execution's context, ``action_context`` in templates.
+    :param config: the pack's configuration, ``config_context`` in templates.
+    :param datastore: `st2kv` in templates.
+    :raises ParameterError: when one cannot be rendered or cast.
+    """
     schemas = (action.parameters, action.runner.parameters)
     graph = _Graph(context, config, datastore)
     for name, value in live.items():
@@ -69,8 +93,11 @@ def final_parameters(action, live, context, config, datastore):
     return runner, {name: value for name, value in values.items() if name not in runner}
 
 
-def validate(action, live):
-    """Raises :class:`ParameterError` unless the parameters may be passed to the action."""
+def validate(action: Action, live: Parameters) -> None:
+    """Checks that parameters may be passed to the action.
+
+    :raises ParameterError: when they do not fit, or one is immutable.
+    """
     declared = action.parameter_schema()
     try:
         schema.validate(live, declared, lambda path: _describe(action, path))
@@ -85,7 +112,7 @@ def validate(action, live):
         )
 
 
-def _describe(action, path):
+def _describe(action: Action, path: schema.Path) -> str:
     if not path:
         return f"The parameters of {action.ref}"
     place = schema.dotted(path[1:]) if len(path) > 1 else ""
@@ -100,18 +127,18 @@ class _Graph:
     prefer a default that is a template over a passed template, so it is kept.
     """
 
-    def __init__(self, context, config, datastore):
-        self._nodes = {}
-        self._depends = {}
+    def __init__(self, context: Context, config: dict[str, Any], datastore: Datastore) -> None:
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._depends: dict[str, set[str]] = {}
         user = context.get("api_user") or context.get("user")
         self.add_value("st2kv", templates.datastore_context(datastore, user))
         self.add_value("action_context", context)
         self.add_value("config_context", config)
 
-    def add_value(self, name, value):
+    def add_value(self, name: str, value: Any) -> None:
         self._nodes.setdefault(name, {})["value"] = value
 
-    def add(self, name, value):
+    def add(self, name: str, value: Any) -> None:
         text = str(value) if isinstance(value, (list, dict)) else value
         if not templates.is_template(text):
             self.add_value(name, value)
@@ -124,20 +151,20 @@ class _Graph:
         self._nodes.setdefault(name, {})["template"] = value
         self._depends.setdefault(name, set()).update(meta.find_undeclared_variables(tree))
 
-    def add_defaults(self, schemas):
+    def add_defaults(self, schemas: Declarations) -> None:
         for parameters in schemas:
             for name, details in parameters.items():
                 value = self._nodes.get(name, {}).get("value")
                 if value is None or details.get("immutable"):
                     self.add(name, details.get("default"))
 
-    def resolve(self):
-        values = {}
+    def resolve(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
         for name in self._nodes:
             self._resolve(name, values, ())
         return values
 
-    def _resolve(self, name, values, path):
+    def _resolve(self, name: str, values: dict[str, Any], path: tuple[str, ...]) -> None:
         if name in values:
             return
         if name in path:
@@ -159,7 +186,7 @@ class _Graph:
             raise ParameterError(f'Failed to render parameter "{name}": {error}') from error
 
 
-def _render(template, context):
+def _render(template: Any, context: dict[str, Any]) -> Any:
     if not isinstance(template, (list, dict)):
         return templates.render(str(template), context)
     # "{{name}}" alone in a structure keeps the type of what it names.
@@ -169,15 +196,15 @@ def _render(template, context):
     return json.loads(templates.render(text, context))
 
 
-def _cast_with(schemas, name, value):
-    details = {}
+def _cast_with(schemas: Declarations, name: str, value: Any) -> Any:
+    details: schema.Schema = {}
     for parameters in schemas:
         details = parameters.get(name, details)
     return _cast(name, value, details)
 
 
-def _cast(name, value, details):
-    cast = _CASTS.get(details.get("type"))
+def _cast(name: str, value: Any, details: schema.Schema) -> Any:
+    cast = _CASTS.get(details.get("type", ""))
     if value is None or cast is None:
         return value
     try:
@@ -192,11 +219,11 @@ def _cast(name, value, details):
         ) from error
 
 
-def _none_if_marked(value):
+def _none_if_marked(value: Any) -> Any:
     return None if value == templates.NONE_MARKER else value
 
 
-def _cast_structure(value):
+def _cast_structure(value: Any) -> Any:
     value = _none_if_marked(value)
     if not isinstance(value, str):
         return value
@@ -206,18 +233,18 @@ def _cast_structure(value):
         return ast.literal_eval(value)
 
 
-def _cast_boolean(value):
+def _cast_boolean(value: Any) -> Any:
     value = _none_if_marked(value)
     return ast.literal_eval(value.capitalize()) if isinstance(value, str) else value
 
 
-def _cast_string(value):
+def _cast_string(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("it must either be a string or None")
     return _none_if_marked(value)
 
 
-_CASTS = {
+_CASTS: dict[str, Callable[[Any], Any]] = {
     "array": _cast_structure,
     "object": _cast_structure,
     "boolean": _cast_boolean,

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import copy
 import threading
+from typing import TYPE_CHECKING
 
-from packengine.store import CANCELED, FAILED, TIMEOUT
+from packengine.execution import CANCELED, FAILED, TIMEOUT, Execution
+from packengine.resources import Policy
+from packengine.store import Limit
+
+if TYPE_CHECKING:
+    from packengine.engine import Engine
 
 # Seconds between tries of an execution that waits for others to end.
 _INTERVAL_S = 0.2
@@ -14,8 +20,11 @@ _CONCURRENCY = ("action.concurrency", "action.concurrency.attr")
 _RETRY_ON = {"failure": FAILED, "timeout": TIMEOUT}
 
 
-def admit(engine, execution):
-    """Makes an execution run, once its concurrency policies let it; returns False if canceled."""
+def admit(engine: Engine, execution: Execution) -> bool:
+    """Makes an execution run, once its concurrency policies let it.
+
+    :returns: False if it was canceled meanwhile.
+    """
     limits = [
         policy
         for policy in engine.registry.policies.values()
@@ -27,7 +36,7 @@ def admit(engine, execution):
         engine.set_status(execution, "running")
         return not execution.is_completed
     canceled = threading.Event()
-    with engine.cancelable(execution.id, canceled.set):
+    with engine.wishes.granted_by(execution.id, canceled.set):
         while not engine.store.admit(execution, [_slots(policy, execution) for policy in limits]):
             if any(policy.parameters["action"] == "cancel" for policy in limits):
                 canceled.set()
@@ -42,19 +51,22 @@ def admit(engine, execution):
     return not execution.is_completed
 
 
-def _slots(policy, execution):
-    """Returns (threshold, parameters an execution must share to count).
+def _slots(policy: Policy, execution: Execution) -> Limit:
+    """Returns how many executions like this one may run.
 
     As in StackStorm only parameters that were passed count: an attribute left to its default
     makes the policy count executions whatever their value of it.
     """
     attributes = policy.parameters.get("attributes", ())
     shared = {name: value for name, value in execution.parameters.items() if name in attributes}
-    return policy.parameters["threshold"], shared
+    return Limit(policy.parameters["threshold"], shared)
 
 
-def retry(engine, execution):
-    """Runs a failed execution again if a policy says so; tasks of workflows have their own retry."""
+def retry(engine: Engine, execution: Execution) -> None:
+    """Runs a failed execution again if a policy says so.
+
+    Tasks of workflows have a retry of their own.
+    """
     if execution.parent is not None:
         return
     for policy in engine.registry.policies.values():
@@ -67,7 +79,7 @@ def retry(engine, execution):
             _retry_by(engine, execution, policy)
 
 
-def _retry_by(engine, execution, policy):
+def _retry_by(engine: Engine, execution: Execution, policy: Policy) -> None:
     tried = ((execution.context.get("policies") or {}).get("retry") or {}).get("retry_count", 0)
     if tried >= policy.parameters["max_retry_count"]:
         return

@@ -1,4 +1,4 @@
-"""Child processes of actions: their own process group, nothing in argv, killed as a group."""
+"""Processes: those of actions, killed as a group; and names by which a process is known again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
 
 class ChildProcess:
-    """A process that can be waited for by one thread and killed by another.
+    """A process of an action, which one thread waits for and another may kill.
 
     Output goes to memory files instead of pipes: nothing is on disk, nothing blocks, and a
     daemon the action leaves behind does not keep the action from ending.
@@ -118,3 +118,30 @@ def _take(descriptor: int) -> bytes:
     with os.fdopen(descriptor, "rb") as stream:
         stream.seek(0)
         return stream.read()
+
+
+def process_identity(pid: int) -> str | None:
+    """Returns a name for a process that a later one with the same number does not share.
+
+    :returns: None when there is no such process.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            fields = stream.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return f"{pid}:{fields[19]}"
+
+
+def is_alive(identity: str | None) -> bool:
+    """Returns whether the process of that identity still runs (and is not a zombie)."""
+    if not identity:
+        return False
+    pid = int(identity.split(":", 1)[0])
+    if process_identity(pid) != identity:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            return stream.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False

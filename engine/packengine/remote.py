@@ -7,6 +7,7 @@ password or a passphrase, is refused.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -17,15 +18,12 @@ import tempfile
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Iterable, Iterator
 
-from packengine import processes, store
-from packengine.run import (
-    RunnerError,
-    inherited_environment,
-    make_executable,
-    script_arguments,
-    shell_output,
-)
+from packengine import shell
+from packengine.execution import CANCELED, FAILED, SUCCEEDED, TIMEOUT
+from packengine.processes import ChildProcess, Outcome
+from packengine.run import Ending, Run, RunnerError, inherited_environment
 
 CONNECT_TIMEOUT_S = 60
 # What OpenSSH exits with when it is the connection that failed.
@@ -41,7 +39,7 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def run_command(run):
+def run_command(run: Run) -> Ending:
     """Runs the ``cmd`` of a remote-shell-cmd action on its hosts."""
     command = run.runner_parameters.get("cmd")
     if not command:
@@ -49,24 +47,24 @@ def run_command(run):
     return _run_everywhere(run, _in_place(run, command), b"")
 
 
-def run_script(run):
+def run_script(run: Run) -> Ending:
     """Copies the script of a remote-shell-script action to its hosts, runs it, and removes it."""
     if not run.action.entry_point:
         raise RunnerError("Missing entry_point action metadata attribute")
     name = os.path.basename(run.action.entry_point)
-    arguments = " ".join(shlex.quote(word) for word in script_arguments(run))
+    arguments = " ".join(shlex.quote(word) for word in shell.script_arguments(run))
     directory = shlex.quote(run.runner_parameters["dir"].rstrip("/") + "/engine.XXXXXXXX")
     script = f'"$copy"/{shlex.quote(name)} {arguments}'
     command = (
-        f'copy=$(mktemp -d {directory}) && tar -x -C "$copy" || exit; export copy; ({_in_place(run, script)}); code=$?; '
-        'rm -rf "$copy"; exit $code'
+        f'copy=$(mktemp -d {directory}) && tar -x -C "$copy" || exit; export copy; '
+        f'({_in_place(run, script)}); code=$?; rm -rf "$copy"; exit $code'
     )
     return _run_everywhere(run, command, _archive(run.action.entry_point))
 
 
-def _archive(entry_point):
+def _archive(entry_point: str) -> bytes:
     """Returns a tar file of the script and, as StackStorm copies it too, the lib next to it."""
-    make_executable(entry_point)
+    shell.make_executable(entry_point)
     stream = io.BytesIO()
     try:
         with tarfile.open(fileobj=stream, mode="w") as archive:
@@ -79,7 +77,7 @@ def _archive(entry_point):
     return stream.getvalue()
 
 
-def _in_place(run, command):
+def _in_place(run: Run, command: str) -> str:
     """Returns a command for the remote shell with its environment, directory and sudo."""
     environment = dict(run.runner_parameters.get("env") or {})
     for name in environment:
@@ -96,7 +94,7 @@ def _in_place(run, command):
     return command
 
 
-def _run_everywhere(run, command, stdin):
+def _run_everywhere(run: Run, command: str, stdin: bytes) -> Ending:
     for name in ("password", "passphrase", "sudo_password"):
         if run.runner_parameters.get(name):
             raise RunnerError(
@@ -112,30 +110,32 @@ def _run_everywhere(run, command, stdin):
         return _collect(run, commands, stdin)
 
 
-def _collect(run, commands, stdin):
+def _collect(run: Run, commands: dict[str, list[str]], stdin: bytes) -> Ending:
     hosts = _Hosts(run, stdin)
-    with run.engine.cancelable(run.execution.id, hosts.cancel):
-        with ThreadPoolExecutor(min(len(commands), _MAX_AT_ONCE)) as pool:
-            outcomes = dict(zip(commands, pool.map(hosts.run_one, commands.values())))
+    with run.engine.wishes.granted_by(run.execution.id, hosts.cancel), ThreadPoolExecutor(
+        min(len(commands), _MAX_AT_ONCE)
+    ) as pool:
+        outcomes = dict(zip(commands, pool.map(hosts.run_one, commands.values())))
     names = _names(outcomes)
     result = {
         names[host]: _host_result(names[host], outcome, run.runner_parameters["timeout"])
         for host, outcome in outcomes.items()
     }
     if hosts.canceled:
-        return store.CANCELED, result
+        return CANCELED, result
     if all(_is_unreachable(outcome) for outcome in outcomes.values()):
         # StackStorm gives up before it runs anything, so there is no result by host.
         raise RunnerError(
-            f"Unable to connect to any one of the hosts: {list(commands)}.\n\n connect_errors={json.dumps(result, indent=2)}"
+            f"Unable to connect to any one of the hosts: {list(commands)}.\n\n"
+            f" connect_errors={json.dumps(result, indent=2)}"
         )
     if all(entry["succeeded"] for entry in result.values()):
-        return store.SUCCEEDED, result
+        return SUCCEEDED, result
     timed_out = all(outcome.timed_out for outcome in outcomes.values())
-    return store.TIMEOUT if timed_out else store.FAILED, result
+    return TIMEOUT if timed_out else FAILED, result
 
 
-def _names(hosts):
+def _names(hosts: Iterable[str]) -> dict[str, str]:
     """Returns host -> its key in the result: without the port, as in StackStorm, if that is clear.
 
     StackStorm reaches only one of two ports of a host; here both are reached and have a result.
@@ -148,44 +148,42 @@ def _names(hosts):
 class _Hosts:
     """The `ssh` processes of one action, to be canceled together."""
 
-    def __init__(self, run, stdin):
+    def __init__(self, run: Run, stdin: bytes) -> None:
         self._run = run
         self._stdin = stdin
         self._lock = threading.Lock()
-        self._processes = []
+        self._processes: list[ChildProcess] = []
         self.canceled = False
 
-    def run_one(self, command):
+    def run_one(self, command: list[str]) -> Outcome:
         with self._lock:
             if self.canceled:
-                return processes.Outcome(-9, "", "", None, False, True)
-            process = processes.ChildProcess(
-                command, env=inherited_environment(), stdin=self._stdin
-            )
+                return Outcome(-9, "", "", None, False, True)
+            process = ChildProcess(command, env=inherited_environment(), stdin=self._stdin)
             self._processes.append(process)
         return process.wait(self._run.runner_parameters["timeout"])
 
-    def cancel(self):
+    def cancel(self) -> None:
         with self._lock:
             self.canceled = True
             for process in self._processes:
                 process.cancel()
 
 
-def _is_unreachable(outcome):
+def _is_unreachable(outcome: Outcome) -> bool:
     return outcome.exit_code == _CONNECTION_FAILED and _CONNECTED not in outcome.stderr
 
 
-def _host_result(host, outcome, timeout):
+def _host_result(host: str, outcome: Outcome, timeout: float) -> dict[str, Any]:
     if _is_unreachable(outcome):
         return _unreachable_result(host, outcome)
     succeeded = outcome.exit_code == 0
-    result = {
+    result: dict[str, Any] = {
         "failed": not succeeded,
         "succeeded": succeeded,
         "return_code": outcome.exit_code,
-        "stdout": shell_output(outcome.stdout),
-        "stderr": shell_output(outcome.stderr.replace(_CONNECTED, "", 1)),
+        "stdout": shell.output(outcome.stdout),
+        "stderr": shell.output(outcome.stderr.replace(_CONNECTED, "", 1)),
     }
     if outcome.timed_out:
         result["return_code"] = -9
@@ -194,7 +192,7 @@ def _host_result(host, outcome, timeout):
     return result
 
 
-def _unreachable_result(host, outcome):
+def _unreachable_result(host: str, outcome: Outcome) -> dict[str, Any]:
     lines = outcome.stderr.strip().splitlines()
     return {
         "failed": True,
@@ -208,10 +206,10 @@ def _unreachable_result(host, outcome):
     }
 
 
-def _ssh(run, host, key_file):
+def _ssh(run: Run, host: str, key_file: str | None) -> list[str]:
     given = run.runner_parameters
     match = _matched(host)
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=%d" % CONNECT_TIMEOUT_S]
+    command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"]
     command += ["-o", "StrictHostKeyChecking=accept-new", "-o", "LogLevel=ERROR"]
     port = match.group("port") or given.get("port")
     if port:
@@ -227,36 +225,35 @@ def _ssh(run, host, key_file):
     return [*command, "--", match.group("name")]
 
 
-def _matched(host):
-    """Returns the parts of a host, name and port. Raises RunnerError."""
+def _matched(host: str) -> re.Match[str]:
+    """Returns the parts of a host, name and port.
+
+    :raises RunnerError: when it has none.
+    """
     match = _HOST.fullmatch(host) or _ADDRESS.fullmatch(host)
     if match is None:
         raise RunnerError(f'"{host}" is no host or host:port')
     return match
 
 
-def _checked(pattern, value, what):
+def _checked(pattern: re.Pattern[str], value: str, what: str) -> str:
     if not pattern.fullmatch(value):
         raise RunnerError(f'"{value}" is no {what}')
     return value
 
 
-class _key_file:
-    """The file of the private key while in this context; None to let OpenSSH choose."""
-
-    def __init__(self, run):
-        self._key = run.runner_parameters.get("private_key")
-        self._path = None
-
-    def __enter__(self):
-        if not self._key or "PRIVATE KEY" not in self._key:
-            return self._key
-        # OpenSSH reads a key from a file only, and insists on its mode, which mkstemp gives.
-        descriptor, self._path = tempfile.mkstemp(prefix="engine-key-")
+@contextlib.contextmanager
+def _key_file(run: Run) -> Iterator[str | None]:
+    """Yields the file of the private key; None lets OpenSSH choose."""
+    key = run.runner_parameters.get("private_key")
+    if not key or "PRIVATE KEY" not in key:
+        yield key
+        return
+    # OpenSSH reads a key from a file only, and insists on its mode, which mkstemp gives.
+    descriptor, path = tempfile.mkstemp(prefix="engine-key-")
+    try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(self._key.strip() + "\n")
-        return self._path
-
-    def __exit__(self, *exception):
-        if self._path:
-            os.unlink(self._path)
+            stream.write(key.strip() + "\n")
+        yield path
+    finally:
+        os.unlink(path)

@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import re
+from typing import TYPE_CHECKING, Any, Dict
 
 from packengine import payload as payloads
 from packengine import templates
+from packengine.datastore import Datastore
+from packengine.execution import SYSTEM_USER, Execution
 from packengine.operators import OPERATORS
 from packengine.packs import ActionDisabled, UnknownReference
 from packengine.parameters import ParameterError
-from packengine.store import SYSTEM_USER
+from packengine.resources import Rule
+from packengine.rule_records import TriggerInstance
+
+if TYPE_CHECKING:
+    from packengine.engine import Engine
 
 LOG = logging.getLogger(__name__)
+
+# A place in the payload -> {type, pattern, condition}.
+Criteria = Dict[str, Dict[str, Any]]
 
 
 class RuleError(Exception):
@@ -23,17 +33,14 @@ class RuleError(Exception):
 class RuleEngine:
     """Handles trigger instances.
 
-    :param engine: packengine.engine.Engine.
+    :param engine: knows the rules and runs their actions.
     """
 
-    def __init__(self, engine):
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def handle(self, instance):
-        """Starts the actions of the rules that match an instance; returns their executions.
-
-        :param instance: packengine.store.TriggerInstance.
-        """
+    def handle(self, instance: TriggerInstance) -> list[Execution]:
+        """Starts the actions of the rules that match an instance; returns their executions."""
         executions = []
         for rule in self._matching(instance):
             execution = self._enforce(rule, instance)
@@ -41,7 +48,7 @@ class RuleEngine:
                 executions.append(execution)
         return executions
 
-    def _matching(self, instance):
+    def _matching(self, instance: TriggerInstance) -> list[Rule]:
         rules = [
             rule
             for rule in self._engine.rules()
@@ -54,16 +61,19 @@ class RuleEngine:
             matched = [rule for rule in rules if rule.backstop and self._matches(rule, instance)]
         return matched
 
-    def _matches(self, rule, instance):
+    def _matches(self, rule: Rule, instance: TriggerInstance) -> bool:
         try:
             return matches(rule.criteria, instance.payload, self._engine.store.keys)
         except RuleError as error:
             LOG.error("Rule %s: %s", rule.ref, error)
-            reason = f'Failed to match rule "{rule.ref}" against trigger instance "{instance.id}": {error}'
-            self._engine.store.add_enforcement(rule.ref, instance.id, failure_reason=reason)
+            reason = (
+                f'Failed to match rule "{rule.ref}" against trigger instance "{instance.id}": '
+                f"{error}"
+            )
+            self._engine.store.rules.add_enforcement(rule.ref, instance.id, failure_reason=reason)
             return False
 
-    def _enforce(self, rule, instance):
+    def _enforce(self, rule: Rule, instance: TriggerInstance) -> Execution | None:
         context = {
             "trigger_instance": {"id": instance.id, "name": None},
             "rule": {"id": rule.ref, "name": rule.name},
@@ -76,15 +86,21 @@ class RuleEngine:
             )
         except (UnknownReference, ActionDisabled, ParameterError) as error:
             LOG.error("Rule %s could not run %s: %s", rule.ref, rule.action, error)
-            self._engine.store.add_enforcement(rule.ref, instance.id, failure_reason=str(error))
+            self._engine.store.rules.add_enforcement(
+                rule.ref, instance.id, failure_reason=str(error)
+            )
             return None
-        self._engine.store.add_enforcement(rule.ref, instance.id, execution.id)
+        self._engine.store.rules.add_enforcement(rule.ref, instance.id, execution.id)
         self._engine.in_background(self._engine.perform, execution)
         return execution
 
 
-def matches(criteria, payload, datastore):
-    """Returns whether a payload fulfils all criteria. Raises :class:`RuleError`."""
+def matches(criteria: Criteria, payload: Any, datastore: Datastore) -> bool:
+    """Returns whether a payload fulfils all criteria.
+
+    :param datastore: its keys may stand in patterns.
+    :raises RuleError: when a criterion cannot be compared.
+    """
     if criteria and not payload:
         return False
     return all(
@@ -92,7 +108,9 @@ def matches(criteria, payload, datastore):
     )
 
 
-def _check(key, criterion, prefix, payload, datastore):
+def _check(
+    key: str, criterion: dict[str, Any], prefix: str, payload: Any, datastore: Datastore
+) -> bool:
     st2kv = templates.datastore_context(datastore, SYSTEM_USER)
     context = {prefix: payload, "system": st2kv["system"], "st2kv": st2kv}
     pattern = criterion.get("pattern")
@@ -120,7 +138,7 @@ def _check(key, criterion, prefix, payload, datastore):
         raise RuleError(f'criterion "{key}" ({name}): {type(error).__name__}: {error}') from error
 
 
-def _rendered(pattern, context):
+def _rendered(pattern: Any, context: dict[str, Any]) -> Any:
     if not isinstance(pattern, str):
         return pattern
     # A pattern that is one expression keeps the type of its value.

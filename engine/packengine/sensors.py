@@ -8,10 +8,16 @@ import os
 import subprocess
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from packengine import processes, sensor_child
 from packengine.config import ConfigError
+from packengine.resources import Sensor
 from packengine.run import SHIMS, inherited_environment
+
+if TYPE_CHECKING:
+    from packengine.engine import Engine
+    from packengine.sensor_child import Request, Trigger
 
 LOG = logging.getLogger(__name__)
 
@@ -25,26 +31,26 @@ EXIT_TIMEOUT_S = 5
 class SensorContainer:
     """The sensors of all packs.
 
-    :param engine: packengine.engine.Engine.
-    :param respawn_delay: seconds before a sensor that died is started again.
+    :param engine: knows the sensors and their configurations.
+    :param respawn_delay_s: seconds before a sensor that died is started again.
     """
 
-    def __init__(self, engine, respawn_delay=RESPAWN_DELAY_S):
+    def __init__(self, engine: Engine, respawn_delay_s: float = RESPAWN_DELAY_S) -> None:
         self._engine = engine
-        self._respawn_delay = respawn_delay
+        self._respawn_delay_s = respawn_delay_s
         self._stopping = threading.Event()
-        self._processes = {}
-        self._threads = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._threads: list[threading.Thread] = []
         self._log_path = os.path.join(engine.data_dir, "sensors.log")
 
     @property
-    def running(self):
-        """Returns ref -> process id of the sensors that run."""
+    def running(self) -> dict[str, int]:
+        """Ref -> process id of the sensors that run."""
         return {
             ref: process.pid for ref, process in self._processes.items() if process.poll() is None
         }
 
-    def start(self):
+    def start(self) -> None:
         """Starts every enabled sensor."""
         for sensor in self._engine.registry.sensors.values():
             if sensor.enabled:
@@ -52,7 +58,7 @@ class SensorContainer:
                 self._threads.append(thread)
                 thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
         """Stops the sensors, killing those that do not end in time."""
         self._stopping.set()
         for process in self._processes.values():
@@ -67,7 +73,7 @@ class SensorContainer:
         for thread in self._threads:
             thread.join()
 
-    def _keep_running(self, sensor):
+    def _keep_running(self, sensor: Sensor) -> None:
         respawns = 0
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -94,9 +100,9 @@ class SensorContainer:
                 exit_code,
                 self._log_path,
             )
-            self._stopping.wait(self._respawn_delay)
+            self._stopping.wait(self._respawn_delay_s)
 
-    def _run_once(self, sensor):
+    def _run_once(self, sensor: Sensor) -> int | None:
         try:
             request = self._request(sensor)
         except ConfigError as error:
@@ -117,7 +123,7 @@ class SensorContainer:
             process.terminate()
         return process.wait()
 
-    def _request(self, sensor):
+    def _request(self, sensor: Sensor) -> Request:
         return {
             "parent": os.getpid(),
             "pack": sensor.pack,
@@ -129,11 +135,11 @@ class SensorContainer:
             "triggers": self._triggers(sensor),
         }
 
-    def _triggers(self, sensor):
+    def _triggers(self, sensor: Sensor) -> list[Trigger]:
         """Returns the triggers of the sensor's types that rules use, as add_trigger gets them."""
-        found = []
+        found: list[Trigger] = []
         for rule in self._engine.registry.rules.values():
-            trigger = {
+            trigger: Trigger = {
                 "type": rule.trigger,
                 "pack": rule.trigger.split(".", 1)[0],
                 "name": rule.trigger.split(".", 1)[1],
@@ -144,7 +150,7 @@ class SensorContainer:
                 found.append(trigger)
         return found
 
-    def _environment(self, sensor):
+    def _environment(self, sensor: Sensor) -> dict[str, str]:
         environment = inherited_environment()
         python = self._engine.python(sensor.pack)
         environment["PATH"] = os.pathsep.join(

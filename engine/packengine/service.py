@@ -6,11 +6,18 @@ import fcntl
 import logging
 import os
 import threading
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TextIO
 
 from packengine import rules, schema, workflows
-from packengine.sensors import SensorContainer
+from packengine.execution import Execution
+from packengine.packs import Registry
+from packengine.rule_records import TriggerInstance
+from packengine.sensors import RESPAWN_DELAY_S, SensorContainer
 from packengine.timers import Timers
 from packengine.webhooks import WebhookServer
+
+if TYPE_CHECKING:
+    from packengine.engine import Engine
 
 LOG = logging.getLogger(__name__)
 
@@ -24,26 +31,34 @@ class AlreadyServed(ValueError):
     """Another process serves this data directory, or listens on the port."""
 
 
+class _Part(Protocol):
+    """What feeds the rules."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Service:
     """Runs until it is stopped.
 
-    :param engine: packengine.engine.Engine.
-    :param respawn_delay: seconds before a sensor that died is started again.
+    :param engine: what is served.
+    :param respawn_delay_s: seconds before a sensor that died is started again.
+    :raises AlreadyServed: when another process does.
     """
 
-    def __init__(self, engine, respawn_delay=None):
+    def __init__(self, engine: Engine, respawn_delay_s: float = RESPAWN_DELAY_S) -> None:
         self._engine = engine
         self._lock = self._take_lock()
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._rules = rules.RuleEngine(engine)
-        options = {} if respawn_delay is None else {"respawn_delay": respawn_delay}
-        self.sensors = SensorContainer(engine, **options)
+        self.sensors = SensorContainer(engine, respawn_delay_s)
         self._timers = Timers(engine)
         self._webhooks = self._listen()
         engine.api_port = self._webhooks.port
 
-    def _take_lock(self):
+    def _take_lock(self) -> TextIO:
         lock = open(os.path.join(self._engine.data_dir, "serve.lock"), "w", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,25 +69,24 @@ class Service:
             ) from None
         return lock
 
-    def _listen(self):
+    def _listen(self) -> WebhookServer:
         port = self._engine.api_port
         try:
             return WebhookServer(self._engine, port)
         except OSError as error:
             self._lock.close()
             raise AlreadyServed(
-                "Cannot listen for webhooks on port %d: %s; choose another port"
-                % (port, error.strerror)
+                f"Cannot listen for webhooks on port {port}: {error.strerror}; choose another port"
             ) from error
 
-    def run(self, ready=None):
+    def run(self, ready: Callable[[], None] | None = None) -> None:
         """Serves until :meth:`stop`.
 
         :param ready: called once everything listens.
         """
         if any(action.is_workflow for action in self._engine.registry.actions.values()):
             workflows.orquesta()  # now, so that the first workflow need not wait for it
-        parts = (self._webhooks, self.sensors, self._timers)
+        parts: tuple[_Part, ...] = (self._webhooks, self.sensors, self._timers)
         for part in parts:
             part.start()
         try:
@@ -85,16 +99,16 @@ class Service:
             self._engine.stop_background(GRACE_S)
             self._lock.close()
 
-    def stop(self):
+    def stop(self) -> None:
         """Makes :meth:`run` return; may be called by a signal handler or another thread."""
         self._stopping.set()
         self._wake.set()
 
-    def wake(self):
+    def wake(self) -> None:
         """Has trigger instances of this process looked at now."""
         self._wake.set()
 
-    def _handle_instances(self):
+    def _handle_instances(self) -> None:
         seen = None
         while not self._stopping.is_set():
             woken = self._wake.wait(_INTERVAL_S)
@@ -102,10 +116,10 @@ class Service:
             count = self._engine.store.change_count()
             if woken or count != seen:
                 seen = count
-                for instance in self._engine.store.take_trigger_instances():
+                for instance in self._engine.store.rules.take_instances():
                     self._handle(instance)
 
-    def _handle(self, instance):
+    def _handle(self, instance: TriggerInstance) -> None:
         try:
             problem = payload_problem(self._engine.registry, instance.trigger, instance.payload)
             if problem:
@@ -114,15 +128,15 @@ class Service:
                     instance.trigger,
                     problem,
                 )
-                self._engine.store.set_trigger_instance_status(instance.id, "rejected")
+                self._engine.store.rules.set_instance_status(instance.id, "rejected")
                 return
             self._rules.handle(instance)
         except Exception:
             LOG.exception("Trigger instance %s of %s", instance.id, instance.trigger)
-            self._engine.store.set_trigger_instance_status(instance.id, "processing_failed")
+            self._engine.store.rules.set_instance_status(instance.id, "processing_failed")
 
 
-def payload_problem(registry, ref, payload):
+def payload_problem(registry: Registry, ref: str, payload: Any) -> str | None:
     """Returns why a payload may not be dispatched, None when it may."""
     trigger = registry.triggers.get(ref)
     if trigger is None:
@@ -136,7 +150,7 @@ def payload_problem(registry, ref, payload):
     return None
 
 
-def action_payload(execution):
+def action_payload(execution: Execution) -> dict[str, Any]:
     """Returns the payload of core.st2.generic.actiontrigger for a completed execution."""
     return {
         "execution_id": execution.id,

@@ -6,8 +6,15 @@ import json
 import os
 import textwrap
 import threading
+from typing import TYPE_CHECKING, Any, Iterable, Sequence, TextIO
 
 import yaml
+
+from packengine.execution import Execution
+from packengine.resources import Action
+
+if TYPE_CHECKING:
+    from packengine.engine import Engine
 
 WIDTH = 80
 
@@ -24,18 +31,18 @@ _COLOURS = {
 }
 
 
-def coloured(text, colour, stream):
+def coloured(text: str, colour: str | None, stream: TextIO) -> str:
     """Returns the text in a colour if the stream is a terminal that wants colours."""
     if colour and stream.isatty() and "NO_COLOR" not in os.environ:
         return f"\033[{colour}m{text}\033[0m"
     return text
 
 
-def status(execution, stream):
+def status(execution: Execution, stream: TextIO) -> str:
     return coloured(execution.status, _COLOURS.get(execution.status), stream)
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Returns seconds in few characters: 0.04s, 12.3s, 3m05s, 2h04m."""
     if seconds < 10:
         return f"{seconds:.2f}s"
@@ -43,35 +50,38 @@ def duration(seconds):
         return f"{seconds:.1f}s"
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:
-        return "%dm%02ds" % (minutes, rest)
-    return "%dh%02dm" % divmod(minutes, 60)
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m"
 
 
-def shorten(text, width):
+def shorten(text: object, width: int) -> str:
     """Returns the text on one line, cut to a width."""
     text = " ".join(str(text).split())
     return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
 
 
-def table(headings, rows, stream):
+def table(headings: tuple[str, ...], rows: Sequence[tuple[object, ...]], stream: TextIO) -> None:
     """Writes rows under headings, cells cut so that a line fits; the first column never is."""
-    rows = [
+    texts = [
         tuple("" if cell is None else " ".join(str(cell).split()) for cell in row) for row in rows
     ]
-    if not rows:
+    if not texts:
         stream.write("No matching items found\n")
         return
-    widths = [max(len(row[column]) for row in [*rows, headings]) for column in range(len(headings))]
+    widths = [
+        max(len(row[column]) for row in [*texts, headings]) for column in range(len(headings))
+    ]
     while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths[1:]) > 8:
         widths[widths.index(max(widths[1:]), 1)] -= 1
-    for number, row in enumerate([headings, *rows]):
+    for number, row in enumerate([headings, *texts]):
         cells = [row[0].ljust(widths[0])]
         cells += [shorten(cell, width).ljust(width) for cell, width in zip(row[1:], widths[1:])]
         line = "  ".join(cells).rstrip()
         stream.write((coloured(line, "1", stream) if number == 0 else line) + "\n")
 
 
-def executions(found, stream):
+def executions(found: Iterable[Execution], stream: TextIO) -> None:
     """Writes a list of executions."""
     rows = [
         (
@@ -87,7 +97,7 @@ def executions(found, stream):
     table(("id", "action.ref", "user", "status", "started (UTC)", "took"), rows, stream)
 
 
-def execution(engine, shown, stream, detail=False):
+def execution(engine: Engine, shown: Execution, stream: TextIO, detail: bool = False) -> None:
     """Writes an execution and the tree of its tasks.
 
     :param shown: from Engine.masked.
@@ -120,7 +130,7 @@ def execution(engine, shown, stream, detail=False):
         _tree(engine, children, stream, "  ")
 
 
-def _block(name, value, stream):
+def _block(name: str, value: Any, stream: TextIO) -> None:
     heading = coloured(name + ":", "1", stream)
     if value in (None, {}, []):
         stream.write(f"{heading} None\n")
@@ -140,7 +150,7 @@ class _Dumper(yaml.SafeDumper):
     """Writes texts of several lines as such."""
 
 
-def _represent_text(dumper, text):
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text.rstrip("\n") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -148,17 +158,17 @@ def _represent_text(dumper, text):
 _Dumper.add_representer(str, _represent_text)
 
 
-def _tree(engine, children, stream, indent):
+def _tree(engine: Engine, children: list[Execution], stream: TextIO, indent: str) -> None:
     for child in children:
         stream.write(_task_line(child, indent, stream) + "\n")
         _tree(engine, engine.children(child.id), stream, indent + "  ")
 
 
-def _task_line(child, indent, stream):
+def _task_line(child: Execution, indent: str, stream: TextIO) -> str:
     orquesta = child.context.get("orquesta") or {}
     name = orquesta.get("task_name") or child.action
     if orquesta.get("item_id") is not None:
-        name += "[%d]" % orquesta["item_id"]
+        name += "[{}]".format(orquesta["item_id"])
     left = shorten(indent + name, 34)
     left = indent + left.strip()
     end = duration(child.elapsed_seconds)
@@ -176,12 +186,12 @@ class Progress:
     :param identifier: of the workflow's execution.
     """
 
-    def __init__(self, identifier, stream):
+    def __init__(self, identifier: str, stream: TextIO) -> None:
         self._depths = {identifier: 0}
         self._stream = stream
         self._lock = threading.Lock()
 
-    def __call__(self, event, what):
+    def __call__(self, event: str, what: Any) -> None:
         if event != "status" or what.parent not in self._depths:
             return
         with self._lock:
@@ -192,12 +202,12 @@ class Progress:
             elif what.is_completed or what.status in ("paused", "pending"):
                 self._write(what, depth)
 
-    def _write(self, what, depth):
+    def _write(self, what: Execution, depth: int) -> None:
         self._stream.write(_task_line(what, "  " * (depth - 1), self._stream).rstrip() + "\n")
         self._stream.flush()
 
 
-def as_dict(engine, shown, tree=True):
+def as_dict(engine: Engine, shown: Execution, tree: bool = True) -> dict[str, Any]:
     """Returns an execution as JSON shows it.
 
     :param shown: from Engine.masked.
@@ -222,7 +232,7 @@ def as_dict(engine, shown, tree=True):
     return result
 
 
-def action_as_dict(action):
+def action_as_dict(action: Action) -> dict[str, Any]:
     """Returns an action as JSON shows it."""
     return {
         "ref": action.ref,
@@ -237,7 +247,7 @@ def action_as_dict(action):
     }
 
 
-def action(shown, stream):
+def action(shown: Action, stream: TextIO) -> None:
     """Writes an action and what may be passed to it."""
     stream.write("{}: {}\n".format(coloured("ref", "1", stream), shown.ref))
     stream.write("{}: {}\n".format(coloured("runner_type", "1", stream), shown.runner.name))

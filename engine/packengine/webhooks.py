@@ -11,6 +11,10 @@ import threading
 import urllib.parse
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from packengine.engine import Engine
 
 WEBHOOK = "core.st2.webhook"
 # With and without the "/api" that StackStorm's web server puts in front of its API.
@@ -23,7 +27,16 @@ LOG = logging.getLogger(__name__)
 
 
 class RequestError(Exception):
-    """The request is refused: (HTTP status, words)."""
+    """The request is refused.
+
+    :param status: of HTTP.
+    :param words: say why.
+    """
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(status, words)
+        self.status = status
+        self.words = words
 
 
 class WebhookServer:
@@ -32,11 +45,12 @@ class WebhookServer:
     Listens on 127.0.0.1 only. When ENGINE_API_KEY is in the environment, a request must carry it
     in the St2-Api-Key header. Requests made by web pages (with an Origin) are refused.
 
-    :param engine: packengine.engine.Engine.
-    :param port: TCP port, 0 for any free one; ``port`` of this object is the one taken.
+    :param engine: takes the triggers.
+    :param port: TCP port, 0 for any free one; `port` of this object is the one taken.
+    :raises OSError: when the port is taken.
     """
 
-    def __init__(self, engine, port):
+    def __init__(self, engine: Engine, port: int) -> None:
         handler = type("Handler", (_Handler,), {"engine": engine})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
@@ -45,32 +59,32 @@ class WebhookServer:
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
         )
 
-    def start(self):
+    def start(self) -> None:
         self._thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    engine = None
+    engine: Engine
     timeout = 30
     protocol_version = "HTTP/1.1"
     server_version = "embedded-engine"
     sys_version = ""
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         try:
             body = self._accept()
         except RequestError as error:
             self.close_connection = True
-            self._answer(error.args[0], {"faultstring": error.args[1]})
+            self._answer(error.status, {"faultstring": error.words})
         else:
             self._answer(202, body)
 
-    def _accept(self):
+    def _accept(self) -> Any:
         self._authenticate()
         path = urllib.parse.urlsplit(self.path).path
         prefix = PREFIX.match(path)
@@ -90,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._dispatch_hook(url, headers, body, trace_tag)
         return body
 
-    def _authenticate(self):
+    def _authenticate(self) -> None:
         if self.headers.get("Origin"):
             raise RequestError(403, "Requests of web pages are refused")
         key = os.environ.get("ENGINE_API_KEY")
@@ -98,13 +112,13 @@ class _Handler(BaseHTTPRequestHandler):
         if key and not hmac.compare_digest(key.encode(), given.encode()):
             raise RequestError(401, "Unauthorized - the St2-Api-Key header is wrong or missing")
 
-    def _body(self):
+    def _body(self) -> Any:
         try:
             length = int(self.headers.get("Content-Length", ""))
         except ValueError:
             raise RequestError(411, "Content-Length is missing") from None
         if length > MAX_BODY_BYTES:
-            raise RequestError(413, "The body is larger than %d bytes" % MAX_BODY_BYTES)
+            raise RequestError(413, f"The body is larger than {MAX_BODY_BYTES} bytes")
         raw = self.rfile.read(length)
         kind = self.headers.get_content_type()
         if kind == "application/x-www-form-urlencoded":
@@ -116,14 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             raise RequestError(400, f"Failed to parse request body: {error}") from None
 
-    def _dispatch_any(self, body, trace_tag):
+    def _dispatch_any(self, body: Any, trace_tag: str) -> None:
         if not isinstance(body, dict):
             raise RequestError(400, "Webhook body needs to be an object")
         if not body.get("trigger"):
             raise RequestError(400, "Trigger not specified.")
         self._dispatch(body["trigger"], body.get("payload"), trace_tag, {})
 
-    def _dispatch_hook(self, url, headers, body, trace_tag):
+    def _dispatch_hook(self, url: str, headers: dict[str, str], body: Any, trace_tag: str) -> None:
         parameters = [
             rule.trigger_parameters
             for rule in self.engine.registry.rules.values()
@@ -141,13 +155,15 @@ class _Handler(BaseHTTPRequestHandler):
             if distinct not in parameters[:position]:
                 self._dispatch(WEBHOOK, payload, trace_tag, distinct)
 
-    def _dispatch(self, trigger, payload, trace_tag, parameters):
+    def _dispatch(
+        self, trigger: str, payload: Any, trace_tag: str, parameters: dict[str, Any]
+    ) -> None:
         try:
             self.engine.dispatch(trigger, payload, trace_tag, parameters)
         except ValueError as error:
             raise RequestError(400, str(error)) from None
 
-    def _answer(self, status, body):
+    def _answer(self, status: int, body: Any) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -155,5 +171,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format, *arguments):
+    def log_message(self, format: str, *arguments: Any) -> None:
         LOG.info("%s %s", self.address_string(), format % arguments)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import weakref
+from typing import TYPE_CHECKING, Any, Callable
 
 from packengine.datastore import SYSTEM_SCOPE, USER_SCOPE, KeyNotFound
 
+if TYPE_CHECKING:
+    from packengine.conductor import WorkflowRun
+
 # Running workflows by their id, for the functions, which Orquesta hands only a context.
-_running = weakref.WeakValueDictionary()
+_running: weakref.WeakValueDictionary[str, WorkflowRun] = weakref.WeakValueDictionary()
 
 
-def register(workflow_id, workflow_run):
+def register(workflow_id: str, workflow_run: WorkflowRun) -> None:
     """Makes a running workflow known to the functions for as long as it lives."""
     _running[workflow_id] = workflow_run
 
 
-def _workflow_run(context):
+def _workflow_run(context: Any) -> WorkflowRun:
     return _running[context["__vars"]["st2"]["workflow_execution_id"]]
 
 
-def _variable(context, name):
+def _variable(context: Any, name: str) -> Any:
     # A dict for Jinja expressions, something of YAQL's own for the others.
     try:
         return context[name] or {}
@@ -27,7 +31,7 @@ def _variable(context, name):
         return {}
 
 
-def st2kv_(context, key, **options):
+def st2kv_(context: Any, key: str, **options: Any) -> Any:
     """Returns a key of the datastore; ``decrypt`` and ``default`` as in StackStorm."""
     from orquesta import exceptions
 
@@ -59,7 +63,7 @@ def st2kv_(context, key, **options):
         ) from None
 
 
-def task_(context, task_id=None, route=None):
+def task_(context: Any, task_id: str | None = None, route: int | None = None) -> dict[str, Any]:
     """Returns what is known of a task that has run: result, status and times."""
     from orquesta import exceptions
 
@@ -78,7 +82,7 @@ def task_(context, task_id=None, route=None):
     return record.as_result()
 
 
-def _route_of(state, task_id, route):
+def _route_of(state: Any, task_id: str, route: int) -> int:
     """Returns the route the task ran on: this one, or the nearest it was split from."""
     pointers = state.get("tasks") or {}
     routes = state.get("routes") or []
@@ -91,4 +95,4 @@ def _route_of(state, task_id, route):
     return route
 
 
-FUNCTIONS = {"st2kv": st2kv_, "task": task_}
+FUNCTIONS: dict[str, Callable[..., Any]] = {"st2kv": st2kv_, "task": task_}

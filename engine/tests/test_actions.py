@@ -9,7 +9,7 @@ import pytest
 from patience import wait_for
 
 from packengine.packs import ActionDisabled, UnknownReference
-from packengine.store import is_alive, process_identity
+from packengine.processes import is_alive, process_identity
 
 
 def test_a_python_action_gives_result_exit_code_stdout_and_stderr(engine):
@@ -345,7 +345,7 @@ def test_what_a_dead_process_left_running_is_abandoned(make_engine, pack):
     pack.action("nothing")
     first = make_engine()
     execution = first.request("test.nothing")
-    first.store._connection.execute("UPDATE execution SET owner = '999999999:1'")
+    first.store._database.execute("UPDATE execution SET owner = '999999999:1'")
     second = make_engine()
     assert second.execution(execution.id).status == "abandoned"
 

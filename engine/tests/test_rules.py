@@ -7,8 +7,8 @@ import datetime
 import pytest
 
 from packengine import payload
+from packengine.rule_records import TriggerInstance
 from packengine.rules import RuleEngine, RuleError, matches
-from packengine.store import TriggerInstance
 
 
 def fits(engine, value, kind, pattern, **more):
@@ -183,7 +183,7 @@ def test_a_rule_starts_its_action_with_rendered_parameters(pack, handle):
         "rule": {"id": "test.r", "name": "r"},
         "trigger_instance": {"id": "i1", "name": None},
     }
-    assert engine.store.enforcements()[0]["execution"] == execution.id
+    assert engine.store.rules.enforcements()[0]["execution"] == execution.id
 
 
 def test_a_rule_is_disabled_unless_it_says_otherwise(pack, handle):
@@ -223,7 +223,7 @@ def test_a_rule_whose_criteria_cannot_be_tried_is_recorded_and_does_not_match(pa
     pack.rule("r", "test.thing", "core.noop", {"trigger.y": {"type": "regex", "pattern": "x"}})
     engine, executions = handle()
     assert executions == []
-    assert 'Failed to match rule "test.r"' in engine.store.enforcements()[0]["failure_reason"]
+    assert 'Failed to match rule "test.r"' in engine.store.rules.enforcements()[0]["failure_reason"]
 
 
 @pytest.mark.parametrize(
@@ -238,4 +238,4 @@ def test_a_rule_that_cannot_start_its_action_is_recorded(pack, handle, action, p
     pack.rule("r", "test.thing", action, parameters=parameters)
     engine, executions = handle()
     assert executions == []
-    assert reason in engine.store.enforcements()[0]["failure_reason"]
+    assert reason in engine.store.rules.enforcements()[0]["failure_reason"]

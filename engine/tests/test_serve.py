@@ -133,7 +133,7 @@ def test_a_payload_that_does_not_fit_its_schema_is_dropped(pack, serve):
     )
     pack.rule("r", "test.seen", "core.noop")
     engine = serve()
-    wait_for(lambda: [one.status for one in engine.store.trigger_instances()] == ["rejected"] * 2)
+    wait_for(lambda: [one.status for one in engine.store.rules.instances()] == ["rejected"] * 2)
     assert engine.executions() == []
 
 
@@ -185,7 +185,7 @@ def test_a_sensor_that_keeps_dying_is_started_three_times_in_all(pack, serve):
             self.sensor_service.set_value('starts', str(count + 1))
             raise RuntimeError('dead')""",
     )
-    engine = serve(respawn_delay=0.05)
+    engine = serve(respawn_delay_s=0.05)
     wait_for(lambda: nobody_starts_it(engine))
     assert key(engine, "starts") == "3"
     assert not engine.served.sensors.running
@@ -198,7 +198,7 @@ def test_a_sensor_that_ends_without_an_error_is_not_started_again(pack, serve):
             count = int(self.sensor_service.get_value('starts') or 0)
             self.sensor_service.set_value('starts', str(count + 1))""",
     )
-    engine = serve(respawn_delay=0.05)
+    engine = serve(respawn_delay_s=0.05)
     wait_for(lambda: nobody_starts_it(engine))
     assert key(engine, "starts") == "1"
 
@@ -231,7 +231,7 @@ def test_a_webhook_gives_headers_and_body_to_the_rule(pack, serve):
     (execution,) = wait_for(lambda: completed(engine))
     assert execution.result["stdout"] == "main"
     assert execution.context["trace_context"] == {"trace_tag": "t1"}
-    (stored,) = engine.store.trigger_instances()
+    (stored,) = engine.store.rules.instances()
     assert "Cookie" not in stored.payload["headers"]
     assert "St2-Trace-Tag" not in stored.payload["headers"]
 
@@ -269,7 +269,7 @@ def test_a_wrong_request_is_refused(pack, serve, path, body, headers, status):
     pack.rule("hook", {"type": "core.st2.webhook", "parameters": {"url": "hook"}}, "core.noop")
     engine = serve()
     assert post(engine, path, body, headers)[0] == status
-    assert engine.store.trigger_instances() == []
+    assert engine.store.rules.instances() == []
 
 
 def test_a_form_is_a_body_too(pack, serve):
@@ -306,7 +306,7 @@ def test_an_interval_timer_fires_again_and_again(pack, serve):
     pack.rule("r", timer, "core.noop")
     engine = serve()
     wait_for(lambda: completed(engine, 2))
-    instance = engine.store.trigger_instances()[0]
+    instance = engine.store.rules.instances()[0]
     assert instance.payload["executed_at"]
     assert instance.trace_tag.startswith("st2.IntervalTimer-")
 
@@ -318,7 +318,7 @@ def test_a_date_timer_fires_once_unless_it_has_passed(pack, serve):
     engine = serve()
     wait_for(lambda: completed(engine))
     wait_for(lambda: not any(thread.is_alive() for thread in engine.served._timers._threads))
-    assert len(engine.store.trigger_instances()) == 1
+    assert len(engine.store.rules.instances()) == 1
 
 
 def test_the_end_of_an_action_is_a_trigger(pack, serve):

@@ -47,7 +47,7 @@ def test_an_inquiry_pauses_its_workflow(asked):
     assert (execution.status, inquiry.status) == ("paused", "pending")
     assert inquiry.result["route"] == "managers"
     assert inquiry.result["ttl"] == 1440
-    assert engine.store.trigger_instances()[0].payload == {"id": inquiry.id, "route": "managers"}
+    assert engine.store.rules.instances()[0].payload == {"id": inquiry.id, "route": "managers"}
 
 
 def test_a_response_lets_the_workflow_go_on(asked):
