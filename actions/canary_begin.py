@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from delivery_action import DeliveryAction, progress
 
+from delivery.next_step import promote_command
 from delivery.release import Superseded
 
 
@@ -10,7 +11,8 @@ class CanaryBegin(DeliveryAction):
         application = self.application(app)
         version = version or application.newest_version()
         release = application.release(version)
-        canary = release["settings"]["stages"][0]
+        stages = release["settings"]["stages"]
+        canary = stages[0]
         if application.is_live(canary, version):
             return self.nothing_to_do(version, f"{canary} of {app} runs {version} already")
         try:
@@ -23,7 +25,8 @@ class CanaryBegin(DeliveryAction):
             )
         except Superseded as newer:
             return self.nothing_to_do(version, str(newer))
-        return dict(progress(stage), app=app, begun=True)
+        following = promote_command(app, canary, stages)
+        return dict(progress(stage), app=app, begun=True, next=following)
 
     @staticmethod
     def nothing_to_do(version, reason):

@@ -15,7 +15,9 @@ from delivery_sensor import DeliverySensor
 
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, is_configured
-from delivery.release import unseen_events
+from delivery.next_step import promote_command
+from delivery.release import Application, unseen_events
+from delivery.store import ConsulUnreachable
 
 TRIGGER = "cicd_canary.event"
 WAIT_S = 60
@@ -51,7 +53,7 @@ class Events(DeliverySensor, Sensor):
         try:
             keys, self._index = self.store.wait_for_keys(self._index, WAIT_S)
             for application, event in unseen_events(self.store, keys):
-                self._dispatch(event)
+                self._dispatch(application, event)
                 application.mark_seen(event)
         except DeliveryError as error:
             self._rest(error)
@@ -60,8 +62,26 @@ class Events(DeliverySensor, Sensor):
             self._logger.exception("An event could not be handed over")
             self._rest(error)
 
-    def _dispatch(self, event: Mapping[str, Any]) -> None:
-        self.hand_over(TRIGGER, dict(event, **self.told), event.get("trace_tag"))
+    def _dispatch(self, application: Application, event: Mapping[str, Any]) -> None:
+        self.hand_over(
+            TRIGGER,
+            dict(event, **self.told, hint=self._hint(application, event)),
+            event.get("trace_tag"),
+        )
+
+    def _hint(self, application: Application, event: Mapping[str, Any]) -> str:
+        """Returns what to do next. A release that cannot be read must not hold up what follows."""
+        if event["type"] != "rollout_succeeded":
+            return ""
+        try:
+            release = application.release(event["version"])
+        except ConsulUnreachable:
+            raise
+        except DeliveryError as error:
+            self._logger.error("No hint for event %s: %s", event["id"], error)
+            return ""
+        command = promote_command(application.name, event["stage"], release["settings"]["stages"])
+        return f"To promote it: {command}" if command else ""
 
     def _rest(self, error: Exception) -> None:
         self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from unittest import mock
 
 import yaml
 from builds import Builds
@@ -12,8 +13,9 @@ from jenkins_double import API_TOKEN, USER, running_jenkins
 from st2tests.base import BaseSensorTestCase
 
 from delivery import ci
-from delivery.ci import builds
+from delivery.ci import CiServer, Verdict, builds
 from delivery.configuration import Configuration
+from delivery.errors import DeliveryError
 from delivery.release import Application
 from delivery.store import Store
 
@@ -133,6 +135,30 @@ class TestBuilds(WithConsul, BaseSensorTestCase):
         self.make_overdue(self.begin())
         self.sensor = self.start(dict(self.config, ci={"tool": "build_host"}))
         self.assertEqual(self.found(), [])
+
+    def test_another_tool_is_asked_if_it_says_that_it_is_polled(self):
+        class Toy(CiServer):
+            name = "toy"
+            polled = True
+
+            def run(self, job):
+                raise NotImplementedError
+
+            def look(self, job, record, number=0):
+                return Verdict("passed")
+
+        known = mock.patch.dict(ci.TOOLS._registered, toy=Toy)
+        known.start()
+        self.addCleanup(known.stop)
+        self.begin()
+        self.sensor = self.start(dict(self.config, ci={"tool": "toy"}))
+        self.assertEqual(self.found(), ["shop"])
+        Toy.polled = False
+        self.assertEqual(self.found(), ["shop"])
+
+    def test_a_misspelt_key_of_the_configuration_is_refused(self):
+        with self.assertRaisesRegex(DeliveryError, "ci.toool .* nearest: ci.tool"):
+            self.start(dict(self.config, ci={"toool": "jenkins"}))
 
     def test_a_wrong_configuration_does_not_end_the_sensor(self):
         self.sensor = self.start(dict(self.config, ci={"tool": "jenkins"}))

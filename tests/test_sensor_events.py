@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from consul_server import WithConsul
 from events import Events
-from releases import published
+from releases import published, settled
 from st2tests.base import BaseSensorTestCase
 
+from delivery.errors import DeliveryError
 from delivery.release import Application
 from delivery.store import Store
 
@@ -57,6 +58,46 @@ class TestEvents(WithConsul, BaseSensorTestCase):
         self.start().step()
         payload = self.get_dispatched_triggers()[0]["payload"]
         self.assertEqual((payload["channel"], payload["route"]), ("#ships", "errbot"))
+
+    def test_what_is_live_in_a_stage_is_told_with_the_command_that_promotes_it(self):
+        stages = ["staging", "edge", "production"]
+        shop = Application(self.store, "shop")
+        target = published(shop, stages=stages)
+        for stage in stages:
+            settled(shop, stage, target)
+        self.sensor.step()
+        hints = {
+            each["payload"]["stage"]: each["payload"]["hint"]
+            for each in self.get_dispatched_triggers()
+            if each["payload"]["type"] == "rollout_succeeded"
+        }
+        self.assertEqual(
+            hints,
+            {
+                "staging": "To promote it: !deploy promote shop to edge",
+                "edge": "To promote it: !deploy promote shop",
+                "production": "",
+            },
+        )
+
+    def test_other_events_have_no_hint(self):
+        published(Application(self.store, "shop"))
+        self.sensor.step()
+        self.assertEqual({each["payload"]["hint"] for each in self.get_dispatched_triggers()}, {""})
+
+    def test_an_event_whose_release_is_gone_is_dispatched_all_the_same(self):
+        shop = Application(self.store, "shop")
+        target = published(shop)
+        settled(shop, "canary", target)
+        self.store.commit([self.store.delete(f"shop/releases/{target.version}")])
+        self.sensor.step()
+        payload = self.get_dispatched_triggers()[-1]["payload"]
+        self.assertEqual((payload["type"], payload["hint"]), ("rollout_succeeded", ""))
+
+    def test_a_misspelt_key_of_the_configuration_is_refused(self):
+        self.config["chat"] = {"chanel": "#ships"}
+        with self.assertRaisesRegex(DeliveryError, "chat.chanel .* nearest: chat.channel"):
+            self.start()
 
     def test_an_event_that_stackstorm_does_not_take_is_kept(self):
         def refuse(**_):

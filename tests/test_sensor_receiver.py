@@ -20,6 +20,9 @@ from receiver import Receiver
 from st2tests.base import BaseSensorTestCase
 from waiting import wait_for
 
+from delivery import ci
+from delivery.ci import CiServer
+from delivery.ci.callback import HEADER, Callback
 from delivery.errors import DeliveryError
 from delivery.webhook import BODY_LIMIT_BYTES
 
@@ -57,7 +60,7 @@ def signature(body, secret=SECRET):
 class ReceiverTestCase(BaseSensorTestCase):
     sensor_cls = Receiver
 
-    def listen(self, **applications):
+    def listen(self, ci=None, **applications):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -65,6 +68,7 @@ class ReceiverTestCase(BaseSensorTestCase):
             config={
                 "github": {"webhook_secret": SECRET},
                 "applications": applications,
+                "ci": ci or {},
                 "receiver": {"host": "127.0.0.1", "port": self.port},
             }
         )
@@ -205,6 +209,69 @@ class TestASignature(ReceiverTestCase):
             sensor = self.get_sensor_instance(config=config)
             with self.assertRaisesRegex(DeliveryError, "github.webhook_secret is not set"):
                 sensor.setup()
+
+
+class TestTheConfiguration(ReceiverTestCase):
+    def refused(self, words, **config):
+        sensor = self.get_sensor_instance(config={"github": {"webhook_secret": SECRET}, **config})
+        log = mock.Mock()
+        sensor._logger = log
+        with self.assertRaisesRegex(DeliveryError, words):
+            sensor.setup()
+        self.assertRegex(" ".join(map(str, log.error.call_args[0])), words)
+
+    def test_is_refused_for_a_misspelt_key_and_the_log_says_which(self):
+        self.refused("receiver.prot .* nearest: receiver.port", receiver={"prot": 1})
+
+    def test_is_refused_for_a_tool_that_is_not_there(self):
+        self.refused("ci.tool .* no tool 'jenkin'; nearest: jenkins", ci={"tool": "jenkin"})
+
+
+class TestACallback(ReceiverTestCase):
+    """The doors for callbacks are those of the configured tool."""
+
+    def listen_for(self, *callbacks, tool="toy"):
+        class Toy(CiServer):
+            name = "toy"
+
+            @classmethod
+            def callbacks(cls, configuration):
+                return callbacks
+
+            def run(self, job):
+                raise NotImplementedError
+
+        known = mock.patch.dict(ci.TOOLS._registered, toy=Toy)
+        known.start()
+        self.addCleanup(known.stop)
+        self.listen(ci={"tool": tool})
+
+    def call_back(self, path, payload, secret="hush"):
+        headers = {"Content-Type": "application/json", HEADER: secret}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.addCleanup(connection.close)
+        connection.request("POST", path, json.dumps(payload), headers)
+        return connection.getresponse().status
+
+    def test_of_another_tool_is_taken_at_its_path(self):
+        self.listen_for(Callback("/toy", "hush", "ci.toy.secret", body_limit_bytes=1 << 20))
+        payload = {"callback": f"shop-{COMMIT}-20260101000000", "number": 7}
+        self.assertEqual(self.call_back("/toy", payload, secret="guess"), 401)
+        self.assertEqual(self.call_back("/jenkins", payload), 404)
+        self.assertEqual(self.call_back("/toy", dict(payload, log="x" * (1 << 20))), 413)
+        self.assertEqual(self.call_back("/toy", payload), 202)
+        self.assertTriggerDispatched(
+            trigger="cicd_canary.build_finished",
+            payload={"app": "shop", "commit": COMMIT, "number": 7},
+        )
+
+    def test_cannot_take_the_door_of_github(self):
+        self.listen_for(Callback("/github", "hush", "ci.toy.secret"))
+        self.assertEqual(self.deliver(push())[0], 202)
+
+    def test_is_not_taken_for_a_tool_that_has_none(self):
+        self.listen(ci={"tool": "build_host"})
+        self.assertEqual(self.call_back("/jenkins", {}), 404)
 
 
 class TestABody(ReceiverTestCase):
