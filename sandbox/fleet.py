@@ -9,6 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(__file__).resolve().parent / "applications"
 APPLICATIONS = {"shop": 8081, "notes": 8082}
+STAGES = ("canary", "production")  # of the sample applications, which are the default ones
 
 NETWORK_BITS = 16
 WORLD_ADDRESS = "10.77.0.1"
@@ -66,7 +67,7 @@ class Host:
 
     @property
     def runs_applications(self) -> bool:
-        return self.kind in ("canary", "production")
+        return self.kind in STAGES
 
     @property
     def in_consul(self) -> bool:
@@ -94,7 +95,7 @@ def plan_fleet(canary: int, production: int) -> list[Host]:
         Host("build", BUILD, "build"),
         Host("lb", BALANCER, "balancer"),
     ]
-    for network, (stage, count) in enumerate((("canary", canary), ("production", production)), 1):
+    for network, (stage, count) in enumerate(zip(STAGES, (canary, production)), 1):
         hosts += [Host(f"{stage}-{n}", f"10.77.{network}.{n}", stage) for n in range(1, count + 1)]
     return hosts
 
@@ -237,7 +238,7 @@ def _equip_balancer(equipment: Equipment) -> None:
     for application in APPLICATIONS:
         equipment.write(
             f"/etc/haproxy/applications/{application}.cfg",
-            template.replace("@APPLICATION@", application),
+            template.replace("@APPLICATION@", application).replace("@STAGE@", STAGES[0]),
         )
     equipment.services.append(
         Service(

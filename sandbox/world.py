@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Sequence
 
-from sandbox.fleet import SERVICE_PATH
+from sandbox.fleet import SERVICE_PATH, STAGES
 from sandbox.namespaces import NSENTER_OPTIONS
 from sandbox.repositories import GitHub
 
@@ -94,7 +94,7 @@ class World:
                 return f"{missing[0]} to join Consul"
             if not self.consul("health/service/build?passing"):
                 return "the build host to pass its check in Consul"
-            fleet = self.hosts_of("canary", "production")
+            fleet = self.hosts_of(*STAGES)
             for application in self.applications:
                 entries = self.consul(f"catalog/service/{application}")
                 registered = {entry["Node"] for entry in entries}

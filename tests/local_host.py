@@ -93,7 +93,7 @@ class LocalShell(Ssh):
     def __init__(self, **environment: str) -> None:
         if os.geteuid() != 0:
             pytest.skip("not root: build hosts are worked on as root")
-        super().__init__("root")
+        super().__init__("root", connect_timeout_s=5)
         self.environment = [f"{key}={value}" for key, value in environment.items()]
 
     def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> list[str]:

@@ -57,6 +57,15 @@ def test_production_hosts_are_those_without_another_stages_tag(discovery, app):
     ]
 
 
+def test_a_host_of_the_last_stage_may_carry_its_tag(discovery, app, consul_url):
+    tags = [f"{app}::app", f"{app}::app_production", "production"]
+    register(consul_url, f"{app}-p3", "10.0.0.4", app, tags)
+    assert f"{app}-p3" in nodes(discovery.stage_hosts(app, "app", "production", STAGES).up)
+    assert nodes(discovery.stage_hosts(app, "app", "production", [*STAGES, "late"]).up) == [
+        f"{app}-p3"
+    ]
+
+
 def test_a_host_that_is_down_is_set_apart(discovery, app, consul_url):
     take_down(consul_url, f"{app}-p2")
     hosts = discovery.stage_hosts(app, "app", "production", STAGES)

@@ -56,7 +56,7 @@ def test_ip_addresses_and_host_names_are_addresses(address):
 
 def test_a_missing_key_file_is_named_at_once():
     with pytest.raises(DeliveryError, match="ssh.key_file: there is no file /nowhere/key"):
-        Ssh("root", key_file="/nowhere/key")
+        Ssh("root", key_file="/nowhere/key", connect_timeout_s=5)
 
 
 def test_output_and_exit_status_come_back(sshd):
@@ -244,6 +244,6 @@ def test_a_kept_connection_that_was_cut_says_so_and_is_made_anew(tmp_path):
 
 
 def test_a_user_who_is_not_root_works_through_sudo():
-    command = Ssh("deploy")._command(HERE, ["id", "-u"], 5)
+    command = Ssh("deploy", connect_timeout_s=5)._command(HERE, ["id", "-u"], 5)
 
     assert command[-1] == "sudo -n timeout --kill-after=10 5 id -u"

@@ -136,8 +136,8 @@ def test_a_rollout_that_a_dead_process_has_left_is_aborted(talk):
 def test_a_canary_by_hand_takes_the_newest_release(talk):
     target = published(talk.application)
     answer = talk.say("!deploy canary shop")
-    assert "Deploying shop (newest release) to the canary" in answer
-    assert f"Not on the canary: {target.version} failed on canary: host-0: " in answer
+    assert "Deploying shop (newest release) to its first stage" in answer
+    assert f"Not deployed: {target.version} failed on canary: host-0: " in answer
     settled(talk.application, "canary", target)
     assert f"Nothing to do: canary of shop runs {target.version} already." in talk.say(
         "!deploy canary shop"

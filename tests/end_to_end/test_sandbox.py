@@ -232,7 +232,7 @@ def test_a_host_sees_neither_the_machines_apt_sources_nor_its_ssh_keys(world: Wo
 def test_consul_knows_stages_by_their_tags(world: World):
     tags = {entry["Node"]: entry["ServiceTags"] for entry in world.consul("catalog/service/shop")}
     assert set(tags["canary-1"]) == {"shop::app", "shop::app_canary", "canary"}
-    assert set(tags["production-2"]) == {"shop::app", "production"}
+    assert set(tags["production-2"]) == {"shop::app", "shop::app_production", "production"}
     assert world.consul("catalog/service/build")[0]["ServiceTags"] == ["build::host"]
 
 

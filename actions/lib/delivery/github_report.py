@@ -66,7 +66,7 @@ class Report:
             raise DeliveryError(f"GitHub is not told of events of type {event['type']}")
         self.repository: str = application.build(self.commit)["repository"]
 
-    def bring_to(self, repository: Repository, tags: str = "none") -> list[str]:
+    def bring_to(self, repository: Repository, tags: str) -> list[str]:
         """Makes GitHub show it.
 
         When something has happened meanwhile it looks again, so that of two reports at the same

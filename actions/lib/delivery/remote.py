@@ -1,6 +1,6 @@
 """Commands on other hosts over OpenSSH, many at once.
 
-    ssh = Ssh("deploy", key_file="/etc/cicd/id_ed25519", known_hosts_file="/etc/cicd/known_hosts")
+    ssh = Ssh("deploy", "/etc/cicd/id_ed25519", "/etc/cicd/known_hosts", connect_timeout_s=10)
     result = ssh.run(Host("web-1", "10.0.0.5"), ["hostname"], timeout_s=10)
     results = ssh.run_many(hosts, ["cicd-converge", "shop"], timeout_s=120, concurrency=10)
 
@@ -127,7 +127,8 @@ class Ssh:
         key_file: str | None = None,
         known_hosts_file: str | None = None,
         port: int = 22,
-        connect_timeout_s: int = 10,
+        *,
+        connect_timeout_s: int,
         keep_connection_s: int = 0,
     ) -> None:
         if not USER.fullmatch(user):
