@@ -18,5 +18,5 @@ class JenkinsJobEnsure(DeliveryAction):
         return {
             "job": name,
             "outcome": server.ensure_job(name, wanted, jenkins_job.same),
-            "url": server.job_url(name),
+            "url": server.api.job_url(name),
         }

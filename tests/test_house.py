@@ -18,7 +18,7 @@ LINES = 350
 PUBLIC_METHODS = 15
 
 # What is too large still. Each goes with the change that makes it small.
-TOO_LONG = {"delivery/release.py", "delivery/ci/jenkins.py"}
+TOO_LONG = {"delivery/release.py"}
 TOO_MANY_METHODS = {"delivery/release.py Application", "delivery/store.py Store"}
 
 # By part: where it is, where its imports are looked for, and which parts of ours it may import.

@@ -14,7 +14,8 @@ from jenkins_double import API_TOKEN, PASSWORD, USER, running_jenkins
 
 from delivery.ci import Job, NoAnswer
 from delivery.ci import jenkins as module
-from delivery.ci.jenkins import Jenkins, Settings
+from delivery.ci.jenkins import Jenkins
+from delivery.ci.jenkins_api import Settings
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 

@@ -12,7 +12,8 @@ from jenkins_double import API_TOKEN, USER, as_jenkins_writes_it, running_jenkin
 from repositories import Repository
 
 from delivery.ci import jenkins_job
-from delivery.ci.jenkins import Jenkins, Settings
+from delivery.ci.jenkins import Jenkins
+from delivery.ci.jenkins_api import Settings
 from delivery.errors import DeliveryError
 
 SETTINGS = Settings(

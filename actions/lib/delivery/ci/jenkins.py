@@ -1,44 +1,24 @@
 """CI by Jenkins: it builds by itself, and is asked for the result.
 
 The remote access API is described at https://www.jenkins.io/doc/book/using/remote-access-api/; what
-its answers mean was read from hudson.model.Queue, Run and Result. python-jenkins brings crumbs,
-folders and the base path. Its own look-ups are not used: they say "does not exist" both for what
-is not there and for a Jenkins that is just restarting, and here that makes all the difference.
+its answers mean was read from hudson.model.Queue, Run and Result.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from contextlib import contextmanager
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    NamedTuple,
-    Sequence,
-    cast,
-)
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence
 
 from delivery.ci import CiServer, Job, NoAnswer, Verdict
 from delivery.ci.callback import Callback
+from delivery.ci.jenkins_api import Api, Settings, path_of
 from delivery.ci.jenkins_callback import JenkinsCallback
 from delivery.errors import DeliveryError
-from delivery.names import plain, shown
+from delivery.names import shown
 
 if TYPE_CHECKING:
     from delivery.configuration import Configuration
 
-URL = r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?"
-JOB_SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]{1,100}"
-JOB = rf"({JOB_SEGMENT}/)*{JOB_SEGMENT}"
-
-REQUEST_TIMEOUT_S = 15
 QUEUE_WAIT_S = 5  # for a free executor to take the build, so that its number is known
 QUEUE_LOOK_S = 0.5
 BUILDS_SEARCHED = 100  # of a job, newest first; as many as Jenkins tells without being asked
@@ -53,46 +33,7 @@ RESULTS = {
     "NOT_BUILT": "was not built: a step before prevented it",
     "ABORTED": "was aborted in Jenkins",
 }
-PERMITTED = (
-    "the user needs Overall/Read, Job/Read, Job/Build and Job/Cancel, and to make jobs "
-    "Job/Create, Job/Configure and Job/ExtendedRead"
-)
 DELETED = "is not in Jenkins any more: deleted before its result was read, or hidden from us"
-
-
-class Settings(NamedTuple):
-    """Section `ci.jenkins` of the pack's configuration; config.schema.yaml describes each."""
-
-    url: str
-    user: str
-    api_token: str
-    job: str
-    callback_credential: str
-    callback_url: str = ""
-    callback_secret: str = ""
-    git_credential: str = ""
-    agent_label: str = ""
-    ca_file: str | None = None
-
-    @classmethod
-    def read(cls, section: Mapping[str, Any]) -> Settings:
-        """
-        :raises DeliveryError: for what is malformed, by name. An address is not shown, for it may
-            hold a password.
-        """
-        given = {key: value for key, value in section.items() if value not in (None, "")}
-        for key in ("url", "callback_url"):
-            if key in given and not re.fullmatch(URL, given[key]):
-                raise DeliveryError(
-                    f"ci.jenkins.{key}: expected http(s)://host[:port][/path] "
-                    "without user and password"
-                )
-        if not re.fullmatch(JOB, given["job"].replace("{app}", "app")):
-            raise DeliveryError(
-                f"ci.jenkins.job: expected a job's path such as team/{{app}}, "
-                f"got {shown(given['job'])}"
-            )
-        return cls(**given)
 
 
 class Jenkins(CiServer):
@@ -108,8 +49,7 @@ class Jenkins(CiServer):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.url = settings.url.rstrip("/")
-        self._connected: Any = None
+        self.api = Api(settings)
 
     @classmethod
     def configured(cls, configuration: Configuration) -> Jenkins:
@@ -122,10 +62,6 @@ class Jenkins(CiServer):
     def job_name(self, app: str) -> str:
         """Returns the full name of the job that builds an application."""
         return self.settings.job.replace("{app}", app)
-
-    def job_url(self, name: str) -> str:
-        """Returns where people look at a job; its builds are below."""
-        return f"{self.url}/{_path(name)}/"
 
     # --- CiServer -------------------------------------------------------------------------------
 
@@ -187,7 +123,7 @@ class Jenkins(CiServer):
         """Aborts the build, or takes it from the queue; fine if it is not there any more."""
         from jenkins import NotFoundException
 
-        with self._reaching_jenkins() as client:
+        with self.api.reaching() as client:
             try:
                 if record.get("number"):
                     client.stop_build(self.job_name(job.app), record["number"])
@@ -197,7 +133,7 @@ class Jenkins(CiServer):
                 pass
 
     def examine(self, applications: Iterable[str]) -> str:
-        waiting = len((self._get("queue", "items[id]") or {}).get("items", []))
+        waiting = len((self.api.get("queue", "items[id]") or {}).get("items", []))
         for app in applications:
             self._require_job(app)
         return f"answers, {waiting} wait in its queue, every application has its job"
@@ -217,11 +153,11 @@ class Jenkins(CiServer):
         }
         from jenkins import NotFoundException
 
-        with self._reaching_jenkins(f"start {name}") as client:
+        with self.api.reaching(f"start {name}") as client:
             try:
                 return int(client.build_job(name, parameters))
             except NotFoundException:
-                raise DeliveryError(self._no_job(name))
+                raise DeliveryError(self.api.no_job(name))
 
     def ensure_job(self, name: str, wanted: str, same: Callable[[str, str], bool]) -> str:
         """Makes a job as wanted; one that says the same already is left alone.
@@ -234,13 +170,13 @@ class Jenkins(CiServer):
         from jenkins import NotFoundException
 
         folder = name.rpartition("/")[0]
-        with self._reaching_jenkins(f"make the job {name}") as client:
+        with self.api.reaching(f"make the job {name}") as client:
             try:
                 present = client.get_job_config(name)
             except NotFoundException:
-                if folder and self._get(_path(folder), "name") is None:
+                if folder and self.api.get(path_of(folder), "name") is None:
                     raise DeliveryError(
-                        f"there is no folder {folder} in Jenkins at {self.url}, or "
+                        f"there is no folder {folder} in Jenkins at {self.api.url}, or "
                         f"{self.settings.user} may not see it: make it there"
                     )
                 client.create_job(name, wanted)
@@ -253,36 +189,36 @@ class Jenkins(CiServer):
     def _require_job(self, app: str) -> None:
         """:raises DeliveryError: when there is no job that builds the application."""
         name = self.job_name(app)
-        if self._get(_path(name), "name") is None:
-            raise DeliveryError(self._no_job(name))
+        if self.api.get(path_of(name), "name") is None:
+            raise DeliveryError(self.api.no_job(name))
 
     def _refuse_job_without_callback(self, job: Job, queue_id: int) -> None:
         """
         :raises DeliveryError: when the item that was just made does not have what it was given.
         """
-        if self._get(f"queue/item/{queue_id}", "id"):
+        if self.api.get(f"queue/item/{queue_id}", "id"):
             raise DeliveryError(
                 f"the job {self.job_name(job.app)} in Jenkins has no parameter CALLBACK, so its "
                 "builds could not be told apart: add it, or run cicd_canary.jenkins_job_ensure"
             )
 
     def _build(self, name: str, number: int) -> dict[str, Any] | None:
-        return self._get(f"{_path(name)}/{number}", BUILD_FIELDS)
+        return self.api.get(f"{path_of(name)}/{number}", BUILD_FIELDS)
 
     def _queue_item(self, job: Job, queue_id: int | None) -> dict[str, Any] | None:
         """Returns the job's item, waiting or up to five minutes after it has left the queue."""
-        item = self._get(f"queue/item/{queue_id}", ITEM_FIELDS) if queue_id else None
+        item = self.api.get(f"queue/item/{queue_id}", ITEM_FIELDS) if queue_id else None
         if item and _is_of(job, item):
             return item
-        waiting = self._get("queue", f"items[{ITEM_FIELDS}]") or {}
+        waiting = self.api.get("queue", f"items[{ITEM_FIELDS}]") or {}
         return next((each for each in waiting.get("items", []) if _is_of(job, each)), None)
 
     def _search(self, job: Job, queue_id: int | None) -> Verdict:
         """Looks for the job among the builds, when Jenkins has forgotten its queue item."""
         name = self.job_name(job.app)
-        found = self._get(_path(name), f"builds[{BUILD_FIELDS}]{{0,{BUILDS_SEARCHED}}}")
+        found = self.api.get(path_of(name), f"builds[{BUILD_FIELDS}]{{0,{BUILDS_SEARCHED}}}")
         if found is None:
-            return Verdict("failed", None, self._no_job(name), record={"job": name})
+            return Verdict("failed", None, self.api.no_job(name), record={"job": name})
         for build in found.get("builds", []):
             if _is_of(job, build):
                 return self._of_build(job, build, queue_id)
@@ -312,113 +248,10 @@ class Jenkins(CiServer):
         if queue_id:
             record["queue_id"] = queue_id
         if number:
-            record.update(number=number, url=f"{self.job_url(name)}{number}/")
+            record.update(number=number, url=f"{self.api.job_url(name)}{number}/")
         where = f"build {number} of {name}" if number else name
         link = f": {record['url']}" if number else ""
         return Verdict(status, None, f"{where} {what}{link}" if what else "", record=record)
-
-    def _no_job(self, name: str) -> str:
-        return (
-            f"there is no job {name} in Jenkins at {self.url}, or {self.settings.user} may not "
-            "see it: make it with cicd_canary.jenkins_job_ensure"
-        )
-
-    def _get(self, path: str, fields: str) -> dict[str, Any] | None:
-        """Returns what Jenkins says of a thing, or None when it has no such thing."""
-        from jenkins import NotFoundException
-        from requests import Request
-
-        with self._reaching_jenkins() as client:
-            try:
-                answer = client.jenkins_open(
-                    Request("GET", f"{self.url}/{path}/api/json", params={"tree": fields})
-                )
-            except NotFoundException:
-                return None
-            return cast("dict[str, Any]", json.loads(answer))
-
-    def _client(self) -> Any:
-        if self._connected is None:
-            self._connected = _connect(self.settings)
-        return self._connected
-
-    @contextmanager
-    def _reaching_jenkins(self, what: str = "") -> Iterator[Any]:
-        """Turns what goes wrong between us and Jenkins into an error that says what to do."""
-        import jenkins
-        import requests
-
-        try:
-            yield self._client()
-        except requests.exceptions.SSLError:
-            raise DeliveryError(
-                f"the certificate of Jenkins at {self.url} is not trusted: set ci.jenkins.ca_file "
-                "to the authority that issued it"
-            ) from None
-        except requests.exceptions.HTTPError as error:
-            raise self._refusal(error.response.status_code, what) from None
-        except (requests.exceptions.RequestException, jenkins.TimeoutException) as error:
-            raise NoAnswer(
-                f"Jenkins at {self.url} did not answer ({type(error).__name__})"
-            ) from None
-        except ValueError:
-            raise DeliveryError(
-                f"{self.url} does not answer as Jenkins' API does: check ci.jenkins.url"
-            ) from None
-        except jenkins.NotFoundException:
-            raise
-        except jenkins.JenkinsException as error:
-            raise self._refusal(_status_of(error), what, str(error)) from None
-
-    def _refusal(self, status: int, what: str, said: str = "") -> DeliveryError:
-        """Returns the error for an HTTP status; 0 when python-jenkins only `said` something."""
-        user = self.settings.user
-        doing = f" to {what}" if what else ""
-        if status == 401:
-            return DeliveryError(
-                f"Jenkins at {self.url} does not know {user} with this API token: "
-                "check ci.jenkins.user and ci.jenkins.api_token"
-            )
-        if status == 403:
-            return DeliveryError(f"Jenkins at {self.url} does not allow {user}{doing}: {PERMITTED}")
-        if status == 400:
-            return DeliveryError(
-                f"Jenkins at {self.url} does not take the request{doing}: the job "
-                "has other parameters; run cicd_canary.jenkins_job_ensure"
-            )
-        if status == 409:
-            return DeliveryError(
-                f"Jenkins at {self.url} cannot build now{doing}: the job is "
-                "disabled; enable it there"
-            )
-        if status >= 500:
-            return NoAnswer(
-                f"Jenkins at {self.url} could not serve{doing} ({status}): its log "
-                "says why, unless it is only restarting"
-            )
-        return DeliveryError(
-            f"Jenkins at {self.url} refused{doing} ({status or plain(said)[:200]})"
-        )
-
-
-def _connect(settings: Settings) -> Any:
-    import jenkins
-
-    class Client(jenkins.Jenkins):  # type: ignore[misc]  # the library has no types
-        """Verifies certificates whatever the environment says."""
-
-        def __init__(self) -> None:
-            super().__init__(
-                settings.url, settings.user, settings.api_token, timeout=REQUEST_TIMEOUT_S
-            )
-            self._session.verify = settings.ca_file or True
-
-    return Client()
-
-
-def _path(job: str) -> str:
-    """Returns where a job or folder is below Jenkins' base path."""
-    return "/".join(f"job/{quote(part)}" for part in job.split("/"))
 
 
 def _is_of(job: Job, thing: Mapping[str, Any]) -> bool:
@@ -432,9 +265,3 @@ def _parameters(actions: list[dict[str, Any]]) -> list[tuple[str, Any]]:
         for action in actions
         for each in (action or {}).get("parameters") or []
     ]
-
-
-def _status_of(error: Exception) -> int:
-    """Returns the HTTP status that python-jenkins made an exception of its own, or 0."""
-    response = getattr(error.__context__, "response", None)
-    return response.status_code if response is not None else 0

@@ -13,7 +13,7 @@ import re
 import xml.etree.ElementTree as ET
 
 from delivery.ci.callback import HEADER
-from delivery.ci.jenkins import Settings
+from delivery.ci.jenkins_api import Settings
 from delivery.errors import DeliveryError
 from delivery.workspace import GIT_URL
 
