@@ -12,7 +12,7 @@ PATIENCE_S = 20
 class BuildFinish(DeliveryAction):
     def deliver(self, app, commit, number):
         application = self.application(app)
-        build = application.build(commit)
+        build = application.builds.get(commit)
         verdict = builds.finish(
             ci.TOOLS.create(self.configuration),
             application,
@@ -22,7 +22,7 @@ class BuildFinish(DeliveryAction):
             PATIENCE_S,
         )
         return {
-            "build": build["number"],
+            "build": build.number,
             "status": verdict.status,
             "reason": verdict.reason,
             "url": verdict.record.get("url"),

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 from delivery_action import DeliveryAction
 
-from delivery.release import Application
+from delivery.application import Application
+from delivery.errors import DeliveryError
 
 
 class BuildStart(DeliveryAction):
     def deliver(self, app, repository, branch, commit, by, again):
         timeout_s = self.configuration.section("ci")["timeout_s"]
-        build = Application(self.configuration.store(), app).start_build(
+        build, new = Application(self.configuration.store(), app).builds.start(
             commit, repository, branch, by, stale_after_s=timeout_s + 300, again=again
         )
-        return {"build": build.number, "status": build.status, "new": build.new}
+        if build.failure and not new:
+            raise DeliveryError(
+                f"{app} {commit[:7]} was not built again: {build.failure}; push a fix, or start "
+                "cicd_canary.ci with again=true"
+            )
+        return {"build": build.number, "status": build.status, "new": new}

@@ -3,30 +3,30 @@ from __future__ import annotations
 from delivery_action import DeliveryAction, progress
 
 from delivery.next_step import promote_command
-from delivery.release import Superseded
+from delivery.rollout.steps import Superseded
 
 
 class CanaryBegin(DeliveryAction):
     def deliver(self, app, version, by, wait_for_lock_s, by_hand):
         application = self.application(app)
-        version = version or application.newest_version()
-        release = application.release(version)
-        stages = release["settings"]["stages"]
+        releases = application.releases
+        release = releases.get(version) if version else releases.newest()
+        stages, version = release.stages, release.version
         canary = stages[0]
-        if application.is_live(canary, version):
+        if application.stages.is_live(canary, version):
             return self.nothing_to_do(version, f"{canary} of {app} runs {version} already")
         try:
-            stage = self.rollout(application).deploy(
+            rollout = self.steps(application).deploy(
                 canary,
                 version,
-                by or release["by"],
+                by or release.by,
                 wait_for_lock_s=0 if by_hand else wait_for_lock_s,
                 even_older=by_hand,
             )
         except Superseded as newer:
             return self.nothing_to_do(version, str(newer))
         following = promote_command(app, canary, stages)
-        return dict(progress(stage), app=app, begun=True, next=following)
+        return dict(progress(rollout), app=app, begun=True, next=following)
 
     @staticmethod
     def nothing_to_do(version, reason):

@@ -10,7 +10,7 @@ from delivery.errors import DeliveryError
 class CiBuild(DeliveryAction):
     def deliver(self, app, commit):
         application = self.application(app)
-        job = builds.job_of(self.configuration, application, application.build(commit))
+        job = builds.job_of(self.configuration, application, application.builds.get(commit))
         verdict = builds.begin(self.server(application, commit), application, job)
         if verdict.status == "failed":
             self.logger.info(verdict.log)
@@ -28,5 +28,5 @@ class CiBuild(DeliveryAction):
         try:
             return ci.TOOLS.create(self.configuration)
         except DeliveryError as error:
-            application.finish_build(commit, passed=False, reason=str(error))
+            application.builds.finish(commit, passed=False, reason=str(error))
             raise

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import random
 
-from delivery_action import DeliveryAction
+from packaging_step import PackagingStep
 
 
-class ConsulQuery(DeliveryAction):
-    def deliver(self, service, tag):
+class ConsulQuery(PackagingStep):
+    def deliver(self, service, tag, app=None, commit=None):
         hosts = self.configuration.discovery().service_hosts(
             service or self.configuration.build_service(), tag or self.configuration.build_tag()
         )

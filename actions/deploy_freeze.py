@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from delivery_action import DeliveryAction
 
-from delivery.release import frozen_in_words
 from delivery.report import seconds_in
 
 
@@ -10,10 +9,10 @@ class DeployFreeze(DeliveryAction):
     def deliver(self, app, reason, duration, by, chat_user, stackstorm_user):
         self.require_permission("freeze", chat_user, stackstorm_user)
         for_s = seconds_in(duration) if duration else None
-        freeze = self.application(app).freeze(by, reason or "", for_s)
+        freeze = self.application(app).freezes.start(by, reason or "", for_s)
         return {
-            "until": freeze["until"],
-            "text": f"{app} is {frozen_in_words(freeze)}.\n"
+            "until": freeze.until,
+            "text": f"{app} is {freeze}.\n"
             "Nothing of it is promoted; pushes still reach the canary, and a rollback is "
             f"always possible. To end it: !deploy unfreeze {app}",
         }

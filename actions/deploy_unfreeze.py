@@ -6,7 +6,7 @@ from delivery_action import DeliveryAction
 class DeployUnfreeze(DeliveryAction):
     def deliver(self, app, by, chat_user, stackstorm_user):
         self.require_permission("unfreeze", chat_user, stackstorm_user)
-        ended = self.application(app).unfreeze(by)
+        ended = self.application(app).freezes.end(by)
         text = (
             f"{app} may be promoted again: !deploy promote {app}"
             if ended

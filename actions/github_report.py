@@ -14,7 +14,7 @@ class GithubReport(DeliveryAction):
         if not is_configured(settings):
             return {"reported": False, "reason": f"GitHub is told nothing: {HOW_TO_AUTHENTICATE}"}
         application = self.application(app)
-        recorded = application.event(event)
+        recorded = application.events.get(event)
         if not recorded:
             raise DeliveryError(f"{app} has no event {event}: the last 200 are kept")
         report = Report(application, recorded, settings.get("web_ui_url"))

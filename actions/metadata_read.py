@@ -4,12 +4,12 @@ from build_host_action import BuildHostAction
 
 from delivery import metadata, settings
 from delivery.packaging import Recipe
-from delivery.release import package_version
+from delivery.releases import package_version
 
 
 class MetadataRead(BuildHostAction):
     def deliver(self, app, commit, node, workspace):
-        build = self.application(app).build(commit)
+        build = self.application(app).builds.get(commit)
         workspace = self.workspace(node, workspace)
         sources = workspace.read_sources([settings.FILE, *metadata.FILES])
         chosen = settings.load(sources.files.get(settings.FILE), app)
@@ -19,8 +19,8 @@ class MetadataRead(BuildHostAction):
             chosen,
             self.configuration.section("packaging").get("maintainer"),
         )
-        version = package_version(found["version"]["value"], build["number"], commit)
+        version = package_version(found["version"]["value"], build.number, commit)
         Recipe(
-            app, version, commit, build["branch"], sources.committed_at, found, chosen.as_dict()
+            app, version, commit, build.branch, sources.committed_at, found, chosen.as_dict()
         ).leave_in(workspace)
         return {"version": version, "metadata": found, "settings": chosen.as_dict()}

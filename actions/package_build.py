@@ -7,7 +7,7 @@ from delivery.packaging import Recipe
 
 
 class PackageBuild(BuildHostAction):
-    def deliver(self, node, workspace):
+    def deliver(self, node, workspace, app=None, commit=None):
         workspace = self.workspace(node, workspace)
         packager = packaging.TOOLS.create(self.configuration)
         return packager.build(workspace, Recipe.found_in(workspace)).as_dict()

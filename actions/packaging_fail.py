@@ -2,8 +2,13 @@ from __future__ import annotations
 
 from delivery_action import DeliveryAction
 
+# A step that was killed could record nothing.
+UNKNOWN = "a step ended without saying why; see the tasks of this execution"
+
 
 class PackagingFail(DeliveryAction):
     def deliver(self, app, commit):
-        self.application(app).packaging_failed(commit)
-        return {"error": f"{app} {commit[:7]} could not be packaged; see this execution's tasks"}
+        builds = self.application(app).builds
+        if not builds.get(commit).packaging_error:
+            builds.packaging_failed(commit, UNKNOWN)
+        return {"error": f"{app} {commit[:7]}: {builds.get(commit).failure}"}

@@ -10,9 +10,11 @@ class PromotionBegin(DeliveryAction):
         self.require_permission("promote", chat_user, stackstorm_user)
         store = self.configuration.store()
         application = self.application(app) if app else choose(store)
-        stage = stage or application.stages()[-1]
-        rollout = self.rollout(application).promote(stage, application.stage_before(stage), by)
-        previous = rollout.state["previous"] or {}
+        stage = stage or application.stages.names()[-1]
+        rollout = self.steps(application).promote(stage, application.stages.before(stage), by)
         return dict(
-            progress(rollout), app=application.name, begun=True, previous=previous.get("version")
+            progress(rollout),
+            app=application.name,
+            begun=True,
+            previous=rollout.previous.version if rollout.previous else None,
         )

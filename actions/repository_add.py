@@ -7,7 +7,7 @@ from delivery.packaging import Package
 
 
 class RepositoryAdd(BuildHostAction):
-    def deliver(self, node, workspace):
+    def deliver(self, node, workspace, app=None, commit=None):
         workspace = self.workspace(node, workspace)
         package = Package.found_in(workspace)
         repository.TOOLS.create(self.configuration).add(workspace, package)

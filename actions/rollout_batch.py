@@ -5,4 +5,4 @@ from delivery_action import DeliveryAction, progress
 
 class RolloutBatch(DeliveryAction):
     def deliver(self, app, stage, deployment):
-        return progress(self.rollout(self.application(app)).update_batch(stage, deployment))
+        return progress(self.steps(self.application(app)).update_batch(stage, deployment))

@@ -5,4 +5,4 @@ from delivery_action import DeliveryAction, progress
 
 class RolloutFinish(DeliveryAction):
     def deliver(self, app, stage, deployment):
-        return progress(self.rollout(self.application(app)).finish(stage, deployment))
+        return progress(self.steps(self.application(app)).finish(stage, deployment).rollout)

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from delivery_action import DeliveryAction
 
-from delivery.release import UNUSABLE
+from delivery.rollout.record import UNUSABLE
 
 
 class RolloutRevert(DeliveryAction):
     def deliver(self, app, stage, deployment):
         application = self.application(app)
-        not_back = self.rollout(application).revert(stage, deployment)
-        state = application.stage(stage).state
-        previous = state["previous"]["version"] if state["previous"] else None
+        not_back = self.steps(application).revert(stage, deployment)
+        rollout = application.stages.get(stage).rollout
+        previous = rollout.previous.version if rollout.previous else None
         back = (
             f"{stage} of {app} is back on {previous}"
             if previous
@@ -21,6 +21,6 @@ class RolloutRevert(DeliveryAction):
         return {
             "version": previous,
             "not_back": not_back,
-            "error": f"{state['target']['version']} {UNUSABLE[state['status']]} on {stage}: "
-            f"{state['reason']}; {back}",
+            "error": f"{rollout.target.version} {UNUSABLE[rollout.status]} on {stage}: "
+            f"{rollout.reason}; {back}",
         }

@@ -82,7 +82,7 @@ def wait_until_live(story: Story, stage: str, commit: str) -> None:
     try:
         wait_until(lambda: story.is_live(stage, commit), f"{commit[:7]} to be live on {stage}")
     except BenchError as late:
-        last = story.application.events()[-1:]
+        last = story.application.events.all()[-1:]
         raise BenchError(
             f"{late}; {last[0]['message'] if last else 'the push was not heard'}"
         ) from None

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 from bench.delivery import wait_until_live
 from bench.measure import BenchError, row, seconds, show
-from delivery.rollout import CONVERGE
+from delivery.rollout.steps import CONVERGE
 from demo.__main__ import serving_engine
 from demo.story import Story
 from sandbox.world import World, WorldHost

@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import Any, Callable
 
-from delivery.release import Application
+from delivery.application import Application
 from demo import screen
 from packengine.engine import Engine
 
@@ -78,7 +78,7 @@ class Follower:
             )
 
     def _tell_events(self) -> list[dict[str, Any]]:
-        new = [each for each in self.application.events() if each["id"] > self._last_event]
+        new = [each for each in self.application.events.all() if each["id"] > self._last_event]
         for each in new:
             self._last_event = each["id"]
             screen.event(time.monotonic() - self.began, each["message"])
@@ -95,7 +95,7 @@ class Follower:
         return self.engine.execution(parent).action.split(".")[1] if parent else ""
 
     def _newest_event(self) -> str:
-        events = self.application.events()
+        events = self.application.events.all()
         return events[-1]["id"] if events else ""
 
     def _seconds_in(self, timestamp: str) -> float:

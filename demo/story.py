@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from delivery.release import Application
+from delivery.application import Application
 from delivery.store import Store
 from demo import screen
 from demo.pipeline import Follower, PipelineFailed
@@ -87,9 +87,9 @@ class Story:
 
     def production(self) -> None:
         screen.heading(3, "The canary's version goes to production, batch by batch")
-        canary = self.application.stage("canary").settled[-1]
+        canary = self.application.stages.get("canary").settled[-1]
         self.promote()
-        production = self.application.stage("production").settled[-1]
+        production = self.application.stages.get("production").settled[-1]
         self.promise(
             "production got exactly the canary's version and package",
             (production["version"], production["sha256"]) == (canary["version"], canary["sha256"]),
@@ -161,11 +161,11 @@ class Story:
         self.spent.append((what, seconds, work))
 
     def is_live(self, stage: str, commit: str) -> bool:
-        current = self.application.stage(stage)
+        current = self.application.stages.get(stage)
         return current.status == "live" and (current.version or "").endswith("." + commit[:7])
 
     def version(self, stage: str) -> str:
-        return self.application.stage(stage).version or ""
+        return self.application.stages.get(stage).version or ""
 
     def type(self, line: str) -> None:
         """Types a line in chat and shows the answer."""
@@ -175,7 +175,7 @@ class Story:
     def hosts(self) -> list[tuple[str, ...]]:
         """Returns host, stage, installed version, package hash and whether it answers with it."""
         rows: list[tuple[str, ...]] = []
-        reports = self.application.hosts()
+        reports = self.application.hosts.all()
         for host in self.world.hosts_of("canary", "production"):
             installed = host.run(
                 ["dpkg-query", "--show", "--showformat", "${Version}", self.app]

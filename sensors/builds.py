@@ -13,9 +13,9 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 from delivery_sensor import DeliverySensor
 
 from delivery import ci
+from delivery.application import running_builds
 from delivery.ci import builds
 from delivery.errors import DeliveryError
-from delivery.release import running_builds
 
 TRIGGER = "cicd_canary.build_finished"
 
@@ -52,7 +52,7 @@ class Builds(DeliverySensor, PollingSensor):
     def _look_at_builds(self, server: ci.CiServer) -> None:
         """Looks at each, the oldest first: what is overdue is so even while the server is away."""
         timeout_s = self.configured.section("ci")["timeout_s"]
-        running = sorted(running_builds(self.store), key=lambda each: each[1]["started_at"])
+        running = sorted(running_builds(self.store), key=lambda each: each[1].started_at)
         for application, build in running:
             job = builds.job_of(self.configured, application, build)
             try:
@@ -60,10 +60,10 @@ class Builds(DeliverySensor, PollingSensor):
             except ci.NoAnswer:
                 raise
             except DeliveryError as error:
-                self._logger.error("%s %s: %s", application.name, build["commit"][:7], error)
+                self._logger.error("%s %s: %s", application.name, build.commit[:7], error)
                 continue
             if news:
-                self._dispatch(application.name, build["commit"])
+                self._dispatch(application.name, build.commit)
 
     def _dispatch(self, app: str, commit: str) -> None:
         self.hand_over(TRIGGER, {"app": app, "commit": commit, "number": 0}, f"{app}-{commit[:12]}")

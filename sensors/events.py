@@ -13,10 +13,10 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 
 from delivery_sensor import DeliverySensor
 
+from delivery.application import Application, unseen_events
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, is_configured
 from delivery.next_step import promote_command
-from delivery.release import Application, unseen_events
 from delivery.store import ConsulUnreachable
 
 TRIGGER = "cicd_canary.event"
@@ -54,7 +54,7 @@ class Events(DeliverySensor, Sensor):
             keys, self._index = self.store.wait_for_keys(self._index, WAIT_S)
             for application, event in unseen_events(self.store, keys):
                 self._dispatch(application, event)
-                application.mark_seen(event)
+                application.events.mark_seen(event["id"])
         except DeliveryError as error:
             self._rest(error)
         except Exception as error:

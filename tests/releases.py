@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from delivery.release import Application, Target, package_version
+from delivery.application import Application
+from delivery.releases import File, Release, package_version
+from delivery.rollout.plan import Order
 
 COMMITS = ["a" * 40, "b" * 40, "c" * 40, "d" * 40]
 SETTINGS = {
@@ -15,40 +17,43 @@ SETTINGS = {
 def published(application, number=1, **settings):
     """Publishes build `number` of the application; returns its Target."""
     commit = COMMITS[number - 1]
-    application.start_build(commit, "acme/shop", "main", "alice")
-    application.finish_build(commit, passed=True)
-    build = application.build(commit)["number"]
+    application.builds.start(commit, "acme/shop", "main", "alice")
+    application.builds.finish(commit, passed=True)
+    build = application.builds.get(commit).number
     version = package_version("1.0", build, commit)
-    sha256 = f"{number:064x}"
-    application.publish(
-        {
-            "version": version,
-            "commit": commit,
-            "branch": "main",
-            "repository": "acme/shop",
-            "build": build,
-            "by": "alice",
-            "settings": dict(SETTINGS, **settings),
-            "metadata": {},
-            "package": {"file": f"shop_{version}_all.deb", "sha256": sha256, "size_bytes": 1},
-        }
+    release = Release(
+        version=version,
+        commit=commit,
+        branch="main",
+        repository="acme/shop",
+        build=build,
+        by="alice",
+        package=File(f"shop_{version}_all.deb", f"{number:064x}", 1),
+        settings=dict(SETTINGS, **settings),
+        metadata={},
     )
-    return Target(version, sha256)
+    application.releases.publish(release)
+    return release.target
+
+
+def begun(application, stage, target, batches, by, kind, source=None):
+    """Begins a rollout; returns it."""
+    return application.rollouts.begin(Order(kind, stage, target, batches, by, source=source))
 
 
 def settled(application, stage, target, kind="deploy", by="alice", source=None):
     """Brings a stage to a target, as a rollout that succeeds does."""
-    rollout = application.begin_rollout(stage, target, [["node-1"]], by, kind, source=source)
-    application.assign(rollout, ["node-1"])
-    return application.finish_rollout(application.record_batch(rollout, {}))
+    rollout = begun(application, stage, target, [["node-1"]], by, kind, source)
+    application.rollouts.assign(rollout, ["node-1"])
+    return application.rollouts.settle(application.rollouts.record_batch(rollout, {}))
 
 
 def failed(application, stage, target, reason="node-1: is broken"):
     """A rollout that fails."""
-    rollout = application.begin_rollout(stage, target, [["node-1"]], "alice", "deploy")
-    application.assign(rollout, ["node-1"])
-    rollout = application.record_batch(rollout, {"node-1": "is broken"}, reason)
-    return application.fail_rollout(rollout)
+    rollout = begun(application, stage, target, [["node-1"]], "alice", "deploy")
+    application.rollouts.assign(rollout, ["node-1"])
+    rollout = application.rollouts.record_batch(rollout, {"node-1": "is broken"}, reason)
+    return application.rollouts.fail(rollout)
 
 
 def shop(store):

@@ -25,7 +25,25 @@ class TestBuildStart(ConsulActionTestCase):
         self.act(**PUSH)
         _, result = self.act(**dict(PUSH, by="bob"))
         self.assertFalse(result["new"])
-        self.assertEqual(self.shop.build(COMMITS[0])["by"], "alice")
+        self.assertEqual(self.shop.builds.get(COMMITS[0]).by, "alice")
+
+    def test_a_commit_that_failed_fails_again_with_its_reason(self):
+        self.act(**PUSH)
+        self.shop.builds.finish(COMMITS[0], passed=False, reason="script/cibuild exited with 1")
+        self.assert_fails(
+            "shop aaaaaaa was not built again: build 1 failed: script/cibuild exited with 1; push "
+            "a fix, or start cicd_canary.ci with again=true",
+            **PUSH,
+        )
+        self.assertEqual(self.act(**dict(PUSH, again=True))[1]["status"], "running")
+
+    def test_a_commit_whose_packaging_failed_fails_again_with_its_reason(self):
+        self.act(**PUSH)
+        self.shop.builds.finish(COMMITS[0], passed=True)
+        self.shop.builds.packaging_failed(COMMITS[0], "package.build: no such file")
+        self.assert_fails("packaging build 1 failed: package.build: no such file", **PUSH)
+        self.shop.builds.packaging_succeeded(COMMITS[0])
+        self.assertEqual(self.act(**PUSH)[1]["status"], "passed")
 
     def test_refuses_what_is_no_name_and_writes_nothing(self):
         self.assert_fails("is not the name of a branch", **dict(PUSH, branch="{{config_context}}"))

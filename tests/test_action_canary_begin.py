@@ -3,7 +3,7 @@ from __future__ import annotations
 from action_test_case import ConsulActionTestCase
 from canary_begin import CanaryBegin
 from consul_server import register
-from releases import published, settled
+from releases import begun, published, settled
 
 
 class TestCanaryBegin(ConsulActionTestCase):
@@ -29,7 +29,7 @@ class TestCanaryBegin(ConsulActionTestCase):
         self.assertEqual(
             (result["stage"], result["hosts"], result["remaining"]), ("canary", ["canary-1"], 1)
         )
-        self.assertEqual(self.shop.stage("canary").state["by"], "alice")
+        self.assertEqual(self.shop.stages.get("canary").rollout.by, "alice")
 
     def test_does_nothing_when_the_canary_runs_it_already(self):
         target = published(self.shop)
@@ -51,13 +51,13 @@ class TestCanaryBegin(ConsulActionTestCase):
 
     def test_names_who_holds_the_lock(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
-        self.shop.begin_rollout("production", old, [["p"]], "olga", "promote")
+        begun(self.shop, "production", old, [["p"]], "olga", "promote")
         self.assert_fails("shop is locked: promoting .* to production, by olga", **self.begin(new))
 
     def test_refuses_a_release_nobody_published(self):
         published(self.shop)
         self.assert_fails(
-            r"shop has no release 9.9 \(nearest: 1.0-1.aaaaaaa\)",
+            r"shop has no release 9.9; nearest: 1.0-1.aaaaaaa",
             app="shop",
             version="9.9",
             by=None,
@@ -90,5 +90,5 @@ class TestCanaryBegin(ConsulActionTestCase):
 
     def test_by_hand_another_rollout_is_not_waited_for(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
-        self.shop.begin_rollout("production", old, [["p"]], "olga", "promote")
+        begun(self.shop, "production", old, [["p"]], "olga", "promote")
         self.assert_fails("shop is locked: promoting", **self.by_hand(new.version))

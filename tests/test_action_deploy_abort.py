@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from action_test_case import ConsulActionTestCase
 from deploy_abort import DeployAbort
-from releases import published, settled
+from releases import begun, published, settled
 
 
 class TestDeployAbort(ConsulActionTestCase):
@@ -11,7 +11,7 @@ class TestDeployAbort(ConsulActionTestCase):
 
     def test_asks_a_rollout_that_goes_on_to_stop(self):
         target = published(self.shop)
-        self.shop.begin_rollout("canary", target, [["n"]], "alice", "deploy")
+        begun(self.shop, "canary", target, [["n"]], "alice", "deploy")
         succeeded, result = self.act(**self.abort)
         self.assertTrue(succeeded, result)
         self.assertEqual(
@@ -20,34 +20,34 @@ class TestDeployAbort(ConsulActionTestCase):
         )
         self.assertIn("stops after the current batch", result["text"])
         self.assertEqual(
-            self.shop.events()[-1]["message"], "shop: olga aborts " + target.version + " on canary"
+            self.shop.events.all()[-1]["message"],
+            "shop: olga aborts " + target.version + " on canary",
         )
 
     def test_reverts_what_a_process_that_is_gone_has_left(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
         settled(self.shop, "canary", old)
-        rollout = self.shop.begin_rollout("canary", new, [["n"]], "alice", "deploy")
-        self.shop.assign(rollout, ["n"])
-        self.store.close_session(rollout.state["session"])
+        rollout = begun(self.shop, "canary", new, [["n"]], "alice", "deploy")
+        self.shop.rollouts.assign(rollout, ["n"])
+        self.store.sessions.close(rollout.session)
         succeeded, result = self.act(**self.abort)
         self.assertTrue(succeeded, result)
         self.assertIn(
-            "was left behind by a process that is gone; it is aborted, and canary is "
-            "back on " + old.version,
+            "was aborted: orphaned rollout reverted; canary is back on " + old.version,
             result["text"],
         )
-        self.assertEqual(self.shop.stage("canary").state["reason"], "olga asked for it")
+        self.assertEqual(self.shop.stages.get("canary").rollout.reason, "olga asked for it")
         self.assertEqual(self.store.get_below("shop/stages/canary/assigned"), {})
-        self.assertFalse(self.shop.is_locked())
+        self.assertFalse(self.shop.rollouts.is_locked())
 
     def test_says_so_when_there_is_nothing_to_abort(self):
         settled(self.shop, "canary", published(self.shop))
         self.assert_fails("shop has no rollout under way: there is nothing to abort", **self.abort)
 
     def test_who_is_not_on_the_list_may_not(self):
-        self.shop.begin_rollout("canary", published(self.shop), [["n"]], "alice", "deploy")
+        begun(self.shop, "canary", published(self.shop), [["n"]], "alice", "deploy")
         self.config["permissions"] = {"chat_users": ["alice"]}
         self.assert_fails(
             "sorry, olga may not abort: those who may in chat are alice", **self.abort
         )
-        self.assertEqual(self.shop.events()[-1]["type"], "rollout_started")
+        self.assertEqual(self.shop.events.all()[-1]["type"], "rollout_started")

@@ -22,11 +22,15 @@ class TestDeployFreeze(ConsulActionTestCase):
         self.assertIsNone(result["until"])
         self.assertIn("shop is frozen by olga: the sale is on.", result["text"])
         self.assertIn("!deploy unfreeze shop", result["text"])
-        self.assertEqual(self.shop.events()[-1]["message"], "shop: frozen by olga: the sale is on")
+        self.assertEqual(
+            self.shop.events.all()[-1]["message"], "shop: frozen by olga: the sale is on"
+        )
 
     def test_a_template_in_the_reason_is_none_any_more(self):
         self.act(**self.freeze("{{ config_context.consul.token }}\n<% x %>"))
-        self.assertEqual(self.shop.frozen()["reason"], "? config_context.consul.token ? ? x ?")
+        self.assertEqual(
+            self.shop.freezes.current().reason, "? config_context.consul.token ? ? x ?"
+        )
 
     def test_for_two_hours(self):
         _, result = self.act(**self.freeze(duration="2h"))
@@ -34,13 +38,11 @@ class TestDeployFreeze(ConsulActionTestCase):
         self.assertRegex(result["until"], r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
     def test_an_unknown_application_is_answered_with_the_nearest(self):
-        self.assert_fails(
-            "no application shpo is known .nearest: shop", **dict(self.freeze(), app="shpo")
-        )
+        self.assert_fails("no application shpo; nearest: shop", **dict(self.freeze(), app="shpo"))
 
     def test_who_is_not_on_the_list_may_not(self):
         self.config["permissions"] = {"chat_users": ["alice"]}
         self.assert_fails(
             "sorry, olga may not freeze: those who may in chat are alice", **self.freeze()
         )
-        self.assertIsNone(self.shop.frozen())
+        self.assertIsNone(self.shop.freezes.current())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from action_test_case import ConsulActionTestCase
 from deploy_status import DeployStatus
-from releases import failed, published, settled
+from releases import begun, failed, published, settled
 
 
 class TestDeployStatus(ConsulActionTestCase):
@@ -41,19 +41,17 @@ class TestDeployStatus(ConsulActionTestCase):
 
     def test_of_a_rollout_under_way(self):
         target = published(self.shop)
-        self.shop.begin_rollout("canary", target, [["n"]], "alice", "deploy")
+        begun(self.shop, "canary", target, [["n"]], "alice", "deploy")
         self.assertIn("nothing, rolling out " + target.version, self.text())
 
     def test_of_a_frozen_application_says_who_and_why(self):
         settled(self.shop, "canary", published(self.shop))
-        self.shop.freeze("alice", "the sale is on")
+        self.shop.freezes.start("alice", "the sale is on")
         self.assertIn("  frozen by alice: the sale is on", self.text())
         self.assertNotIn("next:", self.text())
 
     def test_of_an_aborted_canary_says_by_whom(self):
-        rollout = self.shop.begin_rollout(
-            "canary", published(self.shop), [["n"]], "alice", "deploy"
-        )
-        self.shop.ask_to_abort(rollout, "olga")
-        self.shop.fail_rollout(rollout)
+        rollout = begun(self.shop, "canary", published(self.shop), [["n"]], "alice", "deploy")
+        self.shop.rollouts.aborts.ask(rollout, "olga")
+        self.shop.rollouts.fail(rollout)
         self.assertRegex(self.text(), r"was aborted \(alice, \d+ s\): olga asked for it")

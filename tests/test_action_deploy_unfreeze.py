@@ -14,24 +14,24 @@ class TestDeployUnfreeze(ConsulActionTestCase):
         self.unfreeze = {"app": "shop", "by": "olga", "chat_user": "", "stackstorm_user": "olga"}
 
     def test_ends_a_freeze(self):
-        self.shop.freeze("alice", "the sale is on")
+        self.shop.freezes.start("alice", "the sale is on")
         _, result = self.act(**self.unfreeze)
         self.assertEqual(
             (result["ended"], result["text"]),
             (True, "shop may be promoted again: !deploy promote shop"),
         )
-        self.assertIsNone(self.shop.frozen())
-        self.assertEqual(self.shop.events()[-1]["type"], "unfrozen")
+        self.assertIsNone(self.shop.freezes.current())
+        self.assertEqual(self.shop.events.all()[-1]["type"], "unfrozen")
 
     def test_says_so_when_there_is_none(self):
         _, result = self.act(**self.unfreeze)
         self.assertEqual((result["ended"], result["text"]), (False, "shop was not frozen"))
 
     def test_who_is_not_on_the_list_may_not(self):
-        self.shop.freeze("alice")
+        self.shop.freezes.start("alice")
         self.config["permissions"] = {"stackstorm_users": ["alice"]}
         self.assert_fails(
             "sorry, olga may not unfreeze: those who may as StackStorm users are alice",
             **self.unfreeze,
         )
-        self.assertEqual(self.shop.frozen()["by"], "alice")
+        self.assertEqual(self.shop.freezes.current().by, "alice")

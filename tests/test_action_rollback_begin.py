@@ -36,7 +36,7 @@ class TestRollbackBegin(ConsulActionTestCase):
         register(self.url, "production-1", "10.0.1.1", "shop", ["shop::app"])
         for target in (old, new):
             settled(self.shop, "production", target)
-        self.shop.freeze("alice")
+        self.shop.freezes.start("alice")
         succeeded, result = self.act(
             app="shop", stage=None, by="olga", chat_user="olga", stackstorm_user="bot"
         )

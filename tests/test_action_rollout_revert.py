@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from action_test_case import ConsulActionTestCase
-from releases import published
+from releases import begun, published
 from rollout_revert import RolloutRevert
 
 
@@ -10,17 +10,15 @@ class TestRolloutRevert(ConsulActionTestCase):
 
     def test_fails_a_first_rollout_that_has_nothing_to_go_back_to(self):
         target = published(self.shop)
-        rollout = self.shop.begin_rollout("canary", target, [["canary-1"]], "alice", "deploy")
-        succeeded, result = self.act(
-            app="shop", stage="canary", deployment=rollout.state["deployment"]
-        )
+        rollout = begun(self.shop, "canary", target, [["canary-1"]], "alice", "deploy")
+        succeeded, result = self.act(app="shop", stage="canary", deployment=rollout.deployment)
         self.assertTrue(succeeded, result)
         self.assertEqual(
             result["error"],
             target.version + " failed on canary: the rollout was "
             "stopped; canary of shop had no version to go back to",
         )
-        self.assertEqual(self.shop.stage("canary").status, "failed")
+        self.assertEqual(self.shop.stages.get("canary").status, "failed")
         self.assertIsNone(self.store.lock_holder("shop/lock"))
 
     def test_refuses_a_rollout_that_is_over(self):

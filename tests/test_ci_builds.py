@@ -8,12 +8,12 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from jenkins_double import API_TOKEN, USER, running_jenkins
 
+from delivery.application import Application, running_builds
 from delivery.ci import NoAnswer, builds
 from delivery.ci import jenkins as jenkins_module
 from delivery.ci.jenkins import Jenkins
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
-from delivery.release import Application, running_builds
 
 COMMIT = "1" * 40
 NAME = "shop"
@@ -41,12 +41,12 @@ def server(jenkins):
 @pytest.fixture
 def shop(store):
     application = Application(store, NAME)
-    application.start_build(COMMIT, "acme/shop", "main", "alice")
+    application.builds.start(COMMIT, "acme/shop", "main", "alice")
     return application
 
 
 def job(shop):
-    return builds.job_of(Configuration({}), shop, shop.build(COMMIT))
+    return builds.job_of(Configuration({}), shop, shop.builds.get(COMMIT))
 
 
 def begin(server, shop):
@@ -58,18 +58,18 @@ def finish(server, shop, **options):
 
 
 def has_news(server, shop):
-    return builds.has_news(server, job(shop), shop.build(COMMIT), TIMEOUT_S)
+    return builds.has_news(server, job(shop), shop.builds.get(COMMIT), TIMEOUT_S)
 
 
 def events(shop):
-    return [event["type"] for event in shop.events()]
+    return [event["type"] for event in shop.events.all()]
 
 
 def let_time_pass(shop, seconds):
     """Makes the build as old as that."""
     record = shop.store.get(f"shop/builds/{COMMIT}")
     then = datetime.now(timezone.utc) - timedelta(seconds=seconds)
-    build = dict(record.json(), started_at=then.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    build = dict(json.loads(record.value), started_at=then.strftime("%Y-%m-%dT%H:%M:%SZ"))
     shop.store.commit([shop.store.set(f"shop/builds/{COMMIT}", json.dumps(build), record)])
 
 
@@ -79,9 +79,9 @@ def let_time_pass(shop, seconds):
 def test_a_build_that_has_begun_is_recorded_with_where_it_runs(jenkins, server, shop):
     assert begin(server, shop).status == "running"
 
-    build = shop.build(COMMIT)
-    assert build["status"] == "running"
-    assert build["ci"] == {
+    build = shop.builds.get(COMMIT)
+    assert build.status == "running"
+    assert build.ci == {
         "job": NAME,
         "queue_id": 1,
         "number": 1,
@@ -97,9 +97,9 @@ def test_a_build_that_passed_is_recorded_and_starts_the_packaging_by_its_event(
     jenkins.build(NAME).end("SUCCESS")
     assert finish(server, shop).passed
 
-    build = shop.build(COMMIT)
-    assert (build["status"], build["seconds"]) == ("passed", {"jenkins": 1.5})
-    assert build["ci"]["url"] == f"{jenkins.url}/job/shop/1/"
+    build = shop.builds.get(COMMIT)
+    assert (build.status, build.seconds) == ("passed", {"jenkins": 1.5})
+    assert build.ci["url"] == f"{jenkins.url}/job/shop/1/"
     assert events(shop) == ["build_started", "build_passed"]
 
 
@@ -108,7 +108,7 @@ def test_a_build_that_failed_is_recorded_with_its_reason(jenkins, server, shop):
     jenkins.build(NAME).end("UNSTABLE")
     finish(server, shop)
 
-    assert shop.build(COMMIT)["reason"].startswith("build 1 of shop is unstable")
+    assert shop.builds.get(COMMIT).reason.startswith("build 1 of shop is unstable")
     assert events(shop) == ["build_started", "build_failed"]
 
 
@@ -176,7 +176,7 @@ def test_a_build_that_a_crash_took_from_the_queue_is_started_again(jenkins, serv
     assert has_news(server, shop)
     assert finish(server, shop).status == "running"
 
-    assert shop.build(COMMIT)["ci"]["starts"] == 2
+    assert shop.builds.get(COMMIT).ci["starts"] == 2
     jenkins.take_from_queue()
     jenkins.build(NAME).end("SUCCESS")
     assert finish(server, shop).passed
@@ -190,13 +190,15 @@ def test_a_build_that_is_lost_again_and_again_has_failed(jenkins, server, shop):
         verdict = finish(server, shop)
 
     assert verdict.status == "failed"
-    assert shop.build(COMMIT)["reason"] == "the CI server has lost the build 3 times before it ran"
+    assert (
+        shop.builds.get(COMMIT).reason == "the CI server has lost the build 3 times before it ran"
+    )
     assert len(jenkins.posts()) == builds.STARTS
 
 
 def test_a_build_whose_start_was_not_recorded_is_found_and_not_started_twice(jenkins, server, shop):
     server.run(job(shop))
-    assert "ci" not in shop.build(COMMIT)
+    assert not shop.builds.get(COMMIT).ci
 
     jenkins.build(NAME).end("SUCCESS")
     assert finish(server, shop).passed
@@ -240,7 +242,7 @@ def test_a_build_has_failed_when_jenkins_stays_away_until_its_time_is_up(jenkins
     assert has_news(server, shop)
     finish(server, shop)
 
-    assert shop.build(COMMIT)["reason"].startswith(
+    assert shop.builds.get(COMMIT).reason.startswith(
         "no verdict within 1800 s: Jenkins at http://127.0.0.1"
     )
 
@@ -248,12 +250,12 @@ def test_a_build_has_failed_when_jenkins_stays_away_until_its_time_is_up(jenkins
 def test_a_build_that_takes_too_long_is_aborted_and_has_failed(jenkins, server, shop):
     record = begin(server, shop).record
     let_time_pass(shop, TIMEOUT_S + 1)
-    shop.record_ci(COMMIT, record)
+    shop.builds.record_ci(COMMIT, record)
     # The callback id is made of the time of the start, which the line above has moved.
     jenkins.build(NAME).item["actions"][0]["parameters"][3]["value"] = job(shop).callback
     finish(server, shop)
 
-    assert shop.build(COMMIT)["reason"] == "no verdict within 1800 s"
+    assert shop.builds.get(COMMIT).reason == "no verdict within 1800 s"
     assert jenkins.build(NAME).result == "ABORTED"
 
 
@@ -261,7 +263,7 @@ def test_a_start_that_can_never_succeed_fails_the_build(jenkins, server, shop):
     del jenkins.jobs[NAME]
     with pytest.raises(DeliveryError):
         begin(server, shop)
-    assert shop.build(COMMIT)["status"] == "failed"
+    assert shop.builds.get(COMMIT).status == "failed"
     assert events(shop) == ["build_started", "build_failed"]
 
 
@@ -270,14 +272,14 @@ def test_a_start_that_can_never_succeed_fails_the_build(jenkins, server, shop):
 
 def test_running_builds_are_those_without_a_verdict(store, shop):
     notes = Application(store, "notes")
-    notes.start_build(COMMIT, "acme/notes", "main", "alice")
-    shop.finish_build(COMMIT, passed=True)
-    assert [
-        (application.name, build["commit"]) for application, build in running_builds(store)
-    ] == [("notes", COMMIT)]
+    notes.builds.start(COMMIT, "acme/notes", "main", "alice")
+    shop.builds.finish(COMMIT, passed=True)
+    assert [(application.name, build.commit) for application, build in running_builds(store)] == [
+        ("notes", COMMIT)
+    ]
 
 
 def test_a_build_that_is_started_again_runs_again(store, shop):
-    shop.finish_build(COMMIT, passed=False)
-    shop.start_build(COMMIT, "acme/shop", "main", "alice", again=True)
+    shop.builds.finish(COMMIT, passed=False)
+    shop.builds.start(COMMIT, "acme/shop", "main", "alice", again=True)
     assert len(list(running_builds(store))) == 1

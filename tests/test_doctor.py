@@ -10,9 +10,9 @@ from jenkins_double import API_TOKEN, USER, running_jenkins
 from local_host import LocalShell
 from releases import published
 
+from delivery.application import Application
 from delivery.configuration import Configuration
 from delivery.doctor import as_text, examine
-from delivery.release import Application
 from delivery.remote import Ssh
 
 BASICS = (

@@ -11,11 +11,11 @@ from action_test_case import ConsulActionTestCase
 from events import Events
 from github_double import TOKEN, running_github
 from github_report import GithubReport
-from releases import COMMITS, failed, published, settled
+from releases import COMMITS, begun, failed, published, settled
 from st2tests.base import BaseSensorTestCase
 
 from delivery import github, github_repository
-from delivery.release import Application
+from delivery.application import Application
 
 A, B = COMMITS[:2]
 
@@ -37,7 +37,7 @@ class GithubReportTestCase(ConsulActionTestCase):
 
     def event(self, kind, place=-1):
         """Returns the number of the newest event of a kind, or of another one of them."""
-        return [each["id"] for each in self.shop.events() if each["type"] == kind][place]
+        return [each["id"] for each in self.shop.events.all() if each["type"] == kind][place]
 
     def report(self, kind, place=-1):
         """Reports an event; returns the action's result."""
@@ -55,38 +55,38 @@ class GithubReportTestCase(ConsulActionTestCase):
         return self.github.repositories["acme/shop"].references
 
     def begin(self, stage, target, kind="deploy", source=None):
-        return self.shop.begin_rollout(stage, target, [["node-1"]], "alice", kind, source=source)
+        return begun(self.shop, stage, target, [["node-1"]], "alice", kind, source=source)
 
     def finish(self, rollout):
-        self.shop.assign(rollout, ["node-1"])
-        return self.shop.finish_rollout(self.shop.record_batch(rollout, {}))
+        self.shop.rollouts.assign(rollout, ["node-1"])
+        return self.shop.rollouts.settle(self.shop.rollouts.record_batch(rollout, {}))
 
 
 class TestStatuses(GithubReportTestCase):
     def test_a_build_that_runs_is_pending(self):
-        self.shop.start_build(A, "acme/shop", "main", "alice")
+        self.shop.builds.start(A, "acme/shop", "main", "alice")
         result = self.report("build_started")
         self.assertEqual(self.statuses(), {"cicd/ci": "pending"})
         self.assertEqual(result["changed"], ["cicd/ci is pending"])
 
     def test_a_build_that_failed_is_a_failure_whose_reason_is_not_published(self):
-        self.shop.start_build(A, "acme/shop", "main", "alice")
-        self.shop.finish_build(A, passed=False, reason="build-1.internal: no space left")
+        self.shop.builds.start(A, "acme/shop", "main", "alice")
+        self.shop.builds.finish(A, passed=False, reason="build-1.internal: no space left")
         self.report("build_failed")
         self.assertEqual(self.statuses(), {"cicd/ci": "failure"})
         shown = str(self.github.repositories["acme/shop"].statuses)
         self.assertNotIn("build-1.internal", shown)
 
     def test_a_commit_that_passed_is_being_packaged(self):
-        self.shop.start_build(A, "acme/shop", "main", "alice")
-        self.shop.finish_build(A, passed=True)
+        self.shop.builds.start(A, "acme/shop", "main", "alice")
+        self.shop.builds.finish(A, passed=True)
         self.report("build_passed")
         self.assertEqual(self.statuses(), {"cicd/ci": "success", "cicd/package": "pending"})
 
     def test_packaging_that_failed_is_a_failure(self):
-        self.shop.start_build(A, "acme/shop", "main", "alice")
-        self.shop.finish_build(A, passed=True)
-        self.shop.packaging_failed(A)
+        self.shop.builds.start(A, "acme/shop", "main", "alice")
+        self.shop.builds.finish(A, passed=True)
+        self.shop.builds.packaging_failed(A, "no space left on build-1.internal")
         self.report("packaging_failed")
         self.assertEqual(self.statuses(), {"cicd/ci": "success", "cicd/package": "failure"})
 
@@ -125,14 +125,14 @@ class TestStatuses(GithubReportTestCase):
     def test_a_status_links_to_the_execution_that_caused_it(self):
         self.config["github"]["web_ui_url"] = "https://st2.example/"
         with mock.patch.dict(os.environ, ST2_ACTION_EXECUTION_ID="5f0c"):
-            self.shop.start_build(A, "acme/shop", "main", "alice")
+            self.shop.builds.start(A, "acme/shop", "main", "alice")
         self.report("build_started")
         status = self.github.repositories["acme/shop"].statuses[0]
         self.assertEqual(status["target_url"], "https://st2.example/#/history/5f0c")
 
     def test_without_the_address_of_the_web_ui_there_is_no_link(self):
         with mock.patch.dict(os.environ, ST2_ACTION_EXECUTION_ID="5f0c"):
-            self.shop.start_build(A, "acme/shop", "main", "alice")
+            self.shop.builds.start(A, "acme/shop", "main", "alice")
         self.report("build_started")
         self.assertIsNone(self.github.repositories["acme/shop"].statuses[0]["target_url"])
 
@@ -303,7 +303,9 @@ class TestWhatIsNotReported(GithubReportTestCase):
         self.assertTrue(succeeded, result)
 
     def test_an_application_that_nobody_knows_is_an_error(self):
-        self.assert_fails("no application shop is known", app="shop", event="0000000001")
+        self.assert_fails(
+            "no application shop; none has been built yet", app="shop", event="0000000001"
+        )
 
     def test_an_event_that_is_no_longer_kept_is_an_error(self):
         published(self.shop)
@@ -312,7 +314,7 @@ class TestWhatIsNotReported(GithubReportTestCase):
         )
 
     def test_a_repository_that_the_token_does_not_see_is_an_error_that_names_it(self):
-        Application(self.store, "shop").start_build(A, "acme/hidden", "main", "alice")
+        Application(self.store, "shop").builds.start(A, "acme/hidden", "main", "alice")
         self.assert_fails(
             "repository acme/hidden: GitHub answered 404 .*may not see it",
             app="shop",

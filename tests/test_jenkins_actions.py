@@ -31,7 +31,7 @@ class JenkinsActionTestCase(ConsulActionTestCase):
             },
         }
         self.jenkins.add_job("team/shop")
-        self.shop.start_build(COMMIT, "acme/shop", "main", "alice")
+        self.shop.builds.start(COMMIT, "acme/shop", "main", "alice")
 
     def run_action(self, action, **parameters):
         return action(config=self.config, action_service=None).run(**parameters)
@@ -48,7 +48,7 @@ class TestCiBuild(JenkinsActionTestCase):
         self.assertTrue(succeeded, result)
         self.assertEqual(result["status"], "running")
         self.assertEqual(result["url"], self.jenkins_url + "/job/team/job/shop/1/")
-        self.assertEqual(self.shop.build(COMMIT)["ci"]["queue_id"], 1)
+        self.assertEqual(self.shop.builds.get(COMMIT).ci["queue_id"], 1)
 
     def test_ends_green_and_says_so_when_jenkins_is_away(self):
         self.jenkins.starting = True
@@ -60,16 +60,16 @@ class TestCiBuild(JenkinsActionTestCase):
     def test_fails_the_build_when_the_configuration_is_wrong(self):
         del self.config["ci"]["jenkins"]["api_token"]
         self.assert_fails("ci.jenkins.api_token is not set", app="shop", commit=COMMIT)
-        self.assertEqual(self.shop.build(COMMIT)["status"], "failed")
+        self.assertEqual(self.shop.builds.get(COMMIT).status, "failed")
 
     def test_fails_the_build_when_the_token_is_wrong(self):
         self.config["ci"]["jenkins"]["api_token"] = "wrong"
         self.assert_fails("does not know cicd with this API token", app="shop", commit=COMMIT)
-        self.assertEqual(self.shop.build(COMMIT)["status"], "failed")
+        self.assertEqual(self.shop.builds.get(COMMIT).status, "failed")
 
     def test_gives_no_credential_away(self):
         succeeded, result = self.build()
-        self.assertNotIn(API_TOKEN, json.dumps(result) + json.dumps(self.shop.build(COMMIT)))
+        self.assertNotIn(API_TOKEN, json.dumps(result) + self.shop.builds.get(COMMIT).as_json())
 
 
 class TestBuildFinish(JenkinsActionTestCase):
@@ -89,14 +89,14 @@ class TestBuildFinish(JenkinsActionTestCase):
         succeeded, result = self.finish()
         self.assertTrue(succeeded, result)
         self.assertEqual((result["build"], result["status"], result["reason"]), (1, "passed", ""))
-        self.assertEqual(self.shop.events()[-1]["type"], "build_passed")
+        self.assertEqual(self.shop.events.all()[-1]["type"], "build_passed")
 
     def test_succeeds_in_recording_that_a_build_failed(self):
         self.jenkins.build("team/shop").end("FAILURE")
         succeeded, result = self.finish()
         self.assertTrue(succeeded, result)
         self.assertEqual(result["status"], "failed")
-        self.assertIn("build 1 of team/shop failed: http", self.shop.events()[-1]["message"])
+        self.assertIn("build 1 of team/shop failed: http", self.shop.events.all()[-1]["message"])
 
     def test_leaves_a_build_that_goes_on(self):
         succeeded, result = self.finish()
@@ -122,7 +122,7 @@ class TestJenkinsTrigger(JenkinsActionTestCase):
             (result["job"], result["queue_id"], result["number"], result["url"]),
             ("team/shop", 1, 1, self.jenkins_url + "/job/team/job/shop/1/"),
         )
-        self.assertNotIn("ci", self.shop.build(COMMIT), "it records nothing")
+        self.assertFalse(self.shop.builds.get(COMMIT).ci, "it records nothing")
 
 
 class TestJenkinsJobEnsure(JenkinsActionTestCase):

@@ -16,8 +16,8 @@ import yaml
 from consul_server import free_port
 from jenkins_double import API_TOKEN, USER, running_jenkins
 
+from delivery.application import Application
 from delivery.ci.callback import HEADER
-from delivery.release import Application
 from delivery.store import Store
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -131,13 +131,13 @@ def executions(shop, action):
 
 def test_a_push_is_built_by_jenkins_and_its_callback_starts_the_packaging(shop, jenkins, port):
     push(port)
-    build = wait_for(lambda: "ci" in shop.build(COMMIT) and shop.build(COMMIT))
+    build = wait_for(lambda: shop.builds.get(COMMIT).ci and shop.builds.get(COMMIT))
     ended = wait_for(
         lambda: [each for each in executions(shop, "ci") if each.status == "succeeded"]
     )
     assert ended[0].result["output"]["status"] == "running"
 
-    running = jenkins.build("team/shop", build["ci"]["number"])
+    running = jenkins.build("team/shop", build.ci["number"])
     callback = {each["name"]: each["value"] for each in running.item["actions"][0]["parameters"]}[
         "CALLBACK"
     ]
@@ -149,5 +149,5 @@ def test_a_push_is_built_by_jenkins_and_its_callback_starts_the_packaging(shop, 
         lambda _: {HEADER: CALLBACK_SECRET},
     )
 
-    wait_for(lambda: shop.build(COMMIT)["status"] == "passed")
+    wait_for(lambda: shop.builds.get(COMMIT).status == "passed")
     assert wait_for(lambda: executions(shop, "package"))

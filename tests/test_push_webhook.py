@@ -16,7 +16,7 @@ from push_verify import PushVerify
 from st2tests.base import BaseActionTestCase
 
 from delivery import github
-from delivery.release import Application
+from delivery.application import Application
 from delivery.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -233,8 +233,8 @@ def pushed(engine, ref="refs/heads/main", commit=HEAD):
 def test_a_confirmed_push_is_built_like_any_other(engine):
     # No build host is registered here, so the build itself ends at once.
     assert "knows no service build" in pushed(engine).result["output"]["error"]
-    build = engine.shop.build(HEAD)
-    assert (build["repository"], build["branch"], build["by"]) == ("acme/shop", "main", "alice")
+    build = engine.shop.builds.get(HEAD)
+    assert (build.repository, build.branch, build.by) == ("acme/shop", "main", "alice")
 
 
 def test_a_push_that_github_does_not_confirm_is_red_and_records_nothing(engine):

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
-from releases import COMMITS, failed, published, settled, shop
+import dataclasses
 
+import pytest
+from releases import COMMITS, begun, failed, published, settled, shop
+
+from delivery.application import Application, known_application, unseen_events
 from delivery.errors import DeliveryError
+from delivery.freeze import Freezes
+from delivery.ledger import EVENTS_KEPT
 from delivery.promotion import choose
-from delivery.release import (
-    EVENTS_KEPT,
-    Aborted,
-    Application,
-    Locked,
-    LostRace,
-    known_application,
-    package_version,
-    unseen_events,
-)
+from delivery.releases import package_version
+from delivery.rollout.abort import Aborted
+from delivery.rollout.transitions import Locked
+from delivery.store import LostRace
 
 
 def types(application):
-    return [event["type"] for event in application.events()]
+    return [event["type"] for event in application.events.all()]
 
 
 def unseen(store):
@@ -32,49 +31,50 @@ def unseen(store):
 
 def test_a_second_delivery_of_a_commit_starts_no_second_build(store):
     application = shop(store)
-    first = application.start_build(COMMITS[0], "acme/shop", "main", "alice")
-    second = application.start_build(COMMITS[0], "acme/shop", "main", "bob")
+    first = application.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+    second = application.builds.start(COMMITS[0], "acme/shop", "main", "bob")
     assert (first.new, second.new) == (True, False)
-    assert second.number == first.number == 1
+    assert second.build.number == first.build.number == 1
     assert types(application) == ["build_started"]
 
 
 def test_builds_are_numbered_in_order(store):
     numbers = [
-        shop(store).start_build(commit, "acme/shop", "main", "alice").number for commit in COMMITS
+        shop(store).builds.start(commit, "acme/shop", "main", "alice").build.number
+        for commit in COMMITS
     ]
     assert numbers == [1, 2, 3, 4]
 
 
 def test_a_build_whose_process_is_gone_is_started_again_with_its_number(store):
     application = shop(store)
-    application.start_build(COMMITS[0], "acme/shop", "main", "alice")
-    again = application.start_build(COMMITS[0], "acme/shop", "main", "alice", stale_after_s=-1)
-    assert (again.new, again.number) == (True, 1)
+    application.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+    again = application.builds.start(COMMITS[0], "acme/shop", "main", "alice", stale_after_s=-1)
+    assert (again.new, again.build.number) == (True, 1)
 
 
 def test_a_commit_is_built_again_when_asked_for(store):
     application = shop(store)
-    application.start_build(COMMITS[0], "acme/shop", "main", "alice")
-    application.finish_build(COMMITS[0], passed=False, reason="script/cibuild failed")
-    again = application.start_build(COMMITS[0], "acme/shop", "main", "alice", again=True)
-    assert (again.new, again.number) == (True, 1)
+    application.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+    application.builds.finish(COMMITS[0], passed=False, reason="script/cibuild failed")
+    again = application.builds.start(COMMITS[0], "acme/shop", "main", "alice", again=True)
+    assert (again.new, again.build.number) == (True, 1)
 
 
 def test_the_verdict_and_its_event_are_written_once(store):
     application = shop(store)
-    application.start_build(COMMITS[0], "acme/shop", "main", "alice")
-    assert application.finish_build(COMMITS[0], passed=True)
-    assert not application.finish_build(COMMITS[0], passed=True)
+    application.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+    assert application.builds.finish(COMMITS[0], passed=True)
+    assert not application.builds.finish(COMMITS[0], passed=True)
     assert types(application) == ["build_started", "build_passed"]
 
 
 def test_a_failed_build_says_why_without_template_markers(store):
     application = shop(store)
-    application.start_build(COMMITS[0], "acme/shop", "main", "alice")
-    application.finish_build(COMMITS[0], passed=False, reason="see {{ config_context.token }}\nx")
+    application.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+    application.builds.finish(COMMITS[0], passed=False, reason="see {{ config_context.token }}\nx")
     assert (
-        application.events()[-1]["message"]
+        application.events.all()[-1]["message"]
         == "shop: build 1 of main (aaaaaaa) failed: see ? config_context.token ? x"
     )
 
@@ -89,14 +89,14 @@ def test_a_version_names_its_build_and_commit():
 )
 def test_a_branch_that_could_do_harm_is_refused(store, branch):
     with pytest.raises(DeliveryError, match="is not the name of a branch"):
-        shop(store).start_build(COMMITS[0], "acme/shop", branch, "alice")
+        shop(store).builds.start(COMMITS[0], "acme/shop", branch, "alice")
     assert store.keys() == []
 
 
 def test_feature_branches_keep_their_whole_name(store):
     application = shop(store)
-    application.start_build(COMMITS[0], "acme/shop", "feature/x", "alice")
-    assert application.build(COMMITS[0])["branch"] == "feature/x"
+    application.builds.start(COMMITS[0], "acme/shop", "feature/x", "alice")
+    assert application.builds.get(COMMITS[0]).branch == "feature/x"
 
 
 # --- releases -----------------------------------------------------------------------------------
@@ -105,22 +105,22 @@ def test_feature_branches_keep_their_whole_name(store):
 def test_a_release_is_written_once(store):
     application = shop(store)
     target = published(application)
-    assert not application.publish(application.release(target.version))
+    assert not application.releases.publish(application.releases.get(target.version))
     assert types(application).count("release_published") == 1
 
 
 def test_another_package_under_a_published_version_is_refused(store):
     application = shop(store)
-    release = application.release(published(application).version)
-    release["package"] = dict(release["package"], sha256="f" * 64)
-    with pytest.raises(DeliveryError, match="is published already with another package"):
-        application.publish(release)
+    release = application.releases.get(published(application).version)
+    other = dataclasses.replace(release, package=release.package._replace(sha256="f" * 64))
+    with pytest.raises(DeliveryError, match="is already published with another package"):
+        application.releases.publish(other)
 
 
 def test_an_unknown_application_is_answered_with_the_nearest(store):
     published(shop(store))
     published(Application(store, "notes"))
-    with pytest.raises(DeliveryError, match=r"no application shpo is known \(nearest: shop\)"):
+    with pytest.raises(DeliveryError, match=r"no application shpo; nearest: shop"):
         known_application(store, "shpo")
 
 
@@ -130,12 +130,12 @@ def test_an_unknown_application_is_answered_with_the_nearest(store):
 def test_the_advertised_version_moves_only_when_the_rollout_has_succeeded(store):
     application = shop(store)
     target = published(application)
-    rollout = application.begin_rollout("canary", target, [["node-1"]], "alice", "deploy")
-    application.assign(rollout, ["node-1"])
-    assert application.stage("canary").version is None
+    rollout = begun(application, "canary", target, [["node-1"]], "alice", "deploy")
+    application.rollouts.assign(rollout, ["node-1"])
+    assert application.stages.get("canary").version is None
     assert store.get("shop/stages/canary/assigned/node-1").value == target.version
-    application.finish_rollout(application.record_batch(rollout, {}))
-    canary = application.stage("canary")
+    application.rollouts.settle(application.rollouts.record_batch(rollout, {}))
+    canary = application.stages.get("canary")
     assert (canary.version, canary.status) == (target.version, "live")
     assert store.get("shop/stages/canary/assigned/node-1") is None
 
@@ -145,54 +145,50 @@ def test_a_failed_rollout_leaves_the_version_and_no_assignment(store):
     old, new = published(application, 1), published(application, 2)
     settled(application, "canary", old)
     failed(application, "canary", new)
-    canary = application.stage("canary")
+    canary = application.stages.get("canary")
     assert (canary.version, canary.status) == (old.version, "failed")
     assert store.get_below("shop/stages/canary/assigned") == {}
-    assert "back to " + old.version in application.events()[-1]["message"]
+    assert "back to " + old.version in application.events.all()[-1]["message"]
 
 
 def test_one_rollout_of_an_application_at_a_time(store):
     application = shop(store)
     target = published(application)
-    application.begin_rollout("canary", target, [["node-1"]], "alice", "deploy")
+    begun(application, "canary", target, [["node-1"]], "alice", "deploy")
     with pytest.raises(Locked, match=f"shop is locked: deploying {target.version} on canary, by"):
-        application.begin_rollout("production", target, [["node-2"]], "bob", "promote")
-    assert application.stage("production").status == "empty"
+        begun(application, "production", target, [["node-2"]], "bob", "promote")
+    assert application.stages.get("production").status == "empty"
 
 
 def test_a_rollout_whose_process_is_gone_is_taken_over(store):
     application = shop(store)
     old, new = published(application, 1), published(application, 2)
-    dead = application.begin_rollout("canary", old, [["node-1"]], "alice", "deploy")
-    application.assign(dead, ["node-1"])
-    store.close_session(dead.state["session"])
-    taken = application.begin_rollout("canary", new, [["node-2"]], "bob", "deploy")
-    application.assign(taken, ["node-2"])
-    assert application.assigned_batches(taken) == [["node-2"], ["node-1"]]
+    dead = begun(application, "canary", old, [["node-1"]], "alice", "deploy")
+    application.rollouts.assign(dead, ["node-1"])
+    store.sessions.close(dead.session)
+    taken = begun(application, "canary", new, [["node-2"]], "bob", "deploy")
+    application.rollouts.assign(taken, ["node-2"])
+    assert application.rollouts.assigned_batches(taken) == [["node-2"], ["node-1"]]
     with pytest.raises(DeliveryError, match="another took its place"):
-        application.rollout("canary", dead.state["deployment"])
+        application.rollouts.resume("canary", dead.deployment)
 
 
 def test_a_rollout_whose_lock_has_lapsed_takes_it_again(store):
     application = shop(store)
-    rollout = application.begin_rollout(
-        "canary", published(application), [["node-1"]], "alice", "deploy"
-    )
-    store.close_session(rollout.state["session"])
-    resumed = application.rollout("canary", rollout.state["deployment"])
-    application.assign(resumed, ["node-1"])
-    assert application.finish_rollout(resumed).status == "live"
+    rollout = begun(application, "canary", published(application), [["node-1"]], "alice", "deploy")
+    store.sessions.close(rollout.session)
+    resumed = application.rollouts.resume("canary", rollout.deployment)
+    application.rollouts.assign(resumed, ["node-1"])
+    assert application.rollouts.settle(resumed).status == "live"
 
 
 def test_a_step_without_the_lock_changes_nothing(store):
     application = shop(store)
-    rollout = application.begin_rollout(
-        "canary", published(application), [["node-1"]], "alice", "deploy"
-    )
-    store.close_session(rollout.state["session"])
+    rollout = begun(application, "canary", published(application), [["node-1"]], "alice", "deploy")
+    store.sessions.close(rollout.session)
     with pytest.raises(LostRace):
-        application.finish_rollout(rollout)
-    assert application.stage("canary").version is None
+        application.rollouts.settle(rollout)
+    assert application.stages.get("canary").version is None
 
 
 # --- promotion and rollback -----------------------------------------------------------------------
@@ -202,18 +198,18 @@ def test_promotion_takes_exactly_what_the_canary_runs(store):
     application = shop(store)
     target = published(application)
     settled(application, "canary", target)
-    assert application.promotion("production", "canary") == target
+    assert application.stages.promotion("production", "canary") == target
 
 
 def test_a_canary_that_changes_meanwhile_is_not_promoted(store):
     application = shop(store)
     old, new = published(application, 1), published(application, 2)
     settled(application, "canary", old)
-    chosen = application.promotion("production", "canary")
+    chosen = application.stages.promotion("production", "canary")
     settled(application, "canary", new)
     with pytest.raises(LostRace, match="the canary of shop has changed meanwhile"):
-        application.begin_rollout("production", chosen, [["n"]], "bob", "promote", source="canary")
-    assert application.stage("production").status == "empty"
+        begun(application, "production", chosen, [["n"]], "bob", "promote", source="canary")
+    assert application.stages.get("production").status == "empty"
     assert store.lock_holder("shop/lock") is None
 
 
@@ -221,7 +217,7 @@ def test_promotion_without_a_canary_says_what_to_do(store):
     application = shop(store)
     published(application)
     with pytest.raises(DeliveryError, match="shop has no canary yet: push a commit"):
-        application.promotion("production", "canary")
+        application.stages.promotion("production", "canary")
 
 
 def test_a_failed_canary_is_not_promoted(store):
@@ -229,15 +225,17 @@ def test_a_failed_canary_is_not_promoted(store):
     old, new = published(application, 1), published(application, 2)
     settled(application, "canary", old)
     failed(application, "canary", new)
-    with pytest.raises(DeliveryError, match=f"the canary of shop failed with {new.version}"):
-        application.promotion("production", "canary")
+    with pytest.raises(
+        DeliveryError, match=f"{new.version} failed on canary of shop: node-1: is broken; push a"
+    ):
+        application.stages.promotion("production", "canary")
 
 
 def test_a_canary_still_rolling_out_is_not_promoted(store):
     application = shop(store)
-    application.begin_rollout("canary", published(application), [["n"]], "alice", "deploy")
+    begun(application, "canary", published(application), [["n"]], "alice", "deploy")
     with pytest.raises(DeliveryError, match="is still being rolled out"):
-        application.promotion("production", "canary")
+        application.stages.promotion("production", "canary")
 
 
 def test_what_production_runs_already_is_not_promoted(store):
@@ -246,7 +244,7 @@ def test_what_production_runs_already_is_not_promoted(store):
     settled(application, "canary", target)
     settled(application, "production", target, "promote", source="canary")
     with pytest.raises(DeliveryError, match=f"production of shop already runs {target.version}"):
-        application.promotion("production", "canary")
+        application.stages.promotion("production", "canary")
 
 
 def test_promotion_without_a_name_takes_the_only_candidate(store):
@@ -261,7 +259,7 @@ def test_promotion_without_a_name_lists_the_candidates_when_there_are_several(st
         settled(application, "canary", published(application))
     with pytest.raises(
         DeliveryError,
-        match="more than one canary waits: notes 1.0-1.aaaaaaa, shop 1.0-1.aaaaaaa; say which",
+        match=r"Several canaries are ready: name one \(notes 1.0-1.aaaaaaa, shop 1.0-1.aaaaaaa\)",
     ):
         choose(store)
 
@@ -277,12 +275,12 @@ def test_rollback_goes_back_through_what_the_stage_settled_on(store):
     for target in targets:
         settled(application, "production", target)
     for expected in (targets[1], targets[0]):
-        assert application.rollback("production") == expected
+        assert application.stages.rollback("production") == expected
         settled(application, "production", expected, "rollback")
-        assert application.stage("production").version == expected.version
-        assert application.stage("production").status == "rolled_back"
+        assert application.stages.get("production").version == expected.version
+        assert application.stages.get("production").status == "rolled_back"
     with pytest.raises(DeliveryError, match="no earlier version to go back to"):
-        application.rollback("production")
+        application.stages.rollback("production")
 
 
 def test_what_was_rolled_back_is_promoted_again_only_by_name(store):
@@ -295,9 +293,9 @@ def test_what_was_rolled_back_is_promoted_again_only_by_name(store):
         settled(application, "production", target, "rollback")
         with pytest.raises(DeliveryError, match="nothing to promote"):
             choose(store)
-        assert application.promotion("production", "canary") == new
+        assert application.stages.promotion("production", "canary") == new
     settled(application, "production", new, "promote", source="canary")
-    assert not application.was_rolled_back("production", new.version)
+    assert not application.stages.was_rolled_back("production", new.version)
 
 
 # --- freeze and abort -----------------------------------------------------------------------------
@@ -307,73 +305,73 @@ def test_a_freeze_that_comes_while_a_promotion_begins_still_counts(store, monkey
     application = shop(store)
     target = published(application)
     settled(application, "canary", target)
-    look = Application._not_frozen
+    look = Freezes.guard
 
     def freeze_after(self):
         guard = look(self)
-        application.freeze("alice")
+        application.freezes.start("alice")
         return guard
 
-    monkeypatch.setattr(Application, "_not_frozen", freeze_after)
+    monkeypatch.setattr(Freezes, "guard", freeze_after)
     with pytest.raises(LostRace):
-        application.begin_rollout("production", target, [["n"]], "bob", "promote", source="canary")
-    assert application.stage("production").status == "empty"
-    assert not application.is_locked()
+        begun(application, "production", target, [["n"]], "bob", "promote", source="canary")
+    assert application.stages.get("production").status == "empty"
+    assert not application.rollouts.is_locked()
 
 
 def test_a_freeze_ends_by_itself_when_its_time_is_over(store):
     application = shop(store)
     target = published(application)
     settled(application, "canary", target)
-    application.freeze("alice", for_s=-1)
-    assert application.frozen() is None
+    application.freezes.start("alice", for_s=-1)
+    assert application.freezes.current() is None
     settled(application, "production", target, "promote", source="canary")
-    assert application.stage("production").version == target.version
+    assert application.stages.get("production").version == target.version
 
 
 def test_a_frozen_application_still_gets_its_canary(store):
     application = shop(store)
-    application.freeze("alice")
+    application.freezes.start("alice")
     target = published(application)
     settled(application, "canary", target)
-    with pytest.raises(DeliveryError, match="shop is frozen by alice; to end that"):
-        application.begin_rollout("production", target, [["n"]], "bob", "promote", source="canary")
+    with pytest.raises(DeliveryError, match="shop is frozen by alice; to end the freeze"):
+        begun(application, "production", target, [["n"]], "bob", "promote", source="canary")
 
 
 def test_an_aborted_rollout_settles_on_nothing_even_after_its_last_batch(store):
     application = shop(store)
     old, new = published(application, 1), published(application, 2)
     settled(application, "canary", old)
-    rollout = application.begin_rollout("canary", new, [["node-1"]], "alice", "deploy")
-    rollout = application.record_batch(rollout, {})
-    application.ask_to_abort(rollout, "olga")
-    with pytest.raises(Aborted, match=f"{new.version} on canary of shop is aborted by olga"):
-        application.finish_rollout(rollout)
-    application.fail_rollout(rollout)
-    canary = application.stage("canary")
+    rollout = begun(application, "canary", new, [["node-1"]], "alice", "deploy")
+    rollout = application.rollouts.record_batch(rollout, {})
+    application.rollouts.aborts.ask(rollout, "olga")
+    with pytest.raises(Aborted, match=f"{new.version} on canary of shop was aborted by olga"):
+        application.rollouts.settle(rollout)
+    application.rollouts.fail(rollout)
+    canary = application.stages.get("canary")
     assert (canary.version, canary.status) == (old.version, "aborted")
-    with pytest.raises(DeliveryError, match=f"was aborted with {new.version} .olga asked for it"):
-        application.promotion("production", "canary")
+    with pytest.raises(
+        DeliveryError, match=f"{new.version} was aborted on canary of shop: olga asked"
+    ):
+        application.stages.promotion("production", "canary")
 
 
 def test_the_next_rollout_is_not_stopped_by_an_old_word(store):
     application = shop(store)
     old, new = published(application, 1), published(application, 2)
-    dead = application.begin_rollout("canary", old, [["node-1"]], "alice", "deploy")
-    application.ask_to_abort(dead, "olga")
-    store.close_session(dead.state["session"])
+    dead = begun(application, "canary", old, [["node-1"]], "alice", "deploy")
+    application.rollouts.aborts.ask(dead, "olga")
+    store.sessions.close(dead.session)
     settled(application, "canary", new)
-    assert application.stage("canary").status == "live"
+    assert application.stages.get("canary").status == "live"
 
 
 def test_a_host_that_failed_makes_a_rollout_failed_and_not_aborted(store):
     application = shop(store)
-    rollout = application.begin_rollout(
-        "canary", published(application), [["node-1"]], "alice", "deploy"
-    )
-    application.ask_to_abort(rollout, "olga")
-    rollout = application.record_batch(rollout, {"node-1": "broken"}, "node-1: broken")
-    assert application.fail_rollout(rollout).status == "failed"
+    rollout = begun(application, "canary", published(application), [["node-1"]], "alice", "deploy")
+    application.rollouts.aborts.ask(rollout, "olga")
+    rollout = application.rollouts.record_batch(rollout, {"node-1": "broken"}, "node-1: broken")
+    assert application.rollouts.fail(rollout).status == "failed"
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -393,23 +391,28 @@ def test_events_are_numbered_without_gaps_however_many_write(store):
         thread.join()
     for name in ("shop", "notes"):
         application = Application(store, name)
-        assert sorted(each["build"] for each in application.releases().values()) == [1, 2]
-        assert [int(event["id"]) for event in application.events()] == [1, 2, 3, 4, 5, 6]
+        releases = map(application.releases.get, application.releases.versions())
+        assert sorted(each.build for each in releases) == [1, 2]
+        assert application.releases.newest().build == 2
+        assert [int(event["id"]) for event in application.events.all()] == [1, 2, 3, 4, 5, 6]
 
 
 def test_every_event_is_handed_over_until_it_is_marked(store):
     application = shop(store)
     published(application)
     assert unseen(store) == ["0000000001", "0000000002", "0000000003"]
-    application.mark_seen(application.events()[1])
+    application.events.mark_seen(application.events.all()[1]["id"])
     assert unseen(store) == ["0000000003"]
 
 
-def test_old_events_are_forgotten(store):
+def test_old_events_are_forgotten_once_they_were_seen(store):
     application = shop(store)
-    for _ in range(EVENTS_KEPT // 2 + 2):
-        application.start_build(COMMITS[0], "acme/shop", "main", "alice", again=True)
-        application.finish_build(COMMITS[0], passed=True)
-    events = application.events()
-    assert len(events) == EVENTS_KEPT
-    assert events[-1]["id"] == f"{EVENTS_KEPT + 4:010d}"
+    for number in range(EVENTS_KEPT // 2 + 4):
+        application.builds.start(COMMITS[0], "acme/shop", "main", "alice", again=True)
+        application.builds.finish(COMMITS[0], passed=True)
+        if number == 2:
+            application.events.mark_seen(application.events.all()[-1]["id"])
+    events = application.events.all()
+    assert len(events) == EVENTS_KEPT + 2, "two more would be gone if what was not seen counted"
+    assert events[0]["id"] == "0000000007", "the six that were seen are gone"
+    assert events[-1]["id"] == f"{EVENTS_KEPT + 8:010d}"

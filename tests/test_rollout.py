@@ -6,6 +6,7 @@ host; the end-to-end tests have the real program on real hosts.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 
@@ -13,11 +14,13 @@ import pytest
 from consul_server import register
 from releases import published, settled
 
+from delivery.application import Application
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
-from delivery.release import Aborted, Application, Superseded
 from delivery.remote import Result
-from delivery.rollout import Rollout, RolloutFailed, plan_batches
+from delivery.rollout.abort import Aborted
+from delivery.rollout.plan import cut
+from delivery.rollout.steps import RolloutFailed, Steps, Superseded
 
 
 class Hosts:
@@ -25,6 +28,7 @@ class Hosts:
 
     def __init__(self, application):
         self.application = application
+        self.release = application.releases.get
         self.broken, self.refusing, self.told, self.waited_s = {}, set(), [], 0.0
 
     def run_many(self, hosts, argv, timeout_s):
@@ -43,7 +47,7 @@ class Hosts:
         if version in self.broken.get(host.node, ()):
             report = json.dumps({"reason": f"{version} was not healthy within 2 s"})
             return Result(host, 1, report.encode(), "", 0.1, "exit status 1")
-        release = self.application.release(version)
+        release = self.release(version)
         store.commit(
             [
                 store.overwrite(
@@ -51,7 +55,7 @@ class Hosts:
                     json.dumps(
                         {
                             "version": version,
-                            "sha256": release["package"]["sha256"],
+                            "sha256": release.package.sha256,
                             "status": "ok",
                             "at": "2026-01-01T00:00:00Z",
                         }
@@ -76,17 +80,17 @@ class Fleet:
                 [f"{name}::app", f"{name}::app_canary"],
             )
         self.hosts = Hosts(self.application)
-        self.rollout = Rollout(self.application, Discovery(store), self.hosts)
+        self.steps = Steps(self.application, Discovery(store), self.hosts)
 
     def version_of(self, node):
-        return self.application.hosts().get(node, {}).get("version")
+        return self.application.hosts.all()[node].version
 
     def complete(self, stage):
         """Goes through the batches as the workflow does."""
-        deployment = stage.state["deployment"]
-        while stage.state["completed"] < len(stage.state["batches"]):
-            stage = self.rollout.update_batch("canary", deployment)
-        return self.rollout.finish("canary", deployment)
+        deployment = stage.deployment
+        while stage.remaining:
+            stage = self.steps.update_batch("canary", deployment)
+        return self.steps.finish("canary", deployment)
 
 
 @pytest.fixture
@@ -108,14 +112,14 @@ def fleet(store, consul_url):
 )
 def test_batches_are_cut_by_number_or_share(hosts, size, expected):
     nodes = [str(number) for number in range(hosts)]
-    batches = plan_batches(nodes, size)
+    batches = cut(nodes, size)
     assert [len(batch) for batch in batches] == expected
     assert [node for batch in batches for node in batch] == nodes
 
 
 def test_hosts_are_updated_batch_by_batch(fleet):
     target = published(fleet.application)
-    stage = fleet.complete(fleet.rollout.deploy("canary", target.version, "alice"))
+    stage = fleet.complete(fleet.steps.deploy("canary", target.version, "alice"))
     assert fleet.hosts.told == [[node] for node in fleet.nodes]
     assert (stage.version, stage.status) == (target.version, "live")
     assert {fleet.version_of(node) for node in fleet.nodes} == {target.version}
@@ -123,8 +127,8 @@ def test_hosts_are_updated_batch_by_batch(fleet):
 
 def test_only_the_hosts_of_the_current_batch_are_assigned(fleet):
     target = published(fleet.application)
-    stage = fleet.rollout.deploy("canary", target.version, "alice")
-    fleet.rollout.update_batch("canary", stage.state["deployment"])
+    stage = fleet.steps.deploy("canary", target.version, "alice")
+    fleet.steps.update_batch("canary", stage.deployment)
     assigned = fleet.application.store.get_below(f"{fleet.application.name}/stages/canary/assigned")
     assert list(assigned) == fleet.nodes[:1]
 
@@ -132,27 +136,27 @@ def test_only_the_hosts_of_the_current_batch_are_assigned(fleet):
 def test_a_host_that_fails_stops_the_rollout_and_is_named(fleet):
     target = published(fleet.application)
     fleet.hosts.refusing = {fleet.nodes[1]}
-    stage = fleet.rollout.deploy("canary", target.version, "alice")
-    fleet.rollout.update_batch("canary", stage.state["deployment"])
+    stage = fleet.steps.deploy("canary", target.version, "alice")
+    fleet.steps.update_batch("canary", stage.deployment)
     with pytest.raises(RolloutFailed, match=f"{fleet.nodes[1]}: connection refused on port 22"):
-        fleet.rollout.update_batch("canary", stage.state["deployment"])
+        fleet.steps.update_batch("canary", stage.deployment)
     assert fleet.hosts.told[-1] == [fleet.nodes[1]]
 
 
 def test_a_failed_rollout_brings_every_host_it_told_back(fleet):
     old = published(fleet.application, 1)
-    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
+    fleet.complete(fleet.steps.deploy("canary", old.version, "alice"))
     new = published(fleet.application, 2)
     fleet.hosts.broken = {fleet.nodes[1]: {new.version}}
-    stage = fleet.rollout.deploy("canary", new.version, "alice")
-    deployment = stage.state["deployment"]
-    fleet.rollout.update_batch("canary", deployment)
+    stage = fleet.steps.deploy("canary", new.version, "alice")
+    deployment = stage.deployment
+    fleet.steps.update_batch("canary", deployment)
     with pytest.raises(RolloutFailed, match="was not healthy within 2 s"):
-        fleet.rollout.update_batch("canary", deployment)
-    assert fleet.rollout.revert("canary", deployment) == {}
-    canary = fleet.application.stage("canary")
+        fleet.steps.update_batch("canary", deployment)
+    assert fleet.steps.revert("canary", deployment) == {}
+    canary = fleet.application.stages.get("canary")
     assert (canary.version, canary.status) == (old.version, "failed")
-    assert fleet.nodes[1] in canary.state["reason"]
+    assert fleet.nodes[1] in canary.rollout.reason
     assert {fleet.version_of(node) for node in fleet.nodes} == {old.version}
     assert fleet.application.store.lock_holder(f"{fleet.application.name}/lock") is None
 
@@ -161,9 +165,9 @@ def test_a_failure_within_the_budget_does_not_stop_the_rollout(fleet):
     rules = {"batch_size": 1, "failure_budget": 1, "healthy_deadline_s": 1, "min_healthy_s": 0}
     target = published(fleet.application, rollout=rules)
     fleet.hosts.refusing = {fleet.nodes[0]}
-    stage = fleet.complete(fleet.rollout.deploy("canary", target.version, "alice"))
+    stage = fleet.complete(fleet.steps.deploy("canary", target.version, "alice"))
     assert stage.status == "live"
-    assert stage.state["failed_hosts"] == {fleet.nodes[0]: "connection refused on port 22"}
+    assert stage.rollout.failed_hosts == {fleet.nodes[0]: "connection refused on port 22"}
 
 
 def test_a_host_that_consul_does_not_find_healthy_has_failed(fleet, consul_url):
@@ -177,89 +181,85 @@ def test_a_host_that_consul_does_not_find_healthy_has_failed(fleet, consul_url):
         [f"{name}::app", f"{name}::app_canary"],
         passing=False,
     )
-    stage = fleet.rollout.deploy("canary", target.version, "alice")
+    stage = fleet.steps.deploy("canary", target.version, "alice")
     with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: fails in Consul: {name} answers"):
-        fleet.rollout.update_batch("canary", stage.state["deployment"])
+        fleet.steps.update_batch("canary", stage.deployment)
 
 
 def test_another_package_under_the_same_version_is_not_taken_for_the_target(fleet):
     target = published(fleet.application)
-    fleet.hosts.application = Application(fleet.application.store, fleet.application.name)
-    release = dict(fleet.application.release(target.version))
-    release["package"] = dict(release["package"], sha256="f" * 64)
-    fleet.hosts.application.release = lambda version: release
-    stage = fleet.rollout.deploy("canary", target.version, "alice")
+    release = fleet.application.releases.get(target.version)
+    other = dataclasses.replace(release, package=release.package._replace(sha256="f" * 64))
+    fleet.hosts.release = lambda version: other
+    stage = fleet.steps.deploy("canary", target.version, "alice")
     with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: reports {target.version} with"):
-        fleet.rollout.update_batch("canary", stage.state["deployment"])
+        fleet.steps.update_batch("canary", stage.deployment)
 
 
 def test_an_older_release_does_not_replace_a_newer_one_by_itself(fleet):
     old, new = published(fleet.application, 1), published(fleet.application, 2)
-    fleet.complete(fleet.rollout.deploy("canary", new.version, "alice"))
+    fleet.complete(fleet.steps.deploy("canary", new.version, "alice"))
     with pytest.raises(Superseded, match=f"{old.version} is older than {new.version}"):
-        fleet.rollout.deploy("canary", old.version, "alice")
+        fleet.steps.deploy("canary", old.version, "alice")
 
 
 def test_a_promotion_without_hosts_writes_nothing(fleet):
     target = published(fleet.application)
     settled(fleet.application, "canary", target)
     with pytest.raises(DeliveryError, match="no host of .* carries the tag"):
-        fleet.rollout.promote("production", "canary", "bob")
-    assert fleet.application.stage("production").status == "empty"
+        fleet.steps.promote("production", "canary", "bob")
+    assert fleet.application.stages.get("production").status == "empty"
 
 
 def test_a_rollout_waits_for_the_lock_as_long_as_it_is_told_to(fleet, monkeypatch):
-    import delivery.rollout
+    from delivery.rollout import steps
 
     target = published(fleet.application)
-    first = fleet.rollout.deploy("canary", target.version, "alice")
-    monkeypatch.setattr(delivery.rollout, "LOCK_POLL_S", 0.05)
+    first = fleet.steps.deploy("canary", target.version, "alice")
+    monkeypatch.setattr(steps, "LOCK_POLL_S", 0.05)
     with pytest.raises(DeliveryError, match="is locked: deploying"):
-        fleet.rollout.deploy("canary", target.version, "bob", wait_for_lock_s=0)
-    fleet.application.store.close_session(first.state["session"])
-    assert (
-        fleet.rollout.deploy("canary", target.version, "bob", wait_for_lock_s=5).state["by"]
-        == "bob"
-    )
+        fleet.steps.deploy("canary", target.version, "bob", wait_for_lock_s=0)
+    fleet.application.store.sessions.close(first.session)
+    assert fleet.steps.deploy("canary", target.version, "bob", wait_for_lock_s=5).by == "bob"
 
 
 def test_an_abort_stops_before_the_next_batch_and_brings_hosts_back(fleet):
     old, new = published(fleet.application, 1), published(fleet.application, 2)
-    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
-    stage = fleet.rollout.deploy("canary", new.version, "alice")
-    deployment = stage.state["deployment"]
-    fleet.rollout.update_batch("canary", deployment)
-    assert fleet.rollout.abort("olga").status == "rolling_out"
-    with pytest.raises(Aborted, match="is aborted by olga"):
-        fleet.rollout.update_batch("canary", deployment)
-    assert fleet.rollout.revert("canary", deployment) == {}
-    assert fleet.application.stage("canary").status == "aborted"
+    fleet.complete(fleet.steps.deploy("canary", old.version, "alice"))
+    stage = fleet.steps.deploy("canary", new.version, "alice")
+    deployment = stage.deployment
+    fleet.steps.update_batch("canary", deployment)
+    assert fleet.steps.abort("olga").status == "rolling_out"
+    with pytest.raises(Aborted, match="was aborted by olga"):
+        fleet.steps.update_batch("canary", deployment)
+    assert fleet.steps.revert("canary", deployment) == {}
+    assert fleet.application.stages.get("canary").status == "aborted"
     assert {fleet.version_of(node) for node in fleet.nodes} == {old.version}
 
 
 def test_an_abort_of_what_a_dead_process_left_brings_hosts_back_itself(fleet):
     old, new = published(fleet.application, 1), published(fleet.application, 2)
-    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
-    stage = fleet.rollout.deploy("canary", new.version, "alice")
-    fleet.rollout.update_batch("canary", stage.state["deployment"])
-    fleet.application.store.close_session(stage.state["session"])
-    stopped = fleet.rollout.abort("olga")
+    fleet.complete(fleet.steps.deploy("canary", old.version, "alice"))
+    stage = fleet.steps.deploy("canary", new.version, "alice")
+    fleet.steps.update_batch("canary", stage.deployment)
+    fleet.application.store.sessions.close(stage.session)
+    stopped = fleet.steps.abort("olga")
     assert (stopped.status, stopped.version) == ("aborted", old.version)
     assert {fleet.version_of(node) for node in fleet.nodes} == {old.version}
-    assert not fleet.application.is_locked()
+    assert not fleet.application.rollouts.is_locked()
 
 
 def test_hosts_go_back_batch_by_batch_the_last_one_first(fleet):
     old = published(fleet.application, 1)
-    fleet.complete(fleet.rollout.deploy("canary", old.version, "alice"))
+    fleet.complete(fleet.steps.deploy("canary", old.version, "alice"))
     new = published(fleet.application, 2)
     fleet.hosts.broken = {fleet.nodes[2]: {new.version}}
-    stage = fleet.rollout.deploy("canary", new.version, "alice")
-    deployment = stage.state["deployment"]
+    stage = fleet.steps.deploy("canary", new.version, "alice")
+    deployment = stage.deployment
     for _ in range(2):
-        fleet.rollout.update_batch("canary", deployment)
+        fleet.steps.update_batch("canary", deployment)
     with pytest.raises(RolloutFailed):
-        fleet.rollout.update_batch("canary", deployment)
+        fleet.steps.update_batch("canary", deployment)
     fleet.hosts.told.clear()
-    fleet.rollout.revert("canary", deployment)
+    fleet.steps.revert("canary", deployment)
     assert fleet.hosts.told == [[node] for node in reversed(fleet.nodes)]

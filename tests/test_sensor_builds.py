@@ -13,10 +13,10 @@ from jenkins_double import API_TOKEN, USER, running_jenkins
 from st2tests.base import BaseSensorTestCase
 
 from delivery import ci
+from delivery.application import Application
 from delivery.ci import CiServer, Verdict, builds
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
-from delivery.release import Application
 from delivery.store import Store
 
 COMMIT = "1" * 40
@@ -45,18 +45,18 @@ class TestBuilds(WithConsul, BaseSensorTestCase):
     def begin(self, app="shop", commit=COMMIT):
         """Starts a build, as the workflow does."""
         application = Application(self.store, app)
-        application.start_build(commit, f"acme/{app}", "main", "alice")
+        application.builds.start(commit, f"acme/{app}", "main", "alice")
         if app not in self.jenkins.jobs:
             self.jenkins.add_job(app)
         configuration = Configuration(self.config)
-        job = builds.job_of(configuration, application, application.build(commit))
+        job = builds.job_of(configuration, application, application.builds.get(commit))
         builds.begin(ci.TOOLS.create(configuration), application, job)
         return application
 
     def make_overdue(self, application):
         key = f"{application.name}/builds/{COMMIT}"
         record = self.store.get(key)
-        old = dict(record.json(), started_at="2020-01-01T00:00:00Z")
+        old = dict(json.loads(record.value), started_at="2020-01-01T00:00:00Z")
         self.store.commit([self.store.set(key, json.dumps(old), record)])
 
     def found(self):
@@ -92,7 +92,7 @@ class TestBuilds(WithConsul, BaseSensorTestCase):
         self.assertIn("two", self.found()[2:])
 
     def test_a_build_that_has_its_verdict_is_not_asked_about(self):
-        self.begin().finish_build(COMMIT, passed=True)
+        self.begin().builds.finish(COMMIT, passed=True)
         self.jenkins.requests.clear()
         self.assertEqual(self.found(), [])
         self.assertEqual(self.jenkins.requests, [])

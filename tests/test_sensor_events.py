@@ -7,8 +7,8 @@ from events import Events
 from releases import published, settled
 from st2tests.base import BaseSensorTestCase
 
+from delivery.application import Application
 from delivery.errors import DeliveryError
-from delivery.release import Application
 from delivery.store import Store
 
 
@@ -48,7 +48,7 @@ class TestEvents(WithConsul, BaseSensorTestCase):
     def test_what_happened_while_it_was_away_is_dispatched_later(self):
         published(Application(self.store, "shop"))
         self.sensor.step()
-        Application(self.store, "shop").packaging_failed("a" * 40)
+        Application(self.store, "shop").builds.packaging_failed("a" * 40, "no space")
         self.start().step()
         self.assertEqual(self.dispatched()[-1], ("shop", "packaging_failed"))
 

@@ -29,31 +29,31 @@ def test_a_key_changed_by_another_is_not_overwritten(store):
 
 
 def test_a_lock_belongs_to_one_session(store):
-    mine, yours = store.open_session("mine", 60), store.open_session("yours", 60)
+    mine, yours = store.sessions.open("mine", 60), store.sessions.open("yours", 60)
     store.commit([store.lock("lock", "mine", mine)])
     with pytest.raises(LostRace):
         store.commit([store.lock("lock", "yours", yours)])
     assert store.lock_holder("lock") == "mine"
-    store.close_session(mine)
+    store.sessions.close(mine)
     assert store.lock_holder("lock") is None
     store.commit([store.lock("lock", "yours", yours)])
     assert store.lock_holder("lock") == "yours"
 
 
 def test_a_write_guarded_by_a_lapsed_lock_is_refused(store):
-    session = store.open_session("mine", 60)
+    session = store.sessions.open("mine", 60)
     store.commit([store.lock("lock", "mine", session)])
-    store.close_session(session)
+    store.sessions.close(session)
     with pytest.raises(LostRace):
         store.commit([store.holds("lock", session), store.set("a", "1", None)])
     assert store.get("a") is None
 
 
 def test_renewing_a_session_that_has_ended_says_so(store):
-    session = store.open_session("mine", 60)
-    assert store.renew_session(session)
-    store.close_session(session)
-    assert not store.renew_session(session)
+    session = store.sessions.open("mine", 60)
+    assert store.sessions.renew(session)
+    store.sessions.close(session)
+    assert not store.sessions.renew(session)
 
 
 def test_a_waiting_reader_wakes_when_a_key_changes(store):
@@ -72,7 +72,7 @@ def test_folders_are_the_names_below_the_prefix(store):
 
 
 def test_more_changes_than_consul_takes_are_refused_before_they_are_sent(store):
-    with pytest.raises(DeliveryError, match="65 changes in one step, and Consul takes 64"):
+    with pytest.raises(DeliveryError, match="65 changes in one step: Consul's limit is 64"):
         store.commit([store.set(str(number), "", None) for number in range(65)])
     assert store.keys() == []
 

@@ -7,12 +7,12 @@ files of the workspace (`Recipe`, `Package`).
 
 from __future__ import annotations
 
-from delivery_action import DeliveryAction
+from packaging_step import PackagingStep
 
 from delivery.workspace import Workspace
 
 
-class BuildHostAction(DeliveryAction):
+class BuildHostAction(PackagingStep):
     def workspace(self, node, workspace):
         """Returns the workspace that an earlier step has made on a build host."""
         host = self.configuration.discovery().host(self.configuration.build_service(), node)

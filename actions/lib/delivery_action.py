@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import traceback
+from typing import Any
 
 from st2common.runners.base_action import Action
 
 from delivery import permission
+from delivery.application import Application, known_application
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.names import plain
-from delivery.release import known_application
-from delivery.rollout import Rollout
+from delivery.rollout.record import Rollout
+from delivery.rollout.steps import Steps
 from delivery.store import ConsulUnreachable
 
 
@@ -23,9 +25,11 @@ class DeliveryAction(Action):
     shown in chat as it is. So does any other exception, with its traceback on standard error, so
     that a workflow's failure path always finds an error to pass on. While Consul is away the
     result says so in `without`, for a workflow that would rather wait than give up.
+
+    `note_failure` may record a failure before it is answered.
     """
 
-    def run(self, **parameters):
+    def run(self, **parameters: Any) -> tuple[bool, dict[str, Any]]:
         try:
             self.configuration = Configuration(self.config)
             result = self.deliver(**parameters)
@@ -33,43 +37,54 @@ class DeliveryAction(Action):
         except ConsulUnreachable as error:
             return False, {"error": plain(str(error)), "without": "consul"}
         except DeliveryError as error:
-            return False, {"error": plain(str(error))}
+            return self._fail(str(error), parameters)
         except Exception as error:
             self.logger.error(traceback.format_exc())
-            return False, {"error": plain(f"{type(error).__name__}: {error}")}
+            return self._fail(f"{type(error).__name__}: {error}", parameters)
 
-    def deliver(self, **parameters):
+    def _fail(self, error: str, parameters: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        reason = plain(error)
+        self.note_failure(reason, parameters)
+        return False, {"error": reason}
+
+    def note_failure(self, reason: str, parameters: dict[str, Any]) -> None:
+        """Does what has to be done when the action fails; nothing unless a subclass says so.
+
+        :param reason: one line.
+        :param parameters: of the action, by name.
+        """
+
+    def deliver(self, **parameters: Any) -> dict[str, Any]:
         """Does the action's work.
 
         :raises DeliveryError: says what, where and what to do.
         """
         raise NotImplementedError
 
-    def application(self, name):
+    def application(self, name: str) -> Application:
         """Returns an application that Consul knows, or fails with the nearest names."""
         return known_application(self.configuration.store(), name)
 
-    def require_permission(self, to_do, chat_user, stackstorm_user):
+    def require_permission(self, to_do: str, chat_user: str | None, stackstorm_user: str) -> None:
         """Refuses who the configuration does not allow to do this."""
         permission.require(
             self.configuration.section("permissions"), to_do, chat_user, stackstorm_user
         )
 
-    def rollout(self, application):
+    def steps(self, application: Application) -> Steps:
         """Returns the steps of a rollout of this application."""
-        return Rollout(application, self.configuration.discovery(), self.configuration.ssh())
+        return Steps(application, self.configuration.discovery(), self.configuration.ssh())
 
 
-def progress(stage):
+def progress(rollout: Rollout) -> dict[str, Any]:
     """Returns of a rollout what the workflow decides by; names and numbers, no free text."""
-    state = stage.state
     return {
-        "stage": stage.name,
-        "deployment": state["deployment"],
-        "version": state["target"]["version"],
-        "status": stage.status,
-        "batches": len(state["batches"]),
-        "remaining": len(state["batches"]) - state["completed"],
-        "hosts": [node for batch in state["batches"] for node in batch],
-        "failed_hosts": state["failed_hosts"],
+        "stage": rollout.stage,
+        "deployment": rollout.deployment,
+        "version": rollout.target.version,
+        "status": rollout.status,
+        "batches": len(rollout.batches),
+        "remaining": rollout.remaining,
+        "hosts": rollout.hosts,
+        "failed_hosts": dict(rollout.failed_hosts),
     }

@@ -13,7 +13,7 @@ from typing import Any, Iterator
 import pytest
 from stackstorm import Json, StackStorm, eventually, skip_module_without_stackstorm
 
-from delivery.release import Application
+from delivery.application import Application
 from delivery.store import Store
 from sandbox.fleet import MACHINE_ADDRESS, WEBHOOK_PORT
 from sandbox.repositories import Checkout
@@ -83,7 +83,7 @@ class Delivery:
             lambda: next(
                 (
                     event
-                    for event in self.application.events()
+                    for event in self.application.events.all()
                     if event["type"] in kinds and self._is_of_commit(event)
                 ),
                 None,

@@ -29,7 +29,7 @@ def test_a_push_reaches_the_canary_through_sensors_and_rules(shop: Delivery, pha
 
 
 def test_the_results_say_what_was_made(shop: Delivery, began: str):
-    release = shop.application.release(shop.application.stage("canary").version)
+    release = shop.application.releases.get(shop.application.stages.get("canary").version)
     built = shop.executions("package", began)[0]["result"]["output"]
     assert (built["version"], built["sha256"], built["error"]) == (
         release["version"],
@@ -60,7 +60,7 @@ def test_the_push_is_one_trigger_and_every_event_another(shop: Delivery, began: 
             if each["payload"]["application"] == shop.app
         )
 
-    recorded = sorted(event["id"] for event in shop.application.events())
+    recorded = sorted(event["id"] for event in shop.application.events.all())
     eventually(lambda: triggered() == recorded, f"the triggers {recorded}", 20)
 
 
@@ -79,7 +79,7 @@ def test_what_people_want_to_know_is_announced(shop: Delivery, began: str):
             for each in shop.stackstorm.executions("chatops.post_message", began)
         ]
 
-    version = shop.application.stage("canary").version
+    version = shop.application.stages.get("canary").version
     eventually(
         lambda: f"shop: canary runs {version}. To promote it: !deploy promote shop" in announced(),
         "the announcement",
@@ -112,8 +112,8 @@ def test_promotion_through_the_api_takes_the_canarys_package_to_production(shop:
     with phase("promotion of three hosts through the API"):
         execution = shop.stackstorm.run("cicd_canary.deploy_promote", {"app": "shop"})
     assert execution["status"] == "succeeded", execution["result"]
-    canary, production = (shop.application.stage(name) for name in ("canary", "production"))
-    assert production.settled[-1]["sha256"] == canary.settled[-1]["sha256"]
+    canary, production = (shop.application.stages.get(name) for name in ("canary", "production"))
+    assert production.settled[-1].sha256 == canary.settled[-1].sha256
     assert {shop.answers(host) for host in HOSTS} == {canary.version}
     assert production.state["by"] == execution["context"]["user"]
 
@@ -126,7 +126,7 @@ def test_promotion_by_chat_says_what_it_does_and_what_came_of_it(shop: Delivery,
     assert heard["message"].startswith("Promoting shop to production")
     assert heard["execution"]["id"] in heard["message"]
     assert f"shop {version} is in production on 3 hosts" in shop.stackstorm.said(execution)
-    assert shop.application.stage("production").state["by"] == OLGA
+    assert shop.application.stages.get("production").rollout.by == OLGA
     assert {shop.answers(host) for host in HOSTS} == {version}
 
 
@@ -139,20 +139,20 @@ def test_a_promotion_without_a_name_says_when_there_is_none(shop: Delivery):
 
 
 def test_status_and_history_by_chat_can_be_read(shop: Delivery):
-    version = shop.application.stage("production").version
+    version = shop.application.stages.get("production").version
     status = shop.say("deploy status shop")
     assert re.search(rf"production\s+{re.escape(version)} live", status)
     assert OLGA in status
     assert f"production runs {version}" in shop.say("deploy history shop")
-    assert "no application shpo is known (nearest: shop)" in shop.say("deploy status shpo")
+    assert "no application shpo; nearest: shop" in shop.say("deploy status shpo")
 
 
 def test_rollback_by_chat_brings_back_what_was_there(shop: Delivery, phase):
-    old = shop.application.stage("production").settled[-2]["version"]
+    old = shop.application.stages.get("production").settled[-2].version
     with phase("rollback of three hosts by chat"):
         said = shop.say("deploy rollback shop")
     assert f"shop is back on {old} in production" in said
-    assert shop.application.stage("production").status == "rolled_back"
+    assert shop.application.stages.get("production").status == "rolled_back"
     assert {shop.answers(host) for host in HOSTS if host != "canary-1"} == {old}
 
 
@@ -173,7 +173,7 @@ def test_failing_tests_end_red_and_are_announced(shop: Delivery):
 
 
 def test_a_version_that_does_not_get_healthy_is_taken_back_and_ends_red(shop: Delivery, phase):
-    since, old = now(), shop.application.stage("canary").version
+    since, old = now(), shop.application.stages.get("canary").version
     settings, health = (shop.checkout.directory / name for name in (".cicd.yaml", "health.py"))
     before = settings.read_text(), health.read_text()
     settings.write_text("rollout: {healthy_deadline_s: 3}\n")
@@ -201,7 +201,7 @@ def test_consul_keeps_what_happens_while_the_events_sensor_is_away(shop: Deliver
     finally:
         shop.stackstorm.call("PUT", f"sensortypes/{sensor['id']}", dict(sensor, enabled=True))
     eventually(
-        lambda: (shop.application.stage("canary").version or "").endswith(shop.commit[:7]),
+        lambda: (shop.application.stages.get("canary").version or "").endswith(shop.commit[:7]),
         "the canary to run it",
     )
 
@@ -223,7 +223,7 @@ def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
     finally:
         world.host("consul").start()
     eventually(
-        lambda: (shop.application.stage("canary").version or "").endswith(shop.commit[:7]),
+        lambda: (shop.application.stages.get("canary").version or "").endswith(shop.commit[:7]),
         "the canary to run it",
     )
     assert len(list(shop.executions("ci_build", since))) == 1

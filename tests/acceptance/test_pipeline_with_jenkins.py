@@ -53,7 +53,7 @@ def started_build(notes: Delivery, jenkins: Jenkins) -> Build:
 
     def triggered() -> Build | None:
         try:
-            record = notes.application.build(notes.commit)
+            record = notes.application.builds.get(notes.commit)
         except DeliveryError:
             return None
         return jenkins.jobs[JOB].builds.get(record.get("ci", {}).get("number"))
@@ -62,7 +62,7 @@ def started_build(notes: Delivery, jenkins: Jenkins) -> Build:
 
 
 def is_on_the_canary(notes: Delivery) -> bool:
-    return (notes.application.stage("canary").version or "").endswith(notes.commit[:7])
+    return (notes.application.stages.get("canary").version or "").endswith(notes.commit[:7])
 
 
 def test_the_job_is_made_and_left_alone_when_it_is_right(stackstorm: StackStorm, jenkins: Jenkins):
@@ -103,7 +103,7 @@ def test_a_lost_callback_is_found_within_a_minute(notes: Delivery, jenkins: Jenk
     build = started_build(notes, jenkins)
     build.end("SUCCESS")
     eventually(
-        lambda: notes.application.build(notes.commit)["status"] == "passed",
+        lambda: notes.application.builds.get(notes.commit).status == "passed",
         "the sensor to find the build",
         WITHIN_A_MINUTE_S,
     )
@@ -116,7 +116,7 @@ def test_a_build_that_was_aborted_ends_red_and_makes_no_package(
     since = now()
     started_build(notes, jenkins).end("ABORTED")
     eventually(
-        lambda: notes.application.build(notes.commit)["status"] == "failed",
+        lambda: notes.application.builds.get(notes.commit).status == "failed",
         "the sensor to find the build",
         WITHIN_A_MINUTE_S,
     )
@@ -124,7 +124,7 @@ def test_a_build_that_was_aborted_ends_red_and_makes_no_package(
         lambda: next(
             (
                 each
-                for each in notes.application.events()
+                for each in notes.application.events.all()
                 if each["type"] == "build_failed" and each["commit"] == notes.commit
             ),
             None,

@@ -174,13 +174,13 @@ def test_a_version_is_refused_and_told_without_its_template(shop: Delivery):
     before = project.read_text()
     project.write_text(before.replace(f'version = "{shop.number}.0.0"', f'version = "{TEMPLATE}"'))
     commit = shop.checkout.commit("A version that is a template")
-    known = len(shop.application.events())
+    known = len(shop.application.events.all())
     shop.checkout.push("--force", "HEAD:refs/heads/main")
     event = eventually(
         lambda: next(
             (
                 each
-                for each in shop.application.events()[known:]
+                for each in shop.application.events.all()[known:]
                 if each["type"] in ("packaging_failed", "release_published")
             ),
             None,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from consul_server import register
-from releases import published, settled
+from releases import begun, published, settled
 
-from delivery.release import Application
+from delivery.application import Application
 from delivery.store import Store
 from packengine import chat
 from packengine.engine import Engine
@@ -65,7 +65,7 @@ def test_a_promotion_that_fails_says_why_in_one_line_and_where_to_look(talk):
         r"production of shop had no version to go back to \(execution \w+\)$",
         answer,
     )
-    assert talk.application.stage("production").state["by"] == "olga"
+    assert talk.application.stages.get("production").rollout.by == "olga"
 
 
 def test_what_is_pinned_cannot_be_typed(talk):
@@ -78,7 +78,7 @@ def test_what_is_pinned_cannot_be_typed(talk):
     ):
         assert talk.say(line).startswith("Immutable arguments cannot be overriden: by"), line
     assert "stackstorm_user" in talk.say("!deploy freeze shop stackstorm_user=alice")
-    assert [event["type"] for event in talk.application.events()][-1] == "rollout_succeeded"
+    assert [event["type"] for event in talk.application.events.all()][-1] == "rollout_succeeded"
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_who_is_not_on_the_list_is_told_who_is(consul_url, tmp_path):
 
 
 def test_a_rollout_that_a_dead_process_has_left_is_aborted(talk):
-    rollout = talk.application.begin_rollout(
-        "canary", published(talk.application), [["host-0"]], "alice", "deploy"
+    rollout = begun(
+        talk.application, "canary", published(talk.application), [["host-0"]], "alice", "deploy"
     )
     assert "stops after the current batch" in talk.say("!deploy abort shop")
-    talk.application.store.close_session(rollout.state["session"])
+    talk.application.store.sessions.close(rollout.session)
     assert "was left behind by a process that is gone; it is aborted" in talk.say(
         "!deploy abort shop"
     )
@@ -154,9 +154,9 @@ def test_a_wrong_line_gets_the_nearest_help(talk):
 def test_a_question_that_cannot_be_answered_says_why_and_where_to_look(talk):
     published(talk.application)
     for line in ("!deploy status shpo", "!deploy history shpo", "!deploy hosts shpo"):
-        assert re.match(
-            r"no application shpo is known \(nearest: shop\) \(execution \w+\)$", talk.say(line)
-        ), line
+        assert re.match(r"no application shpo; nearest: shop \(execution \w+\)$", talk.say(line)), (
+            line
+        )
 
 
 def test_hosts_are_listed_with_what_they_run(talk):

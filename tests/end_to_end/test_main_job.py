@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from delivery.release import Application
+from delivery.application import Application
 from delivery.store import Store
 from packengine import chat
 from packengine.engine import Engine
@@ -46,20 +46,20 @@ class Delivery:
 
     def push_and_wait(self, *kinds: str) -> dict[str, Any]:
         """Pushes, and returns the first later event of one of these types."""
-        before = len(self.application.events())
+        before = len(self.application.events.all())
         self.push()
         return self.wait_for(*kinds, after=before)
 
     def wait_for(self, *kinds: str, after: int = 0, timeout_s: float = 90) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            for event in self.application.events()[after:]:
+            for event in self.application.events.all()[after:]:
                 if event["type"] in kinds:
                     return event
             time.sleep(0.1)
         raise AssertionError(
             f"none of {kinds} within {timeout_s} s, but "
-            f"{[each['message'] for each in self.application.events()[after:]]}"
+            f"{[each['message'] for each in self.application.events.all()[after:]]}"
         )
 
     def deploy(self) -> str:
@@ -182,14 +182,14 @@ def test_a_push_reaches_the_canary_and_nothing_else(shop: Delivery):
 
 
 def test_promotion_takes_exactly_the_canarys_package_to_production(shop: Delivery):
-    canary = shop.application.stage("canary").settled[-1]
+    canary = shop.application.stages.get("canary").settled[-1]
     said = shop.say("!deploy promote")
     assert f"shop {canary['version']} is in production on 3 hosts" in said
     assert "To undo" not in said  # There is no previous version.
-    assert set(shop.installed().values()) == {canary["version"]}
-    reports = shop.application.hosts()
-    assert {reports[host]["sha256"] for host in HOSTS} == {canary["sha256"]}
-    assert {shop.answers(host) for host in HOSTS} == {canary["version"]}
+    assert set(shop.installed().values()) == {canary.version}
+    reports = shop.application.hosts.all()
+    assert {reports[host].sha256 for host in HOSTS} == {canary.sha256}
+    assert {shop.answers(host) for host in HOSTS} == {canary.version}
 
 
 def test_promoting_again_says_that_there_is_nothing_to_promote(shop: Delivery):
@@ -205,8 +205,8 @@ def test_the_workspaces_are_gone(shop: Delivery):
 
 
 def test_the_release_says_where_each_value_came_from(shop: Delivery):
-    version = shop.application.stage("canary").version
-    metadata = shop.application.release(version)["metadata"]
+    version = shop.application.stages.get("canary").version
+    metadata = shop.application.releases.get(version).metadata
     assert metadata["version"]["value"] == "1.0.0"
     assert metadata["version"]["from"] == "pyproject.toml"
     assert metadata["name"]["value"] == "shop"
@@ -228,12 +228,12 @@ def test_the_same_delivery_and_the_same_commit_are_built_once(shop: Delivery, wo
 
 
 def test_status_and_history_can_be_read(shop: Delivery):
-    version = shop.application.stage("canary").version
+    version = shop.application.stages.get("canary").version
     status = shop.say("!deploy status shop")
     assert f"production  {version} live" in status
     assert "olga" in status
     assert f"production runs {version}" in shop.say("!deploy history shop")
-    assert "no application shpo is known (nearest: shop)" in shop.say("!deploy status shpo")
+    assert "no application shpo; nearest: shop" in shop.say("!deploy status shpo")
 
 
 def test_another_language_goes_the_same_way(notes: Delivery):
@@ -244,7 +244,7 @@ def test_another_language_goes_the_same_way(notes: Delivery):
 
 
 def test_production_can_be_rolled_back(shop: Delivery):
-    old = shop.application.stage("production").version
+    old = shop.application.stages.get("production").version
     new = shop.deploy()
     execution = shop.engine.run("cicd_canary.deploy_promote", {"app": "shop"}, user="olga")
     assert execution.status == "succeeded", execution.result
@@ -321,11 +321,11 @@ def test_templates_in_what_the_project_says_are_no_templates(shop: Delivery, wor
         [[each.parameters, each.result] for each in shop.engine.executions(top_level=False)]
     )
     assert world.webhook_secret not in everything
-    assert shop.application.release(version)["package"]["sha256"]
+    assert shop.application.releases.get(version).package.sha256
 
 
 def test_a_version_that_does_not_get_healthy_is_taken_back(shop: Delivery):
-    old = shop.application.stage("canary").version
+    old = shop.application.stages.get("canary").version
     health = shop.checkout.directory / "health.py"
     content = health.read_text()
     shop.checkout.break_health()
@@ -338,14 +338,14 @@ def test_a_version_that_does_not_get_healthy_is_taken_back(shop: Delivery):
     assert f"back to {old}" in event["message"]
     assert re.search("canary-1: .* was not healthy within 3 s", event["message"]), event["message"]
     assert shop.executions("deploy_canary")[0].status == "failed"
-    canary = shop.application.stage("canary")
+    canary = shop.application.stages.get("canary")
     assert (canary.status, canary.version) == ("failed", old)
     assert shop.answers("canary-1") == old
-    assert "the canary of shop failed with" in shop.say("!deploy promote shop")
+    assert "failed on canary of shop" in shop.say("!deploy promote shop")
 
 
 def test_a_host_that_refuses_ssh_stops_the_rollout_and_is_named(shop: Delivery, world: World):
-    old = shop.application.stage("production").version
+    old = shop.application.stages.get("production").version
     shop.deploy()
     keys = "/root/.ssh/authorized_keys"
     world.host("production-2").run(["mv", keys, keys + ".away"], check=True)
@@ -354,7 +354,7 @@ def test_a_host_that_refuses_ssh_stops_the_rollout_and_is_named(shop: Delivery, 
     finally:
         world.host("production-2").run(["mv", keys + ".away", keys], check=True)
     assert "production-2: refused the key of user root" in " ".join(said.split())
-    production = shop.application.stage("production")
+    production = shop.application.stages.get("production")
     assert (production.status, production.version) == ("failed", old)
     assert {shop.answers(f"production-{number}") for number in (1, 3)} == {old}
 
@@ -375,7 +375,7 @@ def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
     finally:
         world.host("consul").start()
     wait_until(
-        lambda: (shop.application.stage("canary").version or "").endswith(commit[:7]),
+        lambda: (shop.application.stages.get("canary").version or "").endswith(commit[:7]),
         "the canary to run it",
     )
 
@@ -385,7 +385,7 @@ def test_a_host_that_was_down_comes_back_to_what_the_stage_settled_on(shop: Deli
     try:
         wait_until(lambda: "production-3" not in passing(world), "production-3 to be seen down")
         said = shop.say("!deploy promote shop")
-        version = shop.application.stage("canary").version
+        version = shop.application.stages.get("canary").version
         assert f"shop {version} is in production on 2 hosts" in said
     finally:
         world.host("production-3").start()
@@ -393,7 +393,7 @@ def test_a_host_that_was_down_comes_back_to_what_the_stage_settled_on(shop: Deli
 
 
 def test_a_package_that_is_not_the_published_one_is_not_installed(shop: Delivery, world: World):
-    old = shop.application.stage("production").version
+    old = shop.application.stages.get("production").version
     new = shop.deploy()
     store, key = shop.application.store, f"shop/releases/{new}"
     record = store.get(key)
@@ -409,22 +409,22 @@ def test_a_package_that_is_not_the_published_one_is_not_installed(shop: Delivery
 def test_a_version_that_was_not_installed_from_the_published_package_is_installed_again(
     shop: Delivery, world: World
 ):
-    version = shop.application.stage("production").version
+    version = shop.application.stages.get("production").version
     host = world.host("production-1")
     host.run(["rm", "/var/lib/cicd/shop.sha256"], check=True)  # As when apt failed in the end.
     report = json.loads(host.run(["cicd-converge", "shop"], check=True).stdout)
     assert (report["status"], report["version"]) == ("ok", version)
-    assert report["sha256"] == shop.application.release(version)["package"]["sha256"]
+    assert report["sha256"] == shop.application.releases.get(version).package.sha256
 
 
 def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
     shop.deploy()
     assert "To undo: !deploy rollback shop" in " ".join(shop.say("!deploy promote shop").split())
-    old = shop.application.stage("production").version
+    old = shop.application.stages.get("production").version
     new = shop.deploy()
     said: list[str] = []
     promoting = threading.Thread(target=lambda: said.append(shop.say("!deploy promote shop")))
-    before = len(shop.application.events())
+    before = len(shop.application.events.all())
     promoting.start()
     shop.wait_for("batch_finished", after=before)
     assert "stops after the current batch" in shop.say("!deploy abort shop", user="bob")
@@ -434,7 +434,7 @@ def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
         f"Not promoted: {new} was aborted on production: bob asked for it; production of shop "
         f"is back on {old} (execution " in answer
     )
-    production = shop.application.stage("production")
+    production = shop.application.stages.get("production")
     assert (production.status, production.version) == ("aborted", old)
     assert {shop.answers(f"production-{number}") for number in (1, 2, 3)} == {old}
 

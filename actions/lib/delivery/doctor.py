@@ -8,19 +8,22 @@ It changes nothing but a key of its own in Consul, and the lists of our APT sour
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import textwrap
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from delivery import ci, github, packaging, repository
+from delivery.application import Application, applications
+from delivery.clock import now
 from delivery.configuration import Configuration
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.github_repository import Repository
 from delivery.names import plain
-from delivery.release import LOCK_TTL_S, Application, applications, now
 from delivery.remote import Host, Result
-from delivery.rollout import CONVERGE
+from delivery.rollout.steps import CONVERGE
+from delivery.rollout.transitions import LOCK_TTL_S
 from delivery.store import Store, reaching_consul
 from delivery.tools import Tool
 
@@ -131,7 +134,7 @@ def _consul(store: Store) -> str:
         )
     store.commit([store.overwrite(KEY, now())])
     store.commit([store.delete(KEY)])
-    store.close_session(store.open_session("cicd_canary doctor", LOCK_TTL_S))
+    store.sessions.close(store.sessions.open("cicd_canary doctor", LOCK_TTL_S))
     return f"has a leader, and keys below {store.prefix}/ and sessions can be written"
 
 
@@ -176,7 +179,7 @@ def _application_hosts(configuration: Configuration, store: Store) -> list[Findi
     found = _applications_in_consul(store, configuration)
     findings = []
     for name in found:
-        published = "yes" if Application(store, name).releases() else "no"
+        published = "yes" if Application(store, name).releases.versions() else "no"
         hosts = [each.host for each in Discovery(store).instances(name)]
         findings += _ask(
             configuration, hosts, APPLICATION_HOST, [name, CONVERGE, published], f"host of {name}"
@@ -242,7 +245,7 @@ def _receiver(configuration: Configuration) -> str:
 def _ci(configuration: Configuration, store: Store | None) -> Finding:
     def look() -> str:
         server = ci.TOOLS.create(configuration)
-        return server.examine(applications(store) if store else ())
+        return server.examine([each.name for each in applications(store)] if store else ())
 
     found = _finding(f"CI by {ci.TOOLS.chosen(configuration).name}", look)
     if found.fine and not found.says:
@@ -270,7 +273,7 @@ def _github(settings: Mapping[str, Any], example: str | None) -> Finding:
 
 def _a_repository(store: Store) -> str | None:
     """Returns a repository that has been built, to try with."""
-    for name in applications(store):
-        for release in Application(store, name).releases().values():
-            return str(release["repository"])
+    for application in applications(store):
+        with contextlib.suppress(DeliveryError):
+            return application.releases.newest().repository
     return None

@@ -10,13 +10,12 @@ made of names and numbers; reasons name hosts, and a repository may be public.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, NamedTuple
+from typing import Iterator, NamedTuple
 
+from delivery.application import Application
 from delivery.errors import DeliveryError
 from delivery.github_repository import Deployment, Repository, tag_of_version
-from delivery.release import Application
-
-Event = Dict[str, Any]
+from delivery.ledger import Event
 
 ROLLOUT_STATES = {
     "rollout_started": "in_progress",
@@ -59,12 +58,12 @@ class Report:
         self._stages: list[str] = []
         self.commit: str = event.get("commit") or ""
         if self._version:
-            release = application.release(self._version)
-            self._stages = release["settings"]["stages"]
-            self.commit = release["commit"]
+            release = application.releases.get(self._version)
+            self._stages = release.stages
+            self.commit = release.commit
         if not self.commit:
             raise DeliveryError(f"GitHub is not told of events of type {event['type']}")
-        self.repository: str = application.build(self.commit)["repository"]
+        self.repository: str = application.builds.get(self.commit).repository
 
     def bring_to(self, repository: Repository, tags: str) -> list[str]:
         """Makes GitHub show it.
@@ -79,7 +78,7 @@ class Report:
         changed: list[str] = []
         done = None
         while True:
-            events = self._application.events()
+            events = self._application.events.all()
             wanted = (self.statuses(events), self.deployment(events), self.tag(events, tags))
             if wanted == done:
                 return changed

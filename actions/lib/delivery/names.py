@@ -33,9 +33,14 @@ def check(kind: str, value: object) -> str:
 
     :raises DeliveryError: that says what was expected.
     """
-    if isinstance(value, str) and re.fullmatch(PATTERNS[kind], value):
-        return value
+    if matches(kind, value):
+        return str(value)
     raise DeliveryError(f"{shown(value)} is not the name of a {kind}: expected {PATTERNS[kind]}")
+
+
+def matches(kind: str, value: object) -> bool:
+    """Returns whether `value` is a proper name of this kind."""
+    return isinstance(value, str) and bool(re.fullmatch(PATTERNS[kind], value))
 
 
 def shown(value: object) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from delivery.application import Application, applications
 from delivery.errors import DeliveryError
-from delivery.release import Application, Target, applications
+from delivery.releases import Target
 from delivery.store import Store
 
 
 def candidates(store: Store) -> list[Application]:
     """Returns the applications with a live canary that the last stage does not run.
 
-    One whose canary's version the last stage was rolled back from is none: whoever wants it
-    again says so by name.
+    A version that the last stage was rolled back from is left out: it is promoted only by the
+    application's name.
     """
-    return [
-        application
-        for application in (Application(store, name) for name in applications(store))
-        if _is_candidate(application)
-    ]
+    return [application for application in applications(store) if _is_candidate(application)]
 
 
 def choose(store: Store) -> Application:
@@ -30,23 +27,24 @@ def choose(store: Store) -> Application:
         return found[0]
     if not found:
         raise DeliveryError(
-            "nothing to promote: no live canary differs from production, but for "
-            "one that was rolled back, which is promoted only by its name"
+            "nothing to promote: every live canary is already in production; to promote a "
+            "rolled-back version name the application"
         )
     names = ", ".join(f"{each.name} {_target(each).version}" for each in found)
     raise DeliveryError(
-        f"more than one canary waits: {names}; say which: !deploy promote {found[0].name}"
+        f"Several canaries are ready: name one ({names}), as in !deploy promote {found[0].name}"
     )
 
 
 def _is_candidate(application: Application) -> bool:
     try:
         target = _target(application)
+        last = application.stages.names()[-1]
+        return not application.stages.was_rolled_back(last, target.version)
     except DeliveryError:
         return False
-    return not application.was_rolled_back(application.stages()[-1], target.version)
 
 
 def _target(application: Application) -> Target:
-    last = application.stages()[-1]
-    return application.promotion(last, application.stage_before(last))
+    last = application.stages.names()[-1]
+    return application.stages.promotion(last, application.stages.before(last))

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import glob
 import os
 import re
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import yaml
 
+from delivery.application import Application, applications, known_application
+from delivery.clock import seconds_since
 from delivery.discovery import Discovery, Instance
 from delivery.errors import DeliveryError
-from delivery.names import plain
+from delivery.host_reports import HostReport
+from delivery.names import shown
 from delivery.promotion import candidates
-from delivery.release import (
-    UNUSABLE,
-    Application,
-    Stage,
-    applications,
-    frozen_in_words,
-    known_application,
-    seconds_since,
-)
+from delivery.records import MalformedRecord
+from delivery.releases import Release
+from delivery.rollout.record import UNUSABLE
+from delivery.stages import Stage
 from delivery.store import Store
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -33,10 +32,7 @@ def status(store: Store, name: str | None) -> dict[str, Any]:
 
     :returns: {applications: [{name, stages: [...], hosts: [...]}], text: for chat}
     """
-    if name:
-        chosen = [known_application(store, name)]
-    else:
-        chosen = [Application(store, each) for each in applications(store)]
+    chosen = [known_application(store, name)] if name else applications(store)
     waiting = {each.name for each in candidates(store)}
     reports = [_application(each, each.name in waiting) for each in chosen]
     text = "\n".join(line for report in reports for line in _lines(report))
@@ -48,7 +44,7 @@ def history(application: Application, limit: int) -> dict[str, Any]:
 
     :param limit: how many.
     """
-    events = application.events()[-limit:][::-1]
+    events = application.events.all()[-limit:][::-1]
     lines = [f"{event['at'][5:16].replace('T', ' ')}  {event['message']}" for event in events]
     return {
         "events": events,
@@ -62,13 +58,13 @@ def hosts(application: Application, discovery: Discovery) -> dict[str, Any]:
     :returns: {hosts: [{node, stage, version, status, at}], text: for chat}; `status` is what the
         host last reported, or what Consul finds wrong with it.
     """
-    newest = application.release(application.newest_version())["settings"]
-    reports = application.hosts()
+    newest = application.releases.newest()
+    reports = application.hosts.all()
     rows = [
         _host(instance, _stage_of(instance, application.name, newest), reports)
         for instance in discovery.instances(application.name)
     ]
-    rows.sort(key=lambda row: (newest["stages"].index(row["stage"]), row["node"]))
+    rows.sort(key=lambda row: (newest.stages.index(row["stage"]), row["node"]))
     lines = [
         f"{row['node']} ({row['stage']}): {row['version'] or 'nothing'}, {row['status']}"
         + (f", {ago(row['at'])}" if row["at"] else "")
@@ -100,8 +96,14 @@ def usage(aliases: str, word: str | None) -> str:
 
 
 def seconds_in(duration: str) -> int:
-    """Returns the seconds in `30 min`, `2h` or `3 days`."""
-    number, letter = re.match(r"(\d+) ?([mhd])", duration).groups()
+    """Returns the seconds in `30 min`, `2h` or `3 days`.
+
+    :raises DeliveryError: when it is none of these.
+    """
+    found = re.match(r"(\d+) ?([mhd])", duration)
+    if not found:
+        raise DeliveryError(f"{shown(duration)} is no time: write 30 min, 2h or 3 days")
+    number, letter = found.groups()
     return int(number) * {"m": 60, "h": 3600, "d": 86400}[letter]
 
 
@@ -113,51 +115,59 @@ def ago(timestamp: str) -> str:
 
 
 def _application(application: Application, waits: bool) -> dict[str, Any]:
-    try:
-        names = application.stages()
-    except DeliveryError:
-        names = []
-    hosts = application.hosts()
-    return {
+    """Returns how an application is; a malformed record is told in place of its stages."""
+    report: dict[str, Any] = {
         "name": application.name,
         "can_be_promoted": waits,
-        "frozen": application.frozen(),
-        "stages": [_stage(application.stage(name)) for name in names],
+        "frozen": None,
+        "stages": [],
         "hosts": [
             {
                 "node": node,
-                "version": report["version"],
-                "sha256": report["sha256"],
-                "status": report["status"],
-                "at": report["at"],
+                "version": host.version,
+                "sha256": host.sha256,
+                "status": host.status,
+                "at": host.at,
             }
-            for node, report in sorted(hosts.items())
+            for node, host in sorted(application.hosts.all().items())
         ],
+        "problem": None,
     }
+    try:
+        freeze = application.freezes.current()
+        report["frozen"] = dict(dataclasses.asdict(freeze), text=str(freeze)) if freeze else None
+        if application.releases.versions():
+            names = application.stages.names()
+            report["stages"] = [_stage(application.stages.get(name)) for name in names]
+    except MalformedRecord as malformed:
+        report["problem"] = str(malformed)
+    return report
 
 
 def _stage(stage: Stage) -> dict[str, Any]:
-    state = stage.state
+    rollout = stage.rollout
     return {
         "name": stage.name,
         "version": stage.version,
         "status": stage.status,
-        "target": state["target"]["version"] if state else None,
-        "by": state.get("by"),
-        "since": state.get("since"),
-        "reason": state.get("reason"),
-        "hosts": [node for batch in state.get("batches", []) for node in batch],
+        "target": rollout.target.version if rollout else None,
+        "by": rollout.by if rollout else None,
+        "since": rollout.since if rollout else None,
+        "reason": (rollout.reason or None) if rollout else None,
+        "hosts": rollout.hosts if rollout else [],
     }
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
     lines = [report["name"]]
-    if not report["stages"]:
+    if report["problem"]:
+        lines.append(f"  {report['problem']}")
+    elif not report["stages"]:
         lines.append("  no release yet")
     for stage in report["stages"]:
         lines.append(f"  {stage['name']:<11} {_sentence(stage)}")
     if report["frozen"]:
-        lines.append(f"  {frozen_in_words(report['frozen'])}")
+        lines.append(f"  {report['frozen']['text']}")
     elif report["can_be_promoted"]:
         lines.append(f"  next: !deploy promote {report['name']}")
     return lines
@@ -177,19 +187,19 @@ def _sentence(stage: dict[str, Any]) -> str:
     return f"{runs} {status} ({who}, {hosts} host{'' if hosts == 1 else 's'})"
 
 
-def _stage_of(instance: Instance, application: str, settings: dict[str, Any]) -> str:
-    """Returns the stage whose tag a host carries; the last one's carry none of their own."""
-    for stage in settings["stages"][:-1]:
-        if f"{application}::{settings['role']}_{stage}" in instance.host.tags:
+def _stage_of(instance: Instance, application: str, newest: Release) -> str:
+    """Returns the stage whose tag a host carries; hosts of the last one carry none of their own."""
+    for stage in newest.stages[:-1]:
+        if f"{application}::{newest.role}_{stage}" in instance.host.tags:
             return stage
-    return settings["stages"][-1]
+    return newest.stages[-1]
 
 
-def _host(instance: Instance, stage: str, reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    report = reports.get(instance.host.node, {})
-    status = report.get("status", "has not reported yet")
-    if report.get("reason"):
-        status += f" ({plain(report['reason'])})"
+def _host(instance: Instance, stage: str, reports: Mapping[str, HostReport]) -> dict[str, Any]:
+    report = reports.get(instance.host.node)
+    status = report.status if report else "has not reported yet"
+    if report and report.reason:
+        status += f" ({report.reason})"
     if not instance.node_up:
         status = "its Consul agent is down"
     elif not instance.passing:
@@ -197,9 +207,9 @@ def _host(instance: Instance, stage: str, reports: dict[str, dict[str, Any]]) ->
     return {
         "node": instance.host.node,
         "stage": stage,
-        "version": report.get("version"),
+        "version": report.version if report else None,
         "status": status,
-        "at": report.get("at"),
+        "at": report.at if report else None,
     }
 
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, NamedTuple
 from urllib.parse import urlsplit
 
 from delivery.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
 
 ATTEMPTS = 3  # of a request that did not reach Consul
 CONNECT_TIMEOUT_S = 3
@@ -30,18 +33,20 @@ class ConsulUnreachable(DeliveryError):
     """Consul did not answer, or answered that it cannot serve."""
 
 
+class AnswerLost(ConsulUnreachable):
+    """Consul may have got the request, and done it; its answer did not arrive."""
+
+
 class LostRace(DeliveryError):
-    """Somebody else changed what this transaction relied on; nothing was written."""
+    """Another process changed what this transaction relied on; nothing was written."""
 
 
 class Entry(NamedTuple):
-    """A key's value and the index by which a transaction recognises a change."""
+    """A key with its prefix, its value, and the index that tells a transaction of a change."""
 
+    key: str
     value: str
-    index: int
-
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.value)
+    modify_index: int
 
 
 class Store:
@@ -49,23 +54,27 @@ class Store:
     :param url: of a Consul agent, `http://host:port` or `https://host:port`.
     :param token: Consul ACL token.
     :param prefix: what every key starts with, without slashes at its ends.
+    :param client: a connection to share; by default a new one is made.
     """
 
-    def __init__(self, url: str, token: str | None = None, prefix: str = "cicd") -> None:
+    def __init__(
+        self, url: str, token: str | None = None, prefix: str = "cicd", client: Any = None
+    ) -> None:
         self.url = url
         self.prefix = prefix.strip("/")
-        self.client = _connect(url, token)
+        self.client = client or _connect(url, token)
+        self.sessions = Sessions(self.client, url)
 
     def get(self, key: str) -> Entry | None:
         """Returns the entry at `key`, or None."""
-        with self._reaching_consul():
+        with reaching_consul(self.url):
             _, found = self.client.kv.get(self._path(key), consistency="consistent")
         return _entry(found) if found else None
 
     def get_below(self, folder: str) -> dict[str, Entry]:
         """Returns every entry below `folder`, by its key relative to that folder."""
         path = self._path(folder.rstrip("/") + "/")
-        with self._reaching_consul():
+        with reaching_consul(self.url):
             _, found = self.client.kv.get(path, recurse=True, consistency="consistent")
         return {item["Key"][len(path) :]: _entry(item) for item in found or []}
 
@@ -83,19 +92,19 @@ class Store:
     def folders(self) -> list[str]:
         """Returns the names directly below the prefix: the applications."""
         path = self.prefix + "/"
-        with self._reaching_consul():
+        with reaching_consul(self.url):
             _, found = self.client.kv.get(path, keys=True, separator="/")
         return [name[len(path) : -1] for name in found or [] if name.endswith("/")]
 
     def set(self, key: str, value: str, expected: Entry | None) -> Operation:
         """An operation: write `key`, unless it changed since `expected` (None: must not exist)."""
         return self._operation(
-            "cas", key, Value=_encode(value), Index=expected.index if expected else 0
+            "cas", key, Value=encode(value), Index=expected.modify_index if expected else 0
         )
 
     def overwrite(self, key: str, value: str) -> Operation:
         """An operation: write `key` whatever it held."""
-        return self._operation("set", key, Value=_encode(value))
+        return self._operation("set", key, Value=encode(value))
 
     def delete(self, key: str) -> Operation:
         """An operation: delete `key` if it is there."""
@@ -107,7 +116,7 @@ class Store:
 
     def unchanged(self, key: str, expected: Entry) -> Operation:
         """An operation: fail the transaction if `key` changed since `expected`."""
-        return self._operation("check-index", key, Index=expected.index)
+        return self._operation("check-index", key, Index=expected.modify_index)
 
     def absent(self, key: str) -> Operation:
         """An operation: fail the transaction if `key` is there."""
@@ -115,7 +124,7 @@ class Store:
 
     def lock(self, key: str, value: str, session: str) -> Operation:
         """An operation: take the lock `key` for `session`, or fail."""
-        return self._operation("lock", key, Value=_encode(value), Session=session)
+        return self._operation("lock", key, Value=encode(value), Session=session)
 
     def holds(self, key: str, session: str) -> Operation:
         """An operation: fail the transaction unless `session` holds the lock `key`."""
@@ -125,55 +134,34 @@ class Store:
         """Applies all operations or none.
 
         :raises LostRace: when a check, a check-and-set or a lock failed.
+        :raises AnswerLost: when it is not known whether they were applied.
         """
         if len(operations) > OPERATIONS_PER_TRANSACTION:
             raise DeliveryError(
-                f"{len(operations)} changes in one step, and Consul takes "
-                f"{OPERATIONS_PER_TRANSACTION}: use smaller batches"
+                f"{len(operations)} changes in one step: Consul's limit is "
+                f"{OPERATIONS_PER_TRANSACTION}; use smaller batches"
             )
         from consul.exceptions import ClientError
 
-        with self._reaching_consul():
+        with reaching_consul(self.url):
             try:
                 self.client.txn.put(operations)
             except ClientError as error:
                 if str(error).startswith("409"):
                     raise LostRace(
-                        f"changed by somebody else meanwhile ({_rollback_reason(error)})"
-                    )
+                        f"another process changed it meanwhile ({_rollback_reason(error)})"
+                    ) from error
                 raise
-
-    def open_session(self, name: str, ttl_s: int) -> str:
-        """Returns the id of a session that ends, and lets go of its locks, unless it is renewed."""
-        with self._reaching_consul():
-            return self.client.session.create(
-                name=name, checks=[], behavior="release", ttl=ttl_s, lock_delay=0
-            )
-
-    def renew_session(self, session: str) -> bool:
-        """Returns whether the session was still alive."""
-        from consul.exceptions import NotFound
-
-        with self._reaching_consul():
-            try:
-                self.client.session.renew(session)
-            except NotFound:
-                return False
-        return True
-
-    def close_session(self, session: str) -> None:
-        with self._reaching_consul():
-            self.client.session.destroy(session)
 
     def lock_holder(self, key: str) -> str | None:
         """Returns what the holder of the lock wrote into it, or None when nobody holds it."""
-        with self._reaching_consul():
+        with reaching_consul(self.url):
             _, found = self.client.kv.get(self._path(key), consistency="consistent")
         return _entry(found).value if found and found.get("Session") else None
 
     def _keys_and_index(self, folder: str, options: dict[str, Any]) -> tuple[list[str], int]:
         path = self._path(folder.rstrip("/") + "/" if folder else "")
-        with self._reaching_consul():
+        with reaching_consul(self.url):
             index, found = self.client.kv.get(path, keys=True, **options)
         strip = len(self.prefix) + 1
         return sorted(key[strip:] for key in found or []), int(index)
@@ -184,22 +172,54 @@ class Store:
     def _operation(self, verb: str, key: str, **fields: Any) -> Operation:
         return {"KV": dict(Verb=verb, Key=self._path(key), **fields)}
 
-    @contextmanager
-    def _reaching_consul(self) -> Iterator[None]:
+
+class Sessions:
+    """Consul's sessions: a lock is held by one, and let go when it ends.
+
+    :param client: a py-consul client.
+    :param url: of that Consul, for messages.
+    """
+
+    def __init__(self, client: Any, url: str) -> None:
+        self.client = client
+        self.url = url
+
+    def open(self, name: str, ttl_s: int) -> str:
+        """Returns the id of a session that ends unless it is renewed every `ttl_s` seconds."""
         with reaching_consul(self.url):
-            yield
+            session: str = self.client.session.create(
+                name=name, checks=[], behavior="release", ttl=ttl_s, lock_delay=0
+            )
+        return session
+
+    def renew(self, session: str) -> bool:
+        """Returns whether the session was still alive."""
+        from consul.exceptions import NotFound
+
+        with reaching_consul(self.url):
+            try:
+                self.client.session.renew(session)
+            except NotFound:
+                return False
+        return True
+
+    def close(self, session: str) -> None:
+        """Ends a session; fine when it has ended already."""
+        with reaching_consul(self.url):
+            self.client.session.destroy(session)
 
 
 @contextmanager
 def reaching_consul(url: str) -> Iterator[None]:
     """Turns what goes wrong between us and Consul into an error that says where and what to do."""
     import requests
-    from consul.exceptions import ACLPermissionDenied, ConsulException
+    from consul.exceptions import ACLPermissionDenied, ClientError, ConsulException
 
     try:
         yield
     except requests.exceptions.RequestException as error:
-        raise ConsulUnreachable(
+        kind = ConsulUnreachable if _never_arrived(error) else AnswerLost
+        raise kind(
             f"Consul at {url} did not answer after {ATTEMPTS} attempts "
             f"({type(error).__name__}): check that the agent runs, and consul.url in the pack's "
             "configuration"
@@ -209,8 +229,21 @@ def reaching_consul(url: str) -> Iterator[None]:
             f"Consul at {url} refused the token: check consul.token in the pack's configuration "
             "and the policies of that token"
         ) from error
+    except ClientError as error:
+        raise ConsulUnreachable(f"Consul at {url} refused it: {_one_line(error)}") from error
     except ConsulException as error:
-        raise ConsulUnreachable(f"Consul at {url} could not serve: {_one_line(error)}") from error
+        raise AnswerLost(f"Consul at {url} could not serve: {_one_line(error)}") from error
+
+
+def _never_arrived(error: Exception) -> bool:
+    """Returns whether a request failed before anything of it was sent."""
+    from requests.exceptions import ConnectTimeout
+    from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+    cause = error.args[0] if error.args else None
+    return isinstance(error, ConnectTimeout) or (
+        isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
+    )
 
 
 def _connect(url: str, token: str | None) -> Any:
@@ -242,8 +275,10 @@ def _patient_adapter() -> Any:
     class Patient(HTTPAdapter):
         """Gives every request a time-out; a blocking query gets its own wait on top."""
 
-        def send(self, request: Any, **options: Any) -> Any:
-            options["timeout"] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S + _wait_of(request.url))
+        def send(  # type: ignore[override]
+            self, request: PreparedRequest, **options: Any
+        ) -> Response:
+            options["timeout"] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S + _wait_of(request.url or ""))
             return super().send(request, **options)
 
     # Only reads are repeated after an answer; a write is repeated only if it never arrived.
@@ -268,10 +303,11 @@ def _wait_of(url: str) -> int:
 
 
 def _entry(item: dict[str, Any]) -> Entry:
-    return Entry((item["Value"] or b"").decode("utf-8"), item["ModifyIndex"])
+    value = (item["Value"] or b"").decode("utf-8", errors="replace")
+    return Entry(item["Key"], value, item["ModifyIndex"])
 
 
-def _encode(value: str) -> str:
+def encode(value: str) -> str:
     return base64.b64encode(value.encode("utf-8")).decode("ascii")
 
 

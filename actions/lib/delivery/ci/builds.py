@@ -14,9 +14,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Mapping
 
+from delivery.application import Application
+from delivery.builds import Build
 from delivery.ci import CiServer, Job, NoAnswer, Verdict, callback_id
+from delivery.clock import seconds_since
 from delivery.errors import DeliveryError
-from delivery.release import Application, seconds_since
 from delivery.store import LostRace
 
 if TYPE_CHECKING:
@@ -27,15 +29,15 @@ STARTING_S = 60  # a build without a trace on the server may only just be handed
 LOOK_AGAIN_S = 1
 
 
-def job_of(configuration: Configuration, application: Application, build: Mapping[str, Any]) -> Job:
-    """Returns what is to be built of a build's record."""
+def job_of(configuration: Configuration, application: Application, build: Build) -> Job:
+    """Returns what a build is to make: which commit, from where."""
     return Job(
         application.name,
-        build["repository"],
-        configuration.clone_url(build["repository"]),
-        build["branch"],
-        build["commit"],
-        callback_id(application.name, build["commit"], build["started_at"]),
+        build.repository,
+        configuration.clone_url(build.repository),
+        build.branch,
+        build.commit,
+        callback_id(application.name, build.commit, build.started_at),
     )
 
 
@@ -52,10 +54,10 @@ def begin(server: CiServer, application: Application, job: Job, starts: int = 1)
     except NoAnswer as error:
         return Verdict("running", reason=f"{error}; tried again until the build's time is up")
     except DeliveryError as error:
-        application.finish_build(job.commit, passed=False, reason=str(error))
+        application.builds.finish(job.commit, passed=False, reason=str(error))
         raise
     if verdict.status == "running":
-        application.record_ci(job.commit, dict(verdict.record, starts=starts))
+        application.builds.record_ci(job.commit, dict(verdict.record, starts=starts))
     else:
         _record(application, job, verdict)
     return verdict
@@ -78,43 +80,39 @@ def finish(
     """
     deadline = time.monotonic() + patience_s
     while True:
-        build = application.build(job.commit)
-        if build["status"] != "running":
-            return Verdict(
-                build["status"], None, build.get("reason", ""), record=build.get("ci", {})
-            )
+        build = application.builds.get(job.commit)
+        if build.status != "running":
+            return Verdict(build.status, None, build.reason, record=build.ci)
         verdict = _judge(server, job, build, timeout_s, number)
         if verdict.status != "running" or time.monotonic() >= deadline:
             break
         time.sleep(LOOK_AGAIN_S)
     if verdict.status == "lost":
-        return _start_again(server, application, job, build.get("ci", {}))
+        return _start_again(server, application, job, build.ci)
     if verdict.status == "running":
         return verdict
     try:
         _record(application, job, verdict)
     except LostRace:
-        if application.build(job.commit)["status"] == "running":
+        if application.builds.get(job.commit).status == "running":
             raise
     return verdict
 
 
-def has_news(server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: float) -> bool:
+def has_news(server: CiServer, job: Job, build: Build, timeout_s: float) -> bool:
     """Returns whether `finish` has something to do for a build that runs."""
-    age_s = seconds_since(build["started_at"])
+    age_s = seconds_since(build.started_at)
     if age_s > timeout_s:
         return True
-    if "ci" not in build and age_s < STARTING_S:
+    if not build.ci and age_s < STARTING_S:
         return False
-    return server.look(job, build.get("ci", {})).status != "running"
+    return server.look(job, build.ci).status != "running"
 
 
-def _judge(
-    server: CiServer, job: Job, build: Mapping[str, Any], timeout_s: float, number: int
-) -> Verdict:
+def _judge(server: CiServer, job: Job, build: Build, timeout_s: float, number: int) -> Verdict:
     """Returns what the server says of a build, or that its time is up."""
-    overdue = seconds_since(build["started_at"]) > timeout_s
-    record: dict[str, Any] = build.get("ci", {})
+    overdue = seconds_since(build.started_at) > timeout_s
+    record = build.ci
     late = f"no verdict within {timeout_s:g} s"
     try:
         verdict = server.look(job, record, number)
@@ -144,7 +142,6 @@ def _start_again(
 
 
 def _record(application: Application, job: Job, verdict: Verdict) -> None:
-    details: dict[str, Any] = {"seconds": dict(verdict.seconds)}
-    if verdict.record:
-        details["ci"] = dict(verdict.record)
-    application.finish_build(job.commit, verdict.passed, verdict.reason, details)
+    application.builds.finish(
+        job.commit, verdict.passed, verdict.reason, dict(verdict.seconds), dict(verdict.record)
+    )

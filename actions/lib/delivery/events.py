@@ -1,0 +1,45 @@
+"""Events: what has happened to an application, and how far it was handed over to StackStorm."""
+
+from __future__ import annotations
+
+from delivery.ledger import Event, Ledger
+from delivery.records import Fields, readable
+from delivery.store import Entry
+
+
+class Events:
+    """:param ledger: of the application; it writes the events, with the changes they tell of."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def all(self) -> list[Event]:
+        """Returns what happened, oldest first, each with its `id`; without malformed events."""
+        found = self._ledger.get_below("events")
+        return list(readable(_parse, sorted(found.items())))
+
+    def get(self, event_id: str) -> Event | None:
+        """Returns an event, or None when it is not kept any more.
+
+        :raises MalformedRecord: naming the key.
+        """
+        entry = self._ledger.get(f"events/{event_id}")
+        return _parse(event_id, entry) if entry else None
+
+    def seen(self) -> str:
+        """Returns the id of the last event that was handed over; empty if none was."""
+        return self._ledger.seen()
+
+    def mark_seen(self, event_id: str) -> None:
+        """Records that this event, and those before it, were handed over."""
+        self._ledger.commit([self._ledger.overwrite("events_seen", event_id)])
+
+
+def _parse(event_id: str, entry: Entry) -> Event:
+    """:raises MalformedRecord: when a field that every event has is missing."""
+    fields = Fields.of(entry)
+    fields.text("type")
+    fields.text("message")
+    fields.time("at")
+    facts = {name: value for name, value in fields.values.items() if name != "transaction"}
+    return dict(facts, id=event_id)

@@ -1,0 +1,217 @@
+"""Releases: published packages. A release is written once and never changes.
+
+releases = Releases(ledger)
+releases.publish(release)
+releases.get("1.2.0-7.0123abc").target
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Mapping, NamedTuple
+
+from delivery.clock import now
+from delivery.errors import DeliveryError
+from delivery.ledger import Ledger, retry
+from delivery.names import check, nearest
+from delivery.records import Fields
+from delivery.settings import is_batch_size
+from delivery.store import Entry, Operation
+
+NEWEST = "newest_release"
+
+
+class Target(NamedTuple):
+    """Exactly which package hosts are to run."""
+
+    version: str
+    sha256: str
+
+
+class File(NamedTuple):
+    """The package's file in the APT repository."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+
+class Rules(NamedTuple):
+    """How the release reaches hosts: section `rollout` of its settings."""
+
+    batch_size: int | str
+    failure_budget: int
+    healthy_deadline_s: int
+    min_healthy_s: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published package.
+
+    :param build: number of the build that it came of.
+    :param settings: the application's `.cicd.yaml`, defaults filled in.
+    :param metadata: what the project's files say, {field: {value, source}}.
+    :param created_at: ISO 8601, UTC; filled in when it is published.
+    """
+
+    version: str
+    commit: str
+    branch: str
+    repository: str
+    build: int
+    by: str
+    package: File
+    settings: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    created_at: str = ""
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Release:
+        """:raises MalformedRecord: naming the key."""
+        fields = Fields.of(entry)
+        package = fields.nested("package")
+        release = cls(
+            version=fields.name("version", "version"),
+            commit=fields.name("commit", "commit"),
+            branch=fields.name("branch", "branch"),
+            repository=fields.name("repository", "repository"),
+            build=fields.integer("build"),
+            by=fields.name("by", "user"),
+            package=File(
+                package.text("file"),
+                package.name("sha256", "sha256"),
+                package.integer("size_bytes"),
+            ),
+            settings=fields.object("settings"),
+            metadata=fields.object("metadata"),
+            created_at=fields.time("created_at"),
+        )
+        _check_settings(fields.nested("settings"))
+        return release
+
+    def as_json(self) -> str:
+        """Returns the record as it stands in Consul."""
+        return json.dumps(dict(dataclasses.asdict(self), package=self.package._asdict()))
+
+    @property
+    def target(self) -> Target:
+        """What hosts are told to run."""
+        return Target(self.version, self.package.sha256)
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the application's stages, in order."""
+        return list(self.settings["stages"])
+
+    @property
+    def role(self) -> str:
+        """What the tags of its hosts say beside the stage."""
+        return str(self.settings["role"])
+
+    @property
+    def rules(self) -> Rules:
+        """How the release reaches hosts."""
+        rollout = self.settings["rollout"]
+        return Rules(*(rollout[name] for name in Rules._fields))
+
+
+def package_version(version: str, build: int, commit: str) -> str:
+    """Returns `<version>-<build number>.<short commit>`: it sorts, and names its commit."""
+    return check("version", f"{version}-{build}.{commit[:7]}")
+
+
+class Releases:
+    """:param ledger: of the application."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def publish(self, release: Release) -> bool:
+        """Writes a release, once.
+
+        :returns: whether it was written; false when the same release is there already.
+        :raises DeliveryError: when another package was published under the same version.
+        """
+        check("version", release.version)
+        check("sha256", release.package.sha256)
+        return retry(lambda: self._publish(release))
+
+    def get(self, version: str) -> Release:
+        """Returns a release.
+
+        :raises DeliveryError: when there is none of this version; names the nearest.
+        """
+        entry = self._ledger.get(f"releases/{check('version', version)}")
+        if entry:
+            return Release.parse(entry)
+        known = nearest(version, self.versions())
+        hint = f"; nearest: {', '.join(known)}" if known else ""
+        raise DeliveryError(f"{self._ledger.application} has no release {version}{hint}")
+
+    def versions(self) -> list[str]:
+        """Returns the versions of all releases."""
+        return [key[len("releases/") :] for key in self._ledger.keys("releases")]
+
+    def newest(self) -> Release:
+        """Returns the release with the highest build number.
+
+        :raises DeliveryError: when nothing has been published yet.
+        """
+        entry = self._ledger.get(NEWEST)
+        newest = self.get(entry.value) if entry else self._newest_of_all()
+        if not newest:
+            raise DeliveryError(f"{self._ledger.application} has no release yet: push a commit")
+        return newest
+
+    def _publish(self, release: Release) -> bool:
+        key = f"releases/{release.version}"
+        existing = self._ledger.get(key)
+        if existing:
+            published = Release.parse(existing).package.sha256
+            if published == release.package.sha256:
+                return False
+            raise DeliveryError(
+                f"{self._ledger.application} {release.version} is already published with another "
+                f"package ({published[:12]}, now {release.package.sha256[:12]}): push a new commit"
+            )
+        record = dataclasses.replace(release, created_at=now())
+        self._ledger.commit(
+            [self._ledger.set(key, record.as_json(), None), self._move_newest(release)],
+            self._ledger.event(
+                "release_published",
+                version=release.version,
+                commit=release.commit,
+                build=release.build,
+                by=release.by,
+                message=f"{self._ledger.application} {release.version} is published",
+            ),
+        )
+        return True
+
+    def _move_newest(self, release: Release) -> Operation:
+        """An operation: point at the newest release, unless that changed meanwhile."""
+        entry = self._ledger.get(NEWEST)
+        newest = self.get(entry.value) if entry else self._newest_of_all()
+        if newest and newest.build > release.build:
+            return self._ledger.set(NEWEST, newest.version, entry)
+        return self._ledger.set(NEWEST, release.version, entry)
+
+    def _newest_of_all(self) -> Release | None:
+        """Returns the newest release of a store of version 0.1.0, which does not point at it."""
+        found = [Release.parse(each) for each in self._ledger.get_below("releases").values()]
+        return max(found, key=lambda each: each.build) if found else None
+
+
+def _check_settings(settings: Fields) -> None:
+    """:raises MalformedRecord: when a rollout could not be planned with these settings."""
+    settings.name("role", "role")
+    if not settings.names("stages", "stage"):
+        settings.refuse("stages", "at least one stage")
+    rollout = settings.nested("rollout")
+    for name in ("failure_budget", "healthy_deadline_s", "min_healthy_s"):
+        rollout.integer(name)
+    if not is_batch_size(rollout.values.get("batch_size")):
+        rollout.refuse("batch_size", "a number of hosts or a share")

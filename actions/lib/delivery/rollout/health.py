@@ -1,0 +1,64 @@
+"""What a batch waits for: hosts that report the target, and that Consul finds healthy."""
+
+from __future__ import annotations
+
+import time
+from typing import Collection
+
+from delivery.discovery import Discovery
+from delivery.host_reports import HostReport, HostReports
+from delivery.releases import Rules, Target
+
+POLL_S = 0.2
+
+
+class Health:
+    """
+    :param application: its name, which is also its service's in Consul.
+    :param reports: what its hosts say.
+    :param discovery: says what Consul finds.
+    """
+
+    def __init__(self, application: str, reports: HostReports, discovery: Discovery) -> None:
+        self._application = application
+        self._reports = reports
+        self._discovery = discovery
+
+    def wait(self, nodes: Collection[str], target: Target, rules: Rules) -> dict[str, str]:
+        """Waits until all nodes are there, and have been for `min_healthy_s`.
+
+        :returns: the nodes that were not there within `healthy_deadline_s`, and why.
+        """
+        if not nodes:
+            return {}
+        deadline = time.monotonic() + rules.healthy_deadline_s
+        healthy_since: float | None = None
+        while True:
+            pending = self.pending(nodes, target)
+            moment = time.monotonic()
+            if not pending:
+                healthy_since = moment if healthy_since is None else healthy_since
+                if moment - healthy_since >= rules.min_healthy_s:
+                    return {}
+            elif moment > deadline:
+                return pending
+            else:
+                healthy_since = None
+            time.sleep(POLL_S)
+
+    def pending(self, nodes: Collection[str], target: Target) -> dict[str, str]:
+        """Returns the nodes that are not healthy with the target, and why."""
+        reports = self._reports.all()
+        pending = {
+            node: why for node in nodes for why in [_difference(reports.get(node), target)] if why
+        }
+        return pending or self._discovery.failing(self._application, set(nodes))
+
+
+def _difference(report: HostReport | None, target: Target) -> str:
+    """Returns what a host reports in place of the target, or nothing."""
+    if not report or report.version != target.version:
+        return f"reports {(report and report.version) or 'no version'}"
+    if report.sha256 != target.sha256:
+        return f"reports {target.version} with another SHA-256"
+    return ""

@@ -1,0 +1,217 @@
+"""The steps of a rollout, as the workflow calls them.
+
+Each decides by what Consul says now, so its process may die at any line and another go on:
+`deploy`, `promote` or `roll_back`, then `update_batch` until nothing remains, then `finish`; or
+`revert`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from typing import Iterator, Sequence
+
+from delivery.application import Application
+from delivery.discovery import Discovery
+from delivery.errors import DeliveryError
+from delivery.names import plain
+from delivery.releases import Release, Rules, Target
+from delivery.remote import Result, Ssh
+from delivery.rollout.health import Health
+from delivery.rollout.plan import Order, plan
+from delivery.rollout.record import Rollout
+from delivery.rollout.transitions import Locked
+from delivery.stages import Stage
+from delivery.store import ConsulUnreachable
+
+CONVERGE = "/usr/local/sbin/cicd-converge"
+CONVERGE_MARGIN_S = 300  # for download, drain, install and a possible way back
+LOCK_POLL_S = 2
+RENEW_S = 15  # a lock lasts a minute
+
+
+class RolloutFailed(DeliveryError):
+    """More hosts failed than the budget allows."""
+
+
+class Superseded(DeliveryError):
+    """A newer release has reached the stage already."""
+
+
+class Steps:
+    """
+    :param application: where the rollout's record is kept.
+    :param discovery: finds its hosts and their health.
+    :param ssh: reaches them.
+    """
+
+    def __init__(self, application: Application, discovery: Discovery, ssh: Ssh) -> None:
+        self._application = application
+        self._rollouts = application.rollouts
+        self._discovery = discovery
+        self._ssh = ssh
+        self._health = Health(application.name, application.hosts, discovery)
+
+    def deploy(
+        self, stage: str, version: str, by: str, wait_for_lock_s: int = 0, even_older: bool = False
+    ) -> Rollout:
+        """Begins to bring a published release to a stage.
+
+        :param wait_for_lock_s: how long to wait for another rollout of the application, seconds.
+        :param even_older: also when the stage has got a newer release already.
+        :raises Superseded: when it has, and `even_older` is not set.
+        """
+        release = self._application.releases.get(version)
+        self._wait_for_lock(wait_for_lock_s)
+        if not even_older:
+            self._refuse_older(stage, release)
+        return self._begin("deploy", stage, release.target, by)
+
+    def promote(self, stage: str, source: str, by: str) -> Rollout:
+        """Begins to bring exactly what stage `source` is running to `stage`."""
+        target = self._application.stages.promotion(stage, source)
+        return self._begin("promote", stage, target, by, source)
+
+    def roll_back(self, stage: str, by: str) -> Rollout:
+        """Begins to bring a stage back to what it ran before."""
+        return self._begin("rollback", stage, self._application.stages.rollback(stage), by)
+
+    def update_batch(self, stage: str, deployment: str) -> Rollout:
+        """Assigns the version to the next batch, tells its hosts, and waits until they are healthy.
+
+        :returns: the rollout, with that batch completed.
+        :raises RolloutFailed: when the failure budget is used up; names the hosts.
+        :raises Aborted: when somebody has asked for the rollout to stop; the batch is not begun.
+        """
+        rollout = self._rollouts.resume(stage, deployment)
+        self._rollouts.aborts.refuse_if_asked(rollout)
+        self._rollouts.assign(rollout, rollout.batch)
+        failed = self._bring(rollout, rollout.batch, rollout.target)
+        every = {**rollout.failed_hosts, **failed}
+        reason = ""
+        if len(every) > rollout.failure_budget:
+            reason = "; ".join(f"{node}: {plain(why)}" for node, why in sorted(every.items()))
+        rollout = self._rollouts.record_batch(rollout, failed, reason)
+        if reason:
+            raise RolloutFailed(f"{rollout.target.version} failed on {reason}")
+        return rollout
+
+    def finish(self, stage: str, deployment: str) -> Stage:
+        """The stage settles on the version.
+
+        :raises Aborted: when somebody has asked for the rollout to stop.
+        """
+        return self._rollouts.settle(self._rollouts.resume(stage, deployment))
+
+    def abort(self, by: str) -> Stage:
+        """Stops the rollout that is under way; its hosts go back.
+
+        Its own process does that after the current batch. If that process is gone, this one does.
+
+        :returns: the stage, no longer `rolling_out` if the rollout was reverted here.
+        """
+        rollout = self._rollouts.under_way()
+        self._rollouts.aborts.ask(rollout, by)
+        if not self._rollouts.is_locked():
+            self.revert(rollout.stage, rollout.deployment)
+        return self._application.stages.get(rollout.stage)
+
+    def revert(self, stage: str, deployment: str) -> dict[str, str]:
+        """Fails the rollout: hosts that were told go back to what the stage had settled on.
+
+        They go batch by batch, as they came: all at once would leave none to answer.
+
+        :returns: the hosts that could not be brought back now, and why. They will come back by
+            themselves, since the stage's version never moved.
+        """
+        rollout = self._rollouts.resume(stage, deployment)
+        not_back: dict[str, str] = {}
+        for batch in self._rollouts.assigned_batches(rollout):
+            self._rollouts.unassign(rollout, batch)
+            if rollout.previous:
+                not_back.update(self._bring(rollout, batch, rollout.previous.target))
+        self._rollouts.fail(rollout)
+        return not_back
+
+    def _begin(
+        self, kind: str, stage: str, target: Target, by: str, source: str | None = None
+    ) -> Rollout:
+        release = self._application.releases.get(target.version)
+        batches = plan(self._discovery, self._application.name, release, stage)
+        budget = release.rules.failure_budget
+        return self._rollouts.begin(Order(kind, stage, target, batches, by, budget, source))
+
+    def _wait_for_lock(self, wait_s: int) -> None:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return self._rollouts.refuse_if_locked()
+            except Locked:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(LOCK_POLL_S)
+
+    def _refuse_older(self, stage: str, release: Release) -> None:
+        latest = self._application.stages.get(stage).rollout
+        if not latest or latest.target.version == release.version:
+            return
+        if self._application.releases.get(latest.target.version).build > release.build:
+            raise Superseded(
+                f"{release.version} is older than {latest.target.version}, which {stage} of "
+                f"{self._application.name} already had"
+            )
+
+    def _bring(self, rollout: Rollout, nodes: Sequence[str], target: Target) -> dict[str, str]:
+        """Has hosts converge, and waits until they run the target; returns who failed, and why."""
+        rules = self._application.releases.get(target.version).rules
+        with self._keeping_lock(rollout):
+            failed = self._tell(nodes, rules)
+            told = set(nodes) - set(failed)
+            began = time.monotonic()
+            failed.update(self._health.wait(told, target, rules))
+            self._ssh.waited_s += time.monotonic() - began
+        return failed
+
+    def _tell(self, nodes: Sequence[str], rules: Rules) -> dict[str, str]:
+        """Runs cicd-converge on the hosts at once; returns what went wrong, by node."""
+        name = self._application.name
+        hosts = {each.host.node: each.host for each in self._discovery.instances(name)}
+        failed = {
+            node: f"is no longer registered for {name} in Consul"
+            for node in nodes
+            if node not in hosts
+        }
+        # A host may need the deadline twice: for this version, and for the way back.
+        timeout_s = 2 * rules.healthy_deadline_s + CONVERGE_MARGIN_S
+        registered = [hosts[node] for node in nodes if node in hosts]
+        results = self._ssh.run_many(registered, [CONVERGE, name], timeout_s=timeout_s)
+        failed.update({result.host.node: _reason(result) for result in results if not result.ok})
+        return failed
+
+    @contextlib.contextmanager
+    def _keeping_lock(self, rollout: Rollout) -> Iterator[None]:
+        """Renews the lock in a thread while the block runs, however often Consul is away."""
+        done = threading.Event()
+
+        def keep() -> None:
+            while not done.wait(RENEW_S):
+                with contextlib.suppress(ConsulUnreachable):
+                    self._rollouts.keep_lock(rollout)
+
+        keeper = threading.Thread(target=keep, daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
+
+
+def _reason(result: Result) -> str:
+    """Returns in one line why a host is not there: cicd-converge's own report, or SSH's word."""
+    try:
+        return plain(json.loads(result.text)["reason"])
+    except (ValueError, KeyError, TypeError):
+        return plain(result.reason)

@@ -1,0 +1,112 @@
+"""Stages: what each runs, and what may come to it next."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from delivery.errors import DeliveryError
+from delivery.ledger import Ledger
+from delivery.names import check
+from delivery.releases import Releases, Target
+from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout, Settled
+
+
+class Stage(NamedTuple):
+    """A stage as Consul has it.
+
+    `version` is what it advertises to hosts, None before it has settled on anything; `rollout` is
+    its latest one, None before the first.
+    """
+
+    name: str
+    version: str | None
+    rollout: Rollout | None
+
+    @property
+    def status(self) -> str:
+        """Of the latest rollout; `empty` before the first."""
+        return self.rollout.status if self.rollout else "empty"
+
+    @property
+    def settled(self) -> list[Settled]:
+        """What the stage settled on, newest last; the last one is what it runs now."""
+        return self.rollout.settled if self.rollout else []
+
+
+class Stages:
+    """
+    :param ledger: of the application.
+    :param releases: its releases; the newest one's settings name the stages.
+    """
+
+    def __init__(self, ledger: Ledger, releases: Releases) -> None:
+        self._ledger = ledger
+        self._releases = releases
+
+    def get(self, name: str) -> Stage:
+        """Returns the stage as it is now."""
+        version = self._ledger.get(f"stages/{check('stage', name)}/version")
+        entry = self._ledger.get(f"stages/{name}/state")
+        return Stage(
+            name, version.value if version else None, Rollout.parse(name, entry) if entry else None
+        )
+
+    def names(self) -> list[str]:
+        """Returns the names of this application's stages in order, from its newest release."""
+        return self._releases.newest().stages
+
+    def before(self, name: str) -> str:
+        """Returns the name of the stage that a promotion to stage `name` takes its version from."""
+        names = self.names()
+        if name not in names[1:]:
+            raise DeliveryError(
+                f"nothing is promoted to {name} of {self._ledger.application}: its stages are "
+                + ", ".join(names)
+            )
+        return names[names.index(name) - 1]
+
+    def promotion(self, to: str, source: str) -> Target:
+        """Returns what promoting from stage `source` to stage `to` would take there.
+
+        :raises DeliveryError: when there is nothing that may be promoted; says why.
+        """
+        name = self._ledger.application
+        here, there = self.get(source), self.get(to)
+        if not here.rollout:
+            raise DeliveryError(f"{name} has no {source} yet: push a commit to get one")
+        version = here.rollout.target.version
+        if here.status == "rolling_out":
+            raise DeliveryError(
+                f"{version} is still being rolled out to {source} of {name}: wait until it is live"
+            )
+        if here.status not in PROMOTABLE:
+            raise DeliveryError(
+                f"{version} {UNUSABLE[here.status]} on {source} of {name}: "
+                f"{here.rollout.reason or 'no reason was recorded'}; push a fix, or try it again "
+                f"with !deploy canary {name}"
+            )
+        if here.version == there.version:
+            raise DeliveryError(f"{to} of {name} already runs {there.version}")
+        return here.settled[-1].target
+
+    def rollback(self, name: str) -> Target:
+        """Returns what the stage ran before what it runs now.
+
+        :raises DeliveryError: when it has not settled on two versions.
+        """
+        settled = self.get(name).settled
+        if len(settled) < 2:
+            raise DeliveryError(
+                f"{name} of {self._ledger.application} has no earlier version to go back to"
+            )
+        return settled[-2].target
+
+    def is_live(self, name: str, version: str) -> bool:
+        """Returns whether the stage has settled on this version, in the latest rollout."""
+        stage = self.get(name)
+        return stage.status in PROMOTABLE and stage.version == version
+
+    def was_rolled_back(self, name: str, version: str) -> bool:
+        """Returns whether the stage's latest rollbacks took it away from `version`."""
+        rollout = self.get(name).rollout
+        return rollout is not None and version in rollout.rolled_back_from
