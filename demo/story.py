@@ -188,7 +188,7 @@ class Story:
                     host.name,
                     host.kind,
                     installed,
-                    reports[host.name]["sha256"][:20],
+                    (reports[host.name].sha256 or "")[:20],
                     "yes" if f'"{installed}"' in said else "no",
                 )
             )

@@ -32,12 +32,12 @@ def test_the_results_say_what_was_made(shop: Delivery, began: str):
     release = shop.application.releases.get(shop.application.stages.get("canary").version)
     built = shop.executions("package", began)[0]["result"]["output"]
     assert (built["version"], built["sha256"], built["error"]) == (
-        release["version"],
-        release["package"]["sha256"],
+        release.version,
+        release.package.sha256,
         None,
     )
     deployed = shop.executions("deploy_canary", began)[0]["result"]["output"]
-    assert (deployed["version"], deployed["error"]) == (release["version"], None)
+    assert (deployed["version"], deployed["error"]) == (release.version, None)
 
 
 def test_the_push_is_one_trigger_and_every_event_another(shop: Delivery, began: str):
@@ -115,7 +115,7 @@ def test_promotion_through_the_api_takes_the_canarys_package_to_production(shop:
     canary, production = (shop.application.stages.get(name) for name in ("canary", "production"))
     assert production.settled[-1].sha256 == canary.settled[-1].sha256
     assert {shop.answers(host) for host in HOSTS} == {canary.version}
-    assert production.state["by"] == execution["context"]["user"]
+    assert production.rollout.by == execution["context"]["user"]
 
 
 def test_promotion_by_chat_says_what_it_does_and_what_came_of_it(shop: Delivery, phase):

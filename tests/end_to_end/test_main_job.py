@@ -259,12 +259,12 @@ def test_production_can_be_rolled_back(shop: Delivery):
 
 
 def assert_build_fails(delivery: Delivery, reason: str) -> None:
-    releases = delivery.application.releases()
+    releases = delivery.application.releases.versions()
     event = delivery.push_and_wait("build_failed", "release_published", "packaging_failed")
     assert event["type"] == "build_failed", event
     assert re.search(reason, event["message"]), event
     assert delivery.executions("ci")[0].status == "failed"
-    assert delivery.application.releases() == releases
+    assert delivery.application.releases.versions() == releases
     wait_until(lambda: event["message"] in delivery.announced(), f"to read {event['message']!r}")
 
 
