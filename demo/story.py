@@ -92,7 +92,7 @@ class Story:
         production = self.application.stages.get("production").settled[-1]
         self.promise(
             "production got exactly the canary's version and package",
-            (production["version"], production["sha256"]) == (canary["version"], canary["sha256"]),
+            production.target == canary.target,
         )
 
     def outcome(self, traffic: Traffic) -> None:

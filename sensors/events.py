@@ -74,13 +74,13 @@ class Events(DeliverySensor, Sensor):
         if event["type"] != "rollout_succeeded":
             return ""
         try:
-            release = application.release(event["version"])
+            release = application.releases.get(event["version"])
         except ConsulUnreachable:
             raise
         except DeliveryError as error:
             self._logger.error("No hint for event %s: %s", event["id"], error)
             return ""
-        command = promote_command(application.name, event["stage"], release["settings"]["stages"])
+        command = promote_command(application.name, event["stage"], release.stages)
         return f"To promote it: {command}" if command else ""
 
     def _rest(self, error: Exception) -> None:
