@@ -6,6 +6,7 @@ import ast
 import difflib
 import json
 import re
+from functools import lru_cache
 from typing import Any, Iterable, NamedTuple
 
 from jinja2 import TemplateError, Undefined
@@ -268,6 +269,7 @@ def _matches_of(alias: Alias, command: str) -> list[Match]:
     return matches
 
 
+@lru_cache(maxsize=512)
 def _pattern(format_string: str) -> re.Pattern:
     text = _PLACEHOLDER.sub(_placeholder_pattern, format_string)
     tokens = sre_parse.parse(text, flags=re.DOTALL)

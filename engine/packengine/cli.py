@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 
-from packengine import show
+from packengine import lint, pack_tests, show
 from packengine.config import ConfigError
 from packengine.datastore import KeyNotFound
 from packengine.engine import DEFAULT_API_PORT, Engine
@@ -45,6 +45,8 @@ def main(arguments=None):
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     options = parser().parse_args(arguments)
     try:
+        if not options.needs_engine:
+            return options.command(options)
         with _engine(options) as engine:
             return options.command(engine, options)
     except _EXPECTED as error:
@@ -58,9 +60,8 @@ def main(arguments=None):
 
 @contextlib.contextmanager
 def _engine(options):
-    packs = options.pack or _packs_from_environment() or [os.getcwd()]
     engine = Engine(
-        packs=packs,
+        packs=_packs(options),
         config_dir=options.config_dir,
         data_dir=options.data_dir,
         api_port=getattr(options, "api_port", DEFAULT_API_PORT),
@@ -71,14 +72,16 @@ def _engine(options):
         engine.close()
 
 
-def _packs_from_environment():
-    return [path for path in os.environ.get("ENGINE_PACKS", "").split(":") if path]
+def _packs(options):
+    named = [path for path in os.environ.get("ENGINE_PACKS", "").split(":") if path]
+    return options.pack or named or [os.getcwd()]
 
 
 def parser():
     """Return the parser of the whole command line."""
     result = argparse.ArgumentParser(
-        prog="engine", description="Runs StackStorm packs on this machine."
+        prog="packengine",
+        description="Runs, checks and tests StackStorm packs on this machine.",
     )
     environment = os.environ.get
     result.add_argument(
@@ -107,15 +110,20 @@ def parser():
     _add_resources(commands)
     _add_key(commands)
     _add_serve(commands)
+    _add_authoring(commands)
     return result
 
 
-def _command(commands, name, function, help_text, *arguments):
-    """Add a command; arguments are (names, options) pairs for argparse."""
+def _command(commands, name, function, help_text, *arguments, needs_engine=True):
+    """Adds a command.
+
+    :param arguments: (names, options) pairs for argparse.
+    :param needs_engine: whether the function takes an engine before the options.
+    """
     result = commands.add_parser(name, help=help_text, description=help_text)
     for names, options in arguments:
         result.add_argument(*names, **options)
-    result.set_defaults(command=function)
+    result.set_defaults(command=function, needs_engine=needs_engine)
     return result
 
 
@@ -155,7 +163,7 @@ def _add_run(commands):
     run.epilog = "Objects and arrays are given as JSON; an array of texts also as a,b,c."
     perform = commands.add_parser("perform")  # what `run --async` starts; not for people
     perform.add_argument("id")
-    perform.set_defaults(command=_perform)
+    perform.set_defaults(command=_perform, needs_engine=True)
 
 
 def _run(engine, options):
@@ -191,7 +199,7 @@ def _detach(engine, options, execution):
             start_new_session=True,
         )
     engine.store.hand_over(execution, process.pid)
-    print(f"To get the results, execute:\n engine execution get {execution.id}")
+    print(f"To get the results, execute:\n packengine execution get {execution.id}")
     return 0
 
 
@@ -647,6 +655,67 @@ def _warn(engine):
     """Says what of the packs cannot be used, before that goes unnoticed."""
     for problem in engine.registry.problems:
         logging.warning("%s", problem)
+
+
+# lint and test, for who writes packs
+
+_PACK = (("directory",), {"metavar": "PACK", "help": "directory of the pack"})
+
+
+def _add_authoring(commands):
+    _command(
+        commands,
+        "lint",
+        _lint,
+        "List what is wrong with a pack and StackStorm's registration lets pass.",
+        _PACK,
+        _JSON,
+        needs_engine=False,
+    )
+    _command(
+        commands,
+        "test",
+        _test,
+        "Run a pack's unit tests, without StackStorm.",
+        _PACK,
+        (("names",), {"nargs": "*", "metavar": "TEST", "help": "test_file.py::Case::test_method"}),
+        needs_engine=False,
+    )
+
+
+def _lint(options):
+    report = lint.lint(options.directory, _packs_beside(options))
+    directory = os.path.abspath(options.directory)
+    lines = {
+        name: [problem.line(directory) for problem in problems]
+        for name, problems in report._asdict().items()
+    }
+    if options.json:
+        _print_json(lines)
+    else:
+        _print_report(lines)
+    return 1 if report.faults else 0
+
+
+def _packs_beside(options):
+    """Returns the other packs; a current directory that is none does not matter here."""
+    return [path for path in _packs(options) if os.path.exists(os.path.join(path, "pack.yaml"))]
+
+
+def _print_report(lines):
+    for line in lines["faults"]:
+        print(line)
+    for name, heading in (("unsupported", "unsupported:"), ("unchecked", "not checked:")):
+        if lines[name]:
+            print(heading)
+        for line in lines[name]:
+            print(f"  {line}")
+    counts = len(lines["faults"]), len(lines["unsupported"]), len(lines["unchecked"])
+    print("{} wrong, {} unsupported, {} not checked".format(*counts))
+
+
+def _test(options):
+    return pack_tests.run_tests(options.directory, options.data_dir, options.names)
 
 
 def _print_json(value):

@@ -39,6 +39,11 @@ class Problem(NamedTuple):
         return f"{path}: {self.what}; {self.remedy}"
 
 
-def unsupported(path: str, what: str) -> Problem:
-    """Returns that a file asks for something StackStorm has and the engine does not."""
-    return Problem(path, f"the engine does not have {what}", "run it on StackStorm", UNSUPPORTED)
+def unsupported(path: str, what: str, place: str = "") -> Problem:
+    """Returns that a file asks for something StackStorm has and the engine does not.
+
+    :param place: where in the file, with a colon and a space.
+    """
+    return Problem(
+        path, f"{place}the engine does not have {what}", "run it on StackStorm", UNSUPPORTED
+    )
