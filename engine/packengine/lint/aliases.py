@@ -56,6 +56,8 @@ def _acknowledgement_problems(
     action = subject.action(alias.action_ref)
     if action is None:
         return
+    acknowledgement = dict(alias.ack, append_url=False)
+    bare = aliases.Alias(dict(alias.metadata, pack=alias.pack, ack=acknowledgement))
     for text in alias.get_format_strings():
         parameters: dict[str, Any] = {
             name: details["default"]
@@ -71,7 +73,7 @@ def _acknowledgement_problems(
             "action": {"ref": alias.action_ref},
             "context": {"user": "alice"},
         }
-        message = aliases.acknowledgement(alias, execution)
+        message = aliases.acknowledgement(bare, execution)
         if message is not None and message.text.startswith("Cannot render"):
             yield Problem(
                 path, f'"{text}": {message.text}', "read only what every line of the format gives"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
+import yaml
+
 from packengine import workflows
 from packengine.lint.subject import Subject
 from packengine.problems import Problem
@@ -38,6 +40,9 @@ def check(subject: Subject) -> Iterator[Problem]:
             content = load_yaml(action.entry_point)
         except OSError:
             continue  # said by the check of entry points
+        except yaml.YAMLError as error:
+            yield Problem(action.entry_point, " ".join(str(error).split()), "correct the file")
+            continue
         except Exception as error:  # Orquesta raises many kinds for a file that is no workflow.
             message = " ".join(f"{type(error).__name__}: {error}".split())
             yield Problem(action.entry_point, message, "correct the file")
