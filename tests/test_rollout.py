@@ -18,6 +18,7 @@ from delivery.application import Application
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.remote import Result
+from delivery.rollout import health
 from delivery.rollout.abort import Aborted
 from delivery.rollout.plan import cut
 from delivery.rollout.steps import RolloutFailed, Steps, Superseded
@@ -141,6 +142,16 @@ def test_a_host_that_fails_stops_the_rollout_and_is_named(fleet):
     with pytest.raises(RolloutFailed, match=f"{fleet.nodes[1]}: connection refused on port 22"):
         fleet.steps.update_batch("canary", stage.deployment)
     assert fleet.hosts.told[-1] == [fleet.nodes[1]]
+
+
+def test_a_batch_whose_hosts_all_failed_waits_for_nothing(fleet, monkeypatch):
+    rules = {"batch_size": 3, "failure_budget": 0, "healthy_deadline_s": 60, "min_healthy_s": 60}
+    target = published(fleet.application, rollout=rules)
+    fleet.hosts.refusing = set(fleet.nodes)
+    monkeypatch.setattr(health.time, "sleep", lambda _: pytest.fail("it waited"))
+    rollout = fleet.steps.deploy("canary", target.version, "alice")
+    with pytest.raises(RolloutFailed):
+        fleet.steps.update_batch("canary", rollout.deployment)
 
 
 def test_a_failed_rollout_brings_every_host_it_told_back(fleet):

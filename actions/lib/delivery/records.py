@@ -44,13 +44,15 @@ class Fields:
 
     :param where: the key in Consul, for messages.
     :param values: the object.
+    :param path: what comes before the fields' names in messages, such as `target.`.
     :raises MalformedRecord: when it is not an object.
     """
 
-    def __init__(self, where: str, values: object) -> None:
+    def __init__(self, where: str, values: object, path: str = "") -> None:
         self.where = where
+        self.path = path
         if not isinstance(values, Mapping):
-            raise self._malformed("is not a JSON object")
+            raise self._malformed(f"{path[:-1] or 'it'} is not a JSON object")
         self.values = values
 
     @classmethod
@@ -105,7 +107,7 @@ class Fields:
 
     def nested(self, name: str) -> Fields:
         """Returns the fields of an object that must be there."""
-        return Fields(f"{self.where}, {name}", self.values.get(name))
+        return Fields(self.where, self.values.get(name), f"{self.path}{name}.")
 
     def each(self, name: str) -> list[Any]:
         """Returns a list; an empty one where it is missing."""
@@ -125,7 +127,8 @@ class Fields:
 
     def refuse(self, name: str, expected: str) -> NoReturn:
         """:raises MalformedRecord: saying what the field was expected to be."""
-        raise self._malformed(f"{name} is {shown(self.values.get(name))}, expected {expected}")
+        found = shown(self.values.get(name))
+        raise self._malformed(f"{self.path}{name} is {found}, expected {expected}")
 
     def _malformed(self, why: str) -> MalformedRecord:
         return MalformedRecord(f"{self.where} in Consul is malformed: {why}; correct or delete it")

@@ -86,7 +86,7 @@ class Rollout:
             target=Target(target.name("version", "version"), target.name("sha256", "sha256")),
             previous=_settled(previous) if previous else None,
             settled=[
-                _settled(Fields(f"{entry.key}, settled", each)) for each in fields.each("settled")
+                _settled(Fields(entry.key, each, "settled.")) for each in fields.each("settled")
             ],
             deployment=fields.name("deployment", "deployment"),
             session=fields.text("session"),
@@ -174,7 +174,4 @@ def _settled(fields: Fields) -> Settled:
 
 def _batches(fields: Fields) -> list[list[str]]:
     batches = fields.each("batches")
-    return [
-        Fields(f"{fields.where}, batches", {"batch": batch}).names("batch", "node")
-        for batch in batches
-    ]
+    return [Fields(fields.where, {"batches": batch}).names("batches", "node") for batch in batches]
