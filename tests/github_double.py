@@ -178,7 +178,7 @@ class GitHub:
         self, method: str, path: str, query: dict[str, str], body: Json, authorization: str
     ) -> tuple[int, Any]:
         self.requests.append((method, path))
-        kind, _, token = authorization.partition(" ")
+        _, _, token = authorization.partition(" ")
         self.tokens.append(token)
         failure = self._failure(method, path)
         if failure and not failure.after:
@@ -666,7 +666,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = do_PATCH = _answer
+    do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - http.server's names
 
     def log_message(self, *arguments: Any) -> None:
         """The double keeps its own list of requests."""

@@ -165,7 +165,8 @@ def test_the_same_commit_packaged_twice_is_the_same_file(builder):
             "c": "y",
             "conf.ini": "z",
             "script/build": (
-                "#!/bin/sh\nmkdir -p made/empty\necho $SOURCE_DATE_EPOCH > made/at\nln -s at made/link\n"
+                "#!/bin/sh\nmkdir -p made/empty\necho $SOURCE_DATE_EPOCH > made/at\n"
+                "ln -s at made/link\n"
             ),
         },
         "package: {build: script/build, config_files: [conf.ini]}",
@@ -186,8 +187,10 @@ def test_what_the_project_says_of_itself_is_in_the_package(builder):
     deb = builder.build(
         {
             "package.json": (
-                '{"description": "Costs $5, ${SECRET} $HOME $$\\n\\nSecond: part", "license": "MIT",'
-                ' "author": "Äda $SECRET <ada@example.org>", "homepage": "https://example.org/$SECRET"}'
+                '{"description": "Costs $5, ${SECRET} $HOME $$\\n\\nSecond: part",'
+                ' "license": "MIT",'
+                ' "author": "Äda $SECRET <ada@example.org>",'
+                ' "homepage": "https://example.org/$SECRET"}'
             )
         },
         "package: {depends: [python3 (>= 3.9), a1 | b1], conflicts: [old1], replaces: [old1]}",

@@ -349,7 +349,7 @@ def _cast(name: str, value: Any, wanted: str | None) -> Any:
     except (ValueError, SyntaxError) as error:
         raise ValueError(
             f'Failed to cast value "{value}" for parameter "{name}" of type "{wanted}": {error}'
-        )
+        ) from None
 
 
 def _cast_object(text: str) -> Any:

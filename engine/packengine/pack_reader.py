@@ -135,8 +135,8 @@ class PackReader:
     def _problem(self, path: str, what: str, remedy: str) -> Problem:
         return self._report(Problem(path, what, remedy))
 
-    def _report(self, problem: Problem) -> Problem:
-        self._content.problems.append(problem)
+    def _report(self, problem: Problem, *others: Problem) -> Problem:
+        self._content.problems.extend((problem, *others))
         return problem
 
     def _refuse(self, kind: str, name: str, problem: Problem) -> None:
@@ -185,7 +185,7 @@ class PackReader:
         problems = list(_parameter_problems(path, parameters, runner))
         problems.extend(_output_problems(path, metadata.get("output_schema")))
         if problems:
-            return [self._report(problem) for problem in problems][0]
+            return self._report(*problems)
         entry_point = metadata.get("entry_point") or ""
         return self._add(
             "Action",
@@ -240,7 +240,7 @@ class PackReader:
                 Problem(path, f"there is no rule type {kind}", "write standard or backstop")
             )
         if problems:
-            return [self._report(problem) for problem in problems][0]
+            return self._report(*problems)
         return self._add(
             "Rule",
             self._content.rules,
@@ -334,7 +334,8 @@ def _parameter_problems(path: str, parameters: Metadata, runner: RunnerType) -> 
                 if attribute not in OVERRIDABLE and inherited.get(attribute) != value:
                     yield Problem(
                         path,
-                        f'parameter "{name}" comes from the runner: its {attribute} cannot be changed',
+                        f'parameter "{name}" comes from the runner: its {attribute} cannot be '
+                        "changed",
                         "leave it out, or rename the parameter",
                     )
             if "immutable" in details and "immutable" in inherited:

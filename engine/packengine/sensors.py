@@ -108,16 +108,16 @@ class SensorContainer:
         except ConfigError as error:
             LOG.error("Sensor %s: %s", sensor.ref, error)
             return None
-        with open(self._log_path, "ab") as log:
-            with processes.memory_stream("stdin", json.dumps(request).encode()) as stdin:
-                process = subprocess.Popen(
-                    [self._engine.python(sensor.pack), "-u", sensor_child.__file__],
-                    stdin=stdin,
-                    stdout=log,
-                    stderr=log,
-                    env=self._environment(sensor),
-                    start_new_session=True,
-                )
+        stream = processes.memory_stream("stdin", json.dumps(request).encode())
+        with open(self._log_path, "ab") as log, stream as stdin:
+            process = subprocess.Popen(
+                [self._engine.python(sensor.pack), "-u", sensor_child.__file__],
+                stdin=stdin,
+                stdout=log,
+                stderr=log,
+                env=self._environment(sensor),
+                start_new_session=True,
+            )
         self._processes[sensor.ref] = process
         if self._stopping.is_set():
             process.terminate()

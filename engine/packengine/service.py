@@ -59,7 +59,8 @@ class Service:
         engine.api_port = self._webhooks.port
 
     def _take_lock(self) -> TextIO:
-        lock = open(os.path.join(self._engine.data_dir, "serve.lock"), "w", encoding="utf-8")
+        path = os.path.join(self._engine.data_dir, "serve.lock")
+        lock = open(path, "w", encoding="utf-8")  # noqa: SIM115 - held for as long as it serves
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

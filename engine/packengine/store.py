@@ -87,7 +87,7 @@ class Store:
         """Inserts a new execution, owned by this process."""
         execution.log.append({"status": execution.status, "timestamp": execution.start_timestamp})
         self._database.execute(
-            f"INSERT INTO execution ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO execution ({_COLUMNS}, owner) VALUES ({', '.join('?' * 12)})",
             (
                 execution.id,
                 execution.action,

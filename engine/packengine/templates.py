@@ -107,7 +107,7 @@ def to_human_time_from_seconds(seconds: object) -> str:
         return "0s"
     if seconds < 1:
         return f"{seconds}\u03bcs"
-    moment = datetime.datetime(1, 1, 1) + datetime.timedelta(seconds=int(round(seconds)))
+    moment = datetime.datetime(1, 1, 1) + datetime.timedelta(seconds=round(seconds))
     parts = [moment.year - 1, moment.day - 1, moment.hour, moment.minute, moment.second]
     while parts and not parts[0]:
         parts.pop(0)

@@ -73,22 +73,22 @@ def version_match(value: object, pattern: str) -> bool:
 
 
 def version_bump_major(value: object) -> str:
-    return "%d.0.0" % (_numbers(value)[0] + 1)
+    return f"{_numbers(value)[0] + 1}.0.0"
 
 
 def version_bump_minor(value: object) -> str:
     major, minor, _ = _numbers(value)
-    return "%d.%d.0" % (major, minor + 1)
+    return f"{major}.{minor + 1}.0"
 
 
 def version_bump_patch(value: object) -> str:
     major, minor, patch = _numbers(value)
-    return "%d.%d.%d" % (major, minor, patch + 1)
+    return f"{major}.{minor}.{patch + 1}"
 
 
 def version_strip_patch(value: object) -> str:
     major, minor, _ = _numbers(value)
-    return "%d.%d" % (major, minor)
+    return f"{major}.{minor}"
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

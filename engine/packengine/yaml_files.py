@@ -37,4 +37,4 @@ def load_yaml(path: str) -> Any:
     Raises OSError, UnicodeDecodeError, and yaml.YAMLError, also for a key that is there twice.
     """
     with open(path, encoding="utf-8") as stream:
-        return yaml.load(stream, Loader=_UniqueKeyLoader)
+        return yaml.load(stream, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader

@@ -60,9 +60,8 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
 def _load() -> dict[str, Any]:
     with open(FILE, encoding="utf-8") as file:
         # The parser written in C takes a tenth of the time, which every action would spend.
-        schema: dict[str, Any] = yaml.load(
-            file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        schema: dict[str, Any] = yaml.load(file, Loader=loader)  # noqa: S506 - either is safe
     return schema
 
 

@@ -157,7 +157,7 @@ class Jenkins(CiServer):
             try:
                 return int(client.build_job(name, parameters))
             except NotFoundException:
-                raise DeliveryError(self.api.no_job(name))
+                raise DeliveryError(self.api.no_job(name)) from None
 
     def ensure_job(self, name: str, wanted: str, same: Callable[[str, str], bool]) -> str:
         """Makes a job as wanted; one that says the same already is left alone.
@@ -178,7 +178,7 @@ class Jenkins(CiServer):
                     raise DeliveryError(
                         f"there is no folder {folder} in Jenkins at {self.api.url}, or "
                         f"{self.settings.user} may not see it: make it there"
-                    )
+                    ) from None
                 client.create_job(name, wanted)
                 return "created"
             if same(present, wanted):

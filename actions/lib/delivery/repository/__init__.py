@@ -45,7 +45,9 @@ class Repository(Tool, ABC):
     """
 
     role = "repository"
-    required = {"gpg_key": "name the key on the build host that signs the repository"}
+    required: ClassVar[Mapping[str, str]] = {
+        "gpg_key": "name the key on the build host that signs the repository"
+    }
     functions: ClassVar[str]
 
     def __init__(self, config: Mapping[str, Any]) -> None:

@@ -42,7 +42,8 @@ class BaseActionAliasTestCase(BasePackResourceTestCase):
         """Asserts what a format string of this alias makes of the command."""
         if format_string not in self.action_alias_db.get_format_strings():
             raise ValueError(
-                f'Format string "{format_string}" is not available on the alias "{self.action_alias_db.name}"'
+                f'Format string "{format_string}" is not available on the alias '
+                f'"{self.action_alias_db.name}"'
             )
         self.assertEqual(extract_parameters(format_string, command), parameters)
 

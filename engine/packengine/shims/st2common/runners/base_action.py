@@ -19,7 +19,8 @@ class PackConfig(dict):
     def __missing__(self, key):
         # StackStorm raises ValueError here, and packs catch that.
         raise ValueError(
-            f'Config for pack "{self._pack}" is missing key "{key}": add it to {self._pack}.yaml among the configurations.'
+            f'Config for pack "{self._pack}" is missing key "{key}": add it to {self._pack}.yaml '
+            "among the configurations."
         )
 
 
