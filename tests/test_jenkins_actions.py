@@ -44,7 +44,7 @@ class TestCiBuild(JenkinsActionTestCase):
         return self.act(app="shop", commit=COMMIT)
 
     def test_ends_green_and_running_while_jenkins_builds(self):
-        _, result = self.build()
+        succeeded, result = self.build()
         self.assertTrue(succeeded, result)
         self.assertEqual(result["status"], "running")
         self.assertEqual(result["url"], self.jenkins_url + "/job/team/job/shop/1/")
@@ -52,7 +52,7 @@ class TestCiBuild(JenkinsActionTestCase):
 
     def test_ends_green_and_says_so_when_jenkins_is_away(self):
         self.jenkins.starting = True
-        _, result = self.build()
+        succeeded, result = self.build()
         self.assertTrue(succeeded, result)
         self.assertEqual((result["status"], result["url"]), ("running", None))
         self.assertIn("tried again until the build's time is up", result["reason"])
