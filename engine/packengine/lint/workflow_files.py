@@ -110,7 +110,8 @@ def _result_problems(
                 yield Problem(
                     action.entry_point,
                     f"{place} {part}.{name}",
-                    f"read one of {', '.join(sorted(given))}, or add it to {called.ref}'s output_schema",
+                    f"read one of {', '.join(sorted(given))}, or add it to {called.ref}'s "
+                    "output_schema",
                 )
 
 
