@@ -14,7 +14,7 @@ class PushVerify(DeliveryAction):
         github = Repository(GitHub(self.configuration.section("github")), repository)
         default_branch = github.default_branch()
         if not is_built(branch, settings, default_branch):
-            return {"verified": False, "reason": f"branch {branch} is not one that is built"}
+            return {"verified": False, "reason": f"branch {branch} is not configured to be built"}
         github.verify_push(branch, commit)
         return {
             "verified": True,

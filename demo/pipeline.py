@@ -58,7 +58,7 @@ class Follower:
             if took_s and at_rest:
                 return took_s
             if time.monotonic() - self.began > timeout_s:
-                raise PipelineFailed(f"not done within {timeout_s:g} s")
+                raise PipelineFailed(f"timed out after {timeout_s:g} s")
             time.sleep(POLL_S)
 
     def _tell_steps(self) -> None:

@@ -46,5 +46,5 @@ class TestBuildStart(ConsulActionTestCase):
         self.assertEqual(self.act(**PUSH)[1]["status"], "passed")
 
     def test_refuses_what_is_no_name_and_writes_nothing(self):
-        self.assert_fails("is not the name of a branch", **dict(PUSH, branch="{{config_context}}"))
+        self.assert_fails("is not a valid branch", **dict(PUSH, branch="{{config_context}}"))
         self.assertEqual(self.store.keys(), [])

@@ -17,9 +17,7 @@ class TestConsulQuery(ConsulActionTestCase):
 
     def test_says_which_tags_there_are_when_none_fits(self):
         register(self.url, "web-1", "10.0.0.2", "web", ["old"])
-        self.assert_fails(
-            "carries the tag new; the tags that exist are old", service="web", tag="new"
-        )
+        self.assert_fails("carries the tag new; existing tags: old", service="web", tag="new")
 
     def test_says_so_when_consul_is_unreachable(self):
         self.config["consul"]["url"] = "http://127.0.0.1:1"
@@ -30,7 +28,7 @@ class TestConsulQuery(ConsulActionTestCase):
     def test_refuses_a_configuration_it_does_not_know_by_name(self):
         self.config["consull"] = {}
         self.assert_fails(
-            "consull in the pack's configuration: there is no such key; nearest: consul",
+            "consull in the pack's configuration: unknown key; nearest: consul",
             service=None,
             tag=None,
         )

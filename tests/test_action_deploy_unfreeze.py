@@ -31,7 +31,7 @@ class TestDeployUnfreeze(ConsulActionTestCase):
         self.shop.freezes.start("alice")
         self.config["permissions"] = {"stackstorm_users": ["alice"]}
         self.assert_fails(
-            "sorry, olga may not unfreeze: those who may as StackStorm users are alice",
+            "sorry, olga may not unfreeze; allowed as StackStorm users: alice",
             **self.unfreeze,
         )
         self.assertEqual(self.shop.freezes.current().by, "alice")

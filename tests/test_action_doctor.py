@@ -17,4 +17,4 @@ class TestDoctor(ConsulActionTestCase):
 
     def test_refuses_a_wrong_configuration_by_name(self):
         self.config["consul"]["urll"] = "x"
-        self.assert_fails("consul.urll in the pack's configuration: there is no such key")
+        self.assert_fails("consul.urll in the pack's configuration: unknown key")

@@ -65,7 +65,7 @@ class TestPromotionBegin(ConsulActionTestCase):
         settled(self.shop, "canary", published(self.shop))
         self.config["permissions"] = {"chat_users": ["alice", "bob"]}
         self.assert_fails(
-            "sorry, olga may not promote: those who may in chat are alice, bob",
+            "sorry, olga may not promote; allowed in chat: alice, bob",
             app="shop",
             stage=None,
             **self.who,
@@ -76,7 +76,7 @@ class TestPromotionBegin(ConsulActionTestCase):
         settled(self.shop, "canary", published(self.shop))
         self.config["permissions"] = {"chat_users": ["olga"], "stackstorm_users": ["st2admin"]}
         self.assert_fails(
-            "sorry, bot may not promote: those who may as StackStorm users are st2admin",
+            "sorry, bot may not promote; allowed as StackStorm users: st2admin",
             app="shop",
             stage=None,
             **self.who,

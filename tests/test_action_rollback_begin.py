@@ -45,7 +45,7 @@ class TestRollbackBegin(ConsulActionTestCase):
     def test_who_is_not_on_the_list_may_not(self):
         self.config["permissions"] = {"chat_users": ["alice"]}
         self.assert_fails(
-            "sorry, olga may not roll back: those who may in chat are alice",
+            "sorry, olga may not roll back; allowed in chat: alice",
             app="shop",
             stage=None,
             by="olga",

@@ -97,14 +97,14 @@ def test_a_missing_script_fails_ci_and_is_named(build, script):
     verdict = build(without=[script])
 
     assert (verdict.status, verdict.failed_step) == ("failed", script)
-    assert verdict.reason.startswith(f"{script} is missing: add it to the repository")
+    assert verdict.reason.startswith(f"{script} is missing; add it to the repository")
 
 
 def test_a_build_that_takes_too_long_fails_with_what_it_had_printed(build):
     verdict = build(timeout_s=1, cibuild="#!/bin/sh\necho begun\nsleep 60\n")
 
     assert verdict.failed_step == "script/cibuild"
-    assert verdict.reason == "script/cibuild was not done within 1 s"
+    assert verdict.reason == "script/cibuild timed out after 1 s"
     assert verdict.log.startswith("begun\n")
 
 

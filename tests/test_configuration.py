@@ -27,13 +27,13 @@ CODE = [
     [
         (
             {"consull": {}},
-            "consull in the pack's configuration: there is no such key; nearest: consul",
+            "consull in the pack's configuration: unknown key; nearest: consul",
         ),
-        ({"consul": {"urll": "x"}}, "consul.urll in .* no such key; nearest: consul.url"),
-        ({"url": "http://x"}, "url in .* no such key; nearest: consul.url"),
-        ({"ssh": {"gpg_key": "x"}}, "ssh.gpg_key in .* no such key; nearest: repository.gpg_key"),
-        ({"{{ config_context.x }}": {}}, r"^\? config_context.x \? in .* no such key"),
-        ({"consul": "http://x"}, "consul in .* expected keys with values, got 'http://x'"),
+        ({"consul": {"urll": "x"}}, "consul.urll in .* unknown key; nearest: consul.url"),
+        ({"url": "http://x"}, "url in .* unknown key; nearest: consul.url"),
+        ({"ssh": {"gpg_key": "x"}}, "ssh.gpg_key in .* unknown key; nearest: repository.gpg_key"),
+        ({"{{ config_context.x }}": {}}, r"^\? config_context.x \? in .* unknown key"),
+        ({"consul": "http://x"}, "consul in .* expected a mapping, got 'http://x'"),
         (
             {"ssh": {"connect_timeout_s": "10"}},
             "ssh.connect_timeout_s in .* a whole number, got '10'",
@@ -50,12 +50,12 @@ CODE = [
         ({"repository": {"tool": "apt"}}, "repository.tool in .* no tool 'apt'; nearest: aptly"),
         ({"ci": {"tool": "jenkin"}}, "ci.tool in .* there is no tool 'jenkin'; nearest: jenkins"),
         ({"ci": {"tool": "Jenkins"}}, "ci.tool in .* expected .*, got 'Jenkins'"),
-        ({"ci": {"jenkin": {}}}, "ci.jenkin in .* no such key; nearest: ci.jenkins"),
-        ({"ci": {"builds": {}}}, "ci.builds in .* no such key"),
+        ({"ci": {"jenkin": {}}}, "ci.jenkin in .* unknown key; nearest: ci.jenkins"),
+        ({"ci": {"builds": {}}}, "ci.builds in .* unknown key"),
         ({"consul": {"kv_prefix": "/a b"}}, r"consul.kv_prefix in .* expected .*, got '/a b'"),
         (
             {"applications": {"acme/shop": {"branch": []}}},
-            "applications.acme/shop.branch in .* no such key; nearest: .*branches",
+            "applications.acme/shop.branch in .* unknown key; nearest: .*branches",
         ),
         (
             {"applications": {"acme/shop": {"branches": ["main", 2]}}},

@@ -119,7 +119,7 @@ def test_without_consul_nothing_is_said_of_hosts(patient):
 def test_no_hosts_at_all_are_something_to_do(patient):
     assert patient.finding("build hosts") == (
         False,
-        "Consul knows no service build; nearest: consul",
+        "no service build in Consul; nearest: consul",
     )
     assert "run cicd-host-setup on the hosts" in patient.finding("application hosts")[1]
 

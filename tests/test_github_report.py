@@ -316,7 +316,7 @@ class TestWhatIsNotReported(GithubReportTestCase):
     def test_a_repository_that_the_token_does_not_see_is_an_error_that_names_it(self):
         Application(self.store, "shop").builds.start(A, "acme/hidden", "main", "alice")
         self.assert_fails(
-            "repository acme/hidden: GitHub answered 404 .*may not see it",
+            "repository acme/hidden: GitHub answered 404 .*has no access to it",
             app="shop",
             event=self.event("build_started"),
         )

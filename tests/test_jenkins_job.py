@@ -169,7 +169,7 @@ def test_the_commit_that_was_asked_for_is_built(checkout):
 def test_another_commit_is_not_built(checkout):
     source, _ = checkout
     done = sh(jenkins_job.CHECK_SOURCE, cwd=source, COMMIT="1" * 40)
-    assert "checked out is not 1111" in done.stderr
+    assert "the checkout is not 1111" in done.stderr
     assert done.returncode
 
 

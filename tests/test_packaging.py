@@ -290,8 +290,8 @@ def test_links_stay_links_and_are_never_followed(builder):
     ("files", "settings", "message"),
     [
         ({"script/post-inst": None, "x": ""}, "", "^script/post-inst is missing"),
-        ({"script/post-inst": "exit 0\n"}, "", "^script/post-inst does not say what runs it"),
-        ({"script/post-rm": "exit 0\n"}, "", "^script/post-rm does not say what runs it"),
+        ({"script/post-inst": "exit 0\n"}, "", "^script/post-inst has no interpreter line"),
+        ({"script/post-rm": "exit 0\n"}, "", "^script/post-rm has no interpreter line"),
         ({}, "package: {root: dist}", "^package.root: the checkout has no directory dist"),
         (
             {"dist": "x"},
@@ -347,7 +347,11 @@ def test_what_has_to_change_in_the_repository_is_said(builder, files, settings, 
 @pytest.mark.parametrize(
     ("links", "settings", "message"),
     [
-        ({"out": "/etc"}, "package: {root: out}", "package.root: out leads out of the repository"),
+        (
+            {"out": "/etc"},
+            "package: {root: out}",
+            "package.root: out points outside the repository",
+        ),
         (
             {"c": "/etc"},
             "package: {config_files: [c/hostname]}",

@@ -171,7 +171,7 @@ class TestPushVerify(BaseActionTestCase):
         succeeded, result = self.verify()
         self.assertTrue(succeeded)
         self.assertIs(result["verified"], False)
-        self.assertIn("main is not one that is built", result["reason"])
+        self.assertIn("main is not configured to be built", result["reason"])
 
     def test_a_branch_that_is_not_built_is_no_failure_and_starts_nothing(self):
         succeeded, result = self.verify(ref="refs/heads/feature/x", commit=ASIDE)
@@ -188,7 +188,7 @@ class TestPushVerify(BaseActionTestCase):
         self.assertEqual(self.verify("acme/Web_Shop")[1]["app"], "web-shop")
 
     def test_a_repository_whose_name_cannot_be_an_application_is_refused(self):
-        self.assert_refused("cannot be a Debian package's name", repository="acme/Web_Shop")
+        self.assert_refused("is not a valid Debian package name", repository="acme/Web_Shop")
 
     def test_a_repository_that_github_does_not_show_is_refused(self):
         self.assert_refused("repository acme/other: GitHub answered 404", repository="acme/other")
@@ -232,7 +232,7 @@ def pushed(engine, ref="refs/heads/main", commit=HEAD):
 
 def test_a_confirmed_push_is_built_like_any_other(engine):
     # No build host is registered here, so the build itself ends at once.
-    assert "knows no service build" in pushed(engine).result["output"]["error"]
+    assert "no service build in Consul" in pushed(engine).result["output"]["error"]
     build = engine.shop.builds.get(HEAD)
     assert (build.repository, build.branch, build.by) == ("acme/shop", "main", "alice")
 
@@ -247,5 +247,5 @@ def test_a_push_that_github_does_not_confirm_is_red_and_records_nothing(engine):
 def test_a_push_to_a_branch_that_is_not_built_is_green_and_records_nothing(engine):
     execution = pushed(engine, "refs/heads/feature/x", ASIDE)
     assert execution.status == "succeeded"
-    assert "not one that is built" in execution.result["output"]["reason"]
+    assert "not configured to be built" in execution.result["output"]["reason"]
     assert engine.shop.store.keys() == []

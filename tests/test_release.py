@@ -88,7 +88,7 @@ def test_a_version_names_its_build_and_commit():
     ["main; rm -rf /", "{{config_context.x}}", "../main", "a//b", "ünï", "a b", "x.lock", ""],
 )
 def test_a_branch_that_could_do_harm_is_refused(store, branch):
-    with pytest.raises(DeliveryError, match="is not the name of a branch"):
+    with pytest.raises(DeliveryError, match="is not a valid branch"):
         shop(store).builds.start(COMMITS[0], "acme/shop", branch, "alice")
     assert store.keys() == []
 

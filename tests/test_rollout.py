@@ -193,7 +193,7 @@ def test_a_host_that_consul_does_not_find_healthy_has_failed(fleet, consul_url):
         passing=False,
     )
     stage = fleet.steps.deploy("canary", target.version, "alice")
-    with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: fails in Consul: {name} answers"):
+    with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: failing in Consul: {name} answers"):
         fleet.steps.update_batch("canary", stage.deployment)
 
 

@@ -372,14 +372,12 @@ class TestARef(ReceiverTestCase):
 
     def test_that_is_not_built_is_ignored(self):
         self.listen()
-        self.assert_refused(202, "is not one that is built", push(ref="refs/heads/feature/x"))
+        self.assert_refused(202, "is not configured to be built", push(ref="refs/heads/feature/x"))
 
     def test_that_could_do_harm_is_refused_even_where_every_branch_is_built(self):
         self.listen(**{"acme/shop": {"branches": ["*"]}})
         for branch in ("\u00fcn\u00ef", "{{config_context.x}}", "; rm -rf /", "../x", "a b", "x\n"):
-            self.assert_refused(
-                422, "is not the name of a branch", push(ref="refs/heads/" + branch)
-            )
+            self.assert_refused(422, "is not a valid branch", push(ref="refs/heads/" + branch))
 
     def test_never_puts_a_template_into_the_answer(self):
         self.listen()
@@ -393,7 +391,7 @@ class TestARepository(ReceiverTestCase):
         for name in ("Web_Shop", "UPPER", "x", "a.b"):
             self.assert_refused(
                 422,
-                "cannot be a Debian package's name.*applications:",
+                "is not a valid Debian package name.*applications:",
                 push(repository__full_name="acme/" + name),
             )
 

@@ -62,14 +62,14 @@ def test_every_setting_arrives_and_survives_as_plain_data():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("package: {licens: MIT}", "package.licens: no such key, expected one of version, "),
-        ("package: {licens: MIT}", "the nearest is package.licence"),
-        ("Role: web", "the nearest is role"),
-        ("batch_size: 2", "the nearest is rollout.batch_size"),
-        ("zzzzzz: 2", "zzzzzz: no such key, expected one of name, role, stages, package, rollout"),
-        ("1: 2", "1: no such key"),
+        ("package: {licens: MIT}", "package.licens: unknown key; expected one of version, "),
+        ("package: {licens: MIT}", "nearest: package.licence"),
+        ("Role: web", "nearest: role"),
+        ("batch_size: 2", "nearest: rollout.batch_size"),
+        ("zzzzzz: 2", "zzzzzz: unknown key; expected one of name, role, stages, package, rollout"),
+        ("1: 2", "1: unknown key"),
         ("? [a, b]\n: 2", "unhashable"),
-        ("'{{x}}': 2", r"\?x\?: no such key"),
+        ("'{{x}}': 2", r"\?x\?: unknown key"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(text, message):
@@ -80,8 +80,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("package: 3", "package: expected keys with values, got the number 3"),
-        ("[a]", "the file: expected keys with values, got a list of 1"),
+        ("package: 3", "package: expected a mapping, got the number 3"),
+        ("[a]", "the file: expected a mapping, got a list of length 1"),
         (
             "package: {version: 1.10}",
             "package.version: expected a version such as '1.2.0', in quotes, got the number 1.1",
@@ -95,7 +95,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(text, message):
         ("package: {depends: [a1, 3]}", r"package.depends\[1\]: expected a Debian dependency"),
         (
             "package: {architecture: {}}",
-            "architecture: expected one of all, amd64, .* got keys with",
+            "architecture: expected one of all, amd64, .* got a mapping",
         ),
         ("package: {architecture: any}", "architecture: expected one of all, amd64"),
         (
@@ -110,14 +110,17 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(text, message):
             "rollout: {healthy_deadline_s: 1.5}",
             "healthy_deadline_s: expected seconds, .* number 1.5",
         ),
-        ("role:", "role: expected a word .* got nothing"),
+        ("role:", "role: expected a name .* got nothing"),
         (
             "name: blog",
-            "name: expected shop, as this application is called here, or nothing, got blog",
+            "name: expected shop, the application's name, got blog",
         ),
         ("stages: []", "stages: expected at least one stage"),
-        ("stages: [canary, canary]", "none of them twice"),
-        ("package: {prefix: /}", "package.prefix: expected a directory, or package.root"),
+        ("stages: [canary, canary]", "each of them once"),
+        (
+            "package: {prefix: /}",
+            "package.prefix: / would receive the whole checkout; set package.root",
+        ),
     ],
 )
 def test_a_wrong_type_or_value_names_key_expected_and_found(text, message):
@@ -172,23 +175,23 @@ def test_a_value_that_could_mean_something_else_is_refused(key, value):
 
 @pytest.mark.parametrize("role", ["app_canary", "A", "a::b", "a b", "{{x}}"])
 def test_a_role_that_would_break_a_tag_is_refused(role):
-    with pytest.raises(SettingsError, match="role: expected a word"):
+    with pytest.raises(SettingsError, match="role: expected a name"):
         load(json.dumps({"role": role}), "shop")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("role: a\nrole: b", "line 2: key role is there twice"),
-        ("package: {root: a, root: b}", "line 1: key root is there twice"),
-        ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not taken here"),
+        ("role: a\nrole: b", "line 2: duplicate key role"),
+        ("package: {root: a, root: b}", "line 1: duplicate key root"),
+        ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not supported"),
         ("role: [", "line 1: "),
         ("role: a\n\tx: b", "line 2: "),
         ("--- a\n--- b", "line 2: "),
         ("role: !!python/object/apply:os.system [id]", "line 1: could not determine a constructor"),
-        ("[" * 20000, "is nested too deeply"),
-        ("#" * 65537, "has 65537 bytes, more than 65536"),
-        (b"role: \xff", "expected text in UTF-8"),
+        ("[" * 20000, "nested too deeply"),
+        ("#" * 65537, "65537 bytes; the limit is 65536"),
+        (b"role: \xff", "not UTF-8"),
         ("package: {version: 2024-13-45}", "month must be in 1..12"),
         ("role: a\x00b", "special characters are not allowed"),
     ],
@@ -199,3 +202,23 @@ def test_a_file_that_is_not_plain_yaml_is_refused_with_its_line(text, message):
 
     assert str(refusal.value).startswith(".cicd.yaml:")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("spelling", ["licence", "license"])
+def test_both_spellings_of_the_licence_are_accepted(spelling):
+    settings = load(f"package: {{{spelling}: MIT}}", "shop")
+    assert settings.package.licence == "MIT"
+    assert settings.as_dict()["package"]["licence"] == "MIT"
+
+
+@pytest.mark.parametrize(
+    "text", ["{licence: MIT, license: MIT}", "{license: MIT, licence: Apache-2.0}"]
+)
+def test_both_spellings_at_once_are_an_error(text):
+    with pytest.raises(SettingsError, match=r"package\.licen[cs]e: same setting as package\.licen"):
+        load(f"package: {text}", "shop")
+
+
+def test_a_wrong_license_is_named_as_it_was_written():
+    with pytest.raises(SettingsError, match=r"package\.license: expected a licence"):
+        load("package: {license: 3}", "shop")

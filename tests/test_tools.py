@@ -129,7 +129,7 @@ def test_its_settings_may_be_there_while_another_tool_is_in_use(toy):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"ulr": "x"}, "ci.toy.ulr in .* no such key; nearest: ci.toy.url"),
+        ({"ulr": "x"}, "ci.toy.ulr in .* unknown key; nearest: ci.toy.url"),
         ({"depth": 0}, "ci.toy.depth in .* expected 1 or more, got 0"),
         ({"token": 7}, "ci.toy.token in .* expected text, got something else"),
     ],
@@ -140,7 +140,7 @@ def test_its_settings_are_checked_as_those_of_the_schema(toy, settings, words):
 
 
 def test_its_settings_are_unknown_without_it():
-    with pytest.raises(DeliveryError, match="ci.toy in .* there is no such key"):
+    with pytest.raises(DeliveryError, match="ci.toy in .* unknown key"):
         Configuration({"ci": {"toy": {"url": "http://toy"}}})
 
 

@@ -117,7 +117,7 @@ def test_who_is_not_on_the_list_is_told_who_is(consul_url, tmp_path):
         ("!deploy abort shop", "abort"),
         ("!deploy unfreeze shop", "unfreeze"),
     ):
-        assert f"sorry, olga may not {what}: those who may in chat are alice" in talk.say(line)
+        assert f"sorry, olga may not {what}; allowed in chat: alice" in talk.say(line)
     for user in ("alice", "@alice"):  # As some bots write it.
         assert "shop is frozen by alice" in talk.say("!deploy freeze shop", user=user)
 

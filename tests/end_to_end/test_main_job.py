@@ -353,7 +353,7 @@ def test_a_host_that_refuses_ssh_stops_the_rollout_and_is_named(shop: Delivery, 
         said = shop.say("!deploy promote shop")
     finally:
         world.host("production-2").run(["mv", keys + ".away", keys], check=True)
-    assert "production-2: refused the key of user root" in " ".join(said.split())
+    assert "production-2: SSH key rejected for user root" in " ".join(said.split())
     production = shop.application.stages.get("production")
     assert (production.status, production.version) == ("failed", old)
     assert {shop.answers(f"production-{number}") for number in (1, 3)} == {old}

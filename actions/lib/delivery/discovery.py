@@ -75,7 +75,7 @@ class Discovery:
         for each in self._registered(service):
             if each.host.node == node:
                 return each.host
-        raise NoHosts(f"{node} is not registered for {service} in Consul any more")
+        raise NoHosts(f"{node} is no longer registered for {service} in Consul")
 
     def stage_hosts(
         self, application: str, role: str, stage: str, stages: Sequence[str]
@@ -87,7 +87,7 @@ class Discovery:
         """
         if stage not in stages:
             raise DeliveryError(
-                f"{application} has no stage {stage}: its stages are {', '.join(stages)}"
+                f"{application} has no stage {stage}; its stages: {', '.join(stages)}"
             )
         instances = self._registered(application)
         last = stage == stages[-1]
@@ -99,7 +99,7 @@ class Discovery:
             if wanted in each.host.tags and not others & set(each.host.tags)
         ]
         if not members:
-            but = f" and none of {', '.join(sorted(others))}" if others else ""
+            but = f" without {' or '.join(sorted(others))}" if others else ""
             raise NoHosts(
                 f"no host of {application} carries the tag {wanted}{but}; {_tags_seen(instances)}"
             )
@@ -120,7 +120,7 @@ class Discovery:
             if node not in states:
                 problems[node] = f"is no longer registered for {application} in Consul"
             elif not states[node].passing:
-                problems[node] = "fails in Consul: " + ", ".join(states[node].failing_checks)
+                problems[node] = "failing in Consul: " + ", ".join(states[node].failing_checks)
         return problems
 
     def _registered(self, service: str) -> list[Instance]:
@@ -129,8 +129,7 @@ class Discovery:
             with reaching_consul(self.url):
                 _, services = self.client.catalog.services()
             raise NoHosts(
-                f"Consul knows no service {service}; "
-                f"nearest: {', '.join(nearest(service, services))}"
+                f"no service {service} in Consul; nearest: {', '.join(nearest(service, services))}"
             )
         return instances
 
@@ -151,4 +150,4 @@ def _instance(item: dict[str, Any]) -> Instance:
 
 def _tags_seen(instances: Sequence[Instance]) -> str:
     tags = sorted({tag for each in instances for tag in each.host.tags})
-    return f"the tags that exist are {', '.join(tags)}" if tags else "its hosts carry no tags"
+    return f"existing tags: {', '.join(tags)}" if tags else "its hosts have no tags"

@@ -53,8 +53,8 @@ class GitHub:
         api_url = settings["api_url"].rstrip("/")
         if not re.fullmatch(API_URL_PATTERN, api_url):
             raise DeliveryError(
-                "github.api_url in the pack's configuration is not an address: "
-                "https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise Server"
+                "github.api_url: not the URL of an API; use https://api.github.com, or "
+                "https://HOST/api/v3 for GitHub Enterprise Server"
             )
         self._until = time.monotonic() + PATIENCE_S
         self.client = github.Github(
@@ -89,11 +89,11 @@ class GitHub:
                     raise DeliveryError(_explained(error, about)) from error
                 said = f"GitHub answered {error.status}"
             except RequestException as error:
-                wait_s, said = 2.0**attempt, f"GitHub cannot be reached ({type(error).__name__})"
+                wait_s, said = 2.0**attempt, f"GitHub is unreachable ({type(error).__name__})"
             if time.monotonic() + wait_s > self._until:
                 raise DeliveryError(
-                    f"{about}: {said}, and wants to be asked again in "
-                    f"{wait_s:.0f} s, which is too long: run it again later"
+                    f"{about}: {said}, and the next attempt is due in {wait_s:.0f} s, beyond the "
+                    "limit; run it again later"
                 )
             time.sleep(wait_s)
             attempt += 1
@@ -109,16 +109,16 @@ def _authentication(settings: Mapping[str, Any]) -> github.Auth.Auth | None:
     missing = [name for name in ("installation_id", "private_key") if not settings.get(name)]
     if missing:
         raise DeliveryError(
-            f"github.{missing[0]} is not set in the pack's configuration, and a "
-            "GitHub App needs it besides app_id"
+            f"github.{missing[0]} is not set; set it, because a GitHub App needs it along with "
+            "app_id"
         )
     app = Auth.AppAuth(int(settings["app_id"]), settings["private_key"])
     try:
         app.create_jwt()
     except Exception as error:  # PyJWT's and the cryptographic library's, of many kinds
         raise DeliveryError(
-            "github.private_key is not the private key of a GitHub App, in PEM "
-            f"format ({type(error).__name__})"
+            f"github.private_key: not a private key in PEM format ({type(error).__name__}); "
+            "generate one in the settings of the GitHub App"
         ) from None
     return app.get_installation_auth(int(settings["installation_id"]))
 
@@ -144,10 +144,10 @@ def _pause_s(error: github.GithubException, attempt: int) -> float | None:
 def _explained(error: github.GithubException, about: str) -> str:
     """Returns what GitHub said of a request, and what to do about it."""
     advice = {
-        401: f"the credentials are not valid: {HOW_TO_AUTHENTICATE}",
-        403: "the token or the App may not do that: it needs write access to commit statuses and "
+        401: f"invalid credentials; {HOW_TO_AUTHENTICATE}",
+        403: "the token or App lacks permission; grant it write access to commit statuses and "
         "deployments, and to contents for tags",
-        404: "there is no such thing, or the token or the App may not see it",
+        404: "it does not exist, or the token or App has no access to it",
     }.get(error.status, "")
     said = f"GitHub answered {error.status} ({plain(_message(error))[:200]})"
     return f"{about}: {said}" + (f": {advice}" if advice else "")

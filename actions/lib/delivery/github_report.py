@@ -62,7 +62,7 @@ class Report:
             self._stages = release.stages
             self.commit = release.commit
         if not self.commit:
-            raise DeliveryError(f"GitHub is not told of events of type {event['type']}")
+            raise DeliveryError(f"events of type {event['type']} are not reported to GitHub")
         self.repository: str = application.builds.get(self.commit).repository
 
     def bring_to(self, repository: Repository, tags: str) -> list[str]:
@@ -183,12 +183,12 @@ class Report:
         elif kind == "release_published":
             yield "package", "success", f"{version} is published"
             if self._stages[1:]:
-                yield self._stages[0], "pending", f"{version} waits for its rollout"
+                yield self._stages[0], "pending", f"{version} is queued for rollout"
         elif kind in ROLLOUT_STATES and event["stage"] in self._stages[:-1]:
             state, text = {
                 "rollout_started": ("pending", "is being rolled out"),
                 "rollout_succeeded": ("success", "is live"),
-                "rollout_failed": ("failure", "was taken back"),
+                "rollout_failed": ("failure", "was reverted"),
             }[kind]
             yield event["stage"], state, f"{version} {text}"
 

@@ -112,9 +112,8 @@ def _version(found: dict[str, Any]) -> str:
     version = debian_version(found["value"])
     if version is None:
         raise MetadataError(
-            f"{found['from']}: expected a version such as 1.2.0 or 1.2.0-rc1, got "
-            f"{names.shown(found['value'])}; package.version in {SETTINGS_FILE} "
-            "goes before it"
+            f"{found['from']}: {names.shown(found['value'])} is not a valid version; use one such "
+            f"as 1.2.0 or 1.2.0-rc1, or set package.version in {SETTINGS_FILE}"
         )
     return version
 
@@ -145,9 +144,9 @@ def _read_file(
     try:
         values = reader(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise MetadataError(f"{path}: expected text in UTF-8") from None
+        raise MetadataError(f"{path}: not UTF-8; save it as UTF-8") from None
     except RecursionError:
-        raise MetadataError(f"{path}: is nested too deeply") from None
+        raise MetadataError(f"{path}: nested too deeply; simplify it") from None
     except ValueError as error:
         raise MetadataError(f"{path}: {names.plain(str(error))[:200]}") from None
     for key, value in values.items():
@@ -254,7 +253,7 @@ def _setup_cfg(text: str) -> dict[str, Any]:
 def _go_mod(text: str) -> dict[str, Any]:
     module = re.search(r'^module[ \t]+"?([^\s"]+)', text, re.MULTILINE)
     if not module:
-        raise ValueError("has no line that names the module")
+        raise ValueError("no module line; add one such as module example.org/shop")
     path = re.sub(r"/v[0-9]+$", "", module.group(1))
     return {
         "name": path.rpartition("/")[2],

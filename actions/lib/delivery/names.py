@@ -35,7 +35,7 @@ def check(kind: str, value: object) -> str:
     """
     if matches(kind, value):
         return str(value)
-    raise DeliveryError(f"{shown(value)} is not the name of a {kind}: expected {PATTERNS[kind]}")
+    raise DeliveryError(f"{shown(value)} is not a valid {kind}; expected {PATTERNS[kind]}")
 
 
 def matches(kind: str, value: object) -> bool:

@@ -35,8 +35,8 @@ def require(
         allowed: list[str] = permissions.get(kind) or []
         if asker and allowed and _bare(asker) not in map(_bare, allowed):
             raise NotAllowed(
-                f"sorry, {plain(asker)[:80]} may not {to_do}: those who may "
-                f"{KINDS[kind]} are {', '.join(allowed)}"
+                f"sorry, {plain(asker)[:80]} may not {to_do}; allowed {KINDS[kind]}: "
+                f"{', '.join(allowed)}"
             )
 
 

@@ -40,20 +40,23 @@ SOCKET_DIRECTORY_LIMIT = 107 - 17 - len("/") - 8 - 40
 
 # What OpenSSH says when it could not run the command at all, and what that means to a person.
 CONNECTION_FAILURES: tuple[tuple[str, str], ...] = (
-    (r"REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the one in {known_hosts}"),
+    (
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "its host key differs from the one in {known_hosts}",
+    ),
     (r"Host key verification failed|host key is known for", "its host key is not in {known_hosts}"),
-    (r"Permission denied \(", "refused the key of user {user}"),
+    (r"Permission denied \(", "SSH key rejected for user {user}"),
     (r"Connection refused", "connection refused on port {port}"),
     (
         r"Connection timed out|Operation timed out|during banner exchange",
         "no answer on port {port} within {connect_timeout} s",
     ),
     (r"Timeout, server .* not responding", "stopped answering"),
-    (r"No route to host|Network is unreachable", "no route to it"),
-    (r"Could not resolve hostname", "its name does not resolve"),
+    (r"No route to host|Network is unreachable", "no route to host"),
+    (r"Could not resolve hostname", "host name does not resolve"),
     (
         r"Connection (closed|reset|to .* closed) by|Broken pipe|from master failed",
-        "the connection was closed",
+        "connection closed",
     ),
 )
 
@@ -79,9 +82,9 @@ class Host:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(names.PATTERNS["node"], self.node):
-            raise DeliveryError(f"not a host's name: {self.node[:80]!r}")
+            raise DeliveryError(f"invalid host name: {self.node[:80]!r}")
         if not is_address(self.address):
-            raise DeliveryError(f"not an address of host {self.node}: {self.address[:80]!r}")
+            raise DeliveryError(f"invalid address of host {self.node}: {self.address[:80]!r}")
 
     def __str__(self) -> str:
         return f"{self.node} ({self.address})"
@@ -132,10 +135,10 @@ class Ssh:
         keep_connection_s: int = 0,
     ) -> None:
         if not USER.fullmatch(user):
-            raise DeliveryError(f"ssh.user is not a user name: {user!r}")
+            raise DeliveryError(f"ssh.user: invalid user name {user!r}")
         for key, path in (("key_file", key_file), ("known_hosts_file", known_hosts_file)):
             if path and not os.path.isfile(path):
-                raise DeliveryError(f"ssh.{key}: there is no file {path}")
+                raise DeliveryError(f"ssh.{key}: file {path} does not exist")
         self.user = user
         self.key_file = key_file
         self.known_hosts_file = known_hosts_file
@@ -204,7 +207,7 @@ class Ssh:
             )
         except FileNotFoundError:
             raise RemoteError(
-                "OpenSSH's client is missing here: apt-get install openssh-client"
+                "no OpenSSH client on this host; run apt-get install openssh-client"
             ) from None
         except subprocess.TimeoutExpired as late:
             return Result(
@@ -213,7 +216,7 @@ class Ssh:
                 late.stdout or b"",
                 _decode(late.stderr or b""),
                 time.monotonic() - started,
-                f"no end within {deadline_s:g} s",
+                f"no result within {deadline_s:g} s",
             )
         seconds = time.monotonic() - started
         stderr = _decode(done.stderr)
@@ -289,10 +292,10 @@ class Ssh:
         if exit_status == 0:
             return 0, ""
         if exit_status in TIMED_OUT and seconds >= timeout_s:
-            late = f"not done within {timeout_s:g} s"
+            late = f"timed out after {timeout_s:g} s"
             return None, f"{late}: {last_line}" if last_line else late
         if exit_status == SSH_FAILED and self.keep_connection_s and not last_line:
-            return None, "the connection was closed"  # OpenSSH says nothing of a shared one
+            return None, "connection closed"  # OpenSSH says nothing of a shared one
         if exit_status == SSH_FAILED:
             for pattern, meaning in CONNECTION_FAILURES:
                 if re.search(pattern, stderr):
@@ -302,7 +305,7 @@ class Ssh:
                         port=self.port,
                         connect_timeout=self.connect_timeout_s,
                     )
-        return exit_status, last_line or f"exit status {exit_status}, and nothing said"
+        return exit_status, last_line or f"exit status {exit_status}, no output"
 
 
 def is_address(text: str) -> bool:
@@ -322,7 +325,7 @@ def _private_directory() -> str:
     os.makedirs(directory, mode=0o700, exist_ok=True)
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise DeliveryError(f"{directory} is not this user's alone: remove it")
+        raise DeliveryError(f"{directory}: not private to this user; remove it")
     return directory
 
 

@@ -31,7 +31,7 @@ TYPES: dict[str, tuple[Any, str]] = {
     "integer": (int, "a whole number"),
     "boolean": (bool, "true or false"),
     "array": (list, "a list"),
-    "object": (Mapping, "keys with values"),
+    "object": (Mapping, "a mapping"),
 }
 
 
@@ -143,7 +143,7 @@ def _unknown(key: str, path: str, known: Mapping[str, Any], root: Mapping[str, A
     elsewhere = [place for place, name in _all_keys(root) if name == key]
     near = elsewhere or [f"{path}{name}" for name in nearest(key, known)]
     return (
-        f"{path}{shown(key)[1:-1]} in the pack's configuration: there is no such key; "
+        f"{path}{shown(key)[1:-1]} in the pack's configuration: unknown key; "
         f"nearest: {', '.join(near)}"
     )
 

@@ -1,13 +1,13 @@
-"""What an application says of itself in its `.cicd.yaml`, validated.
+"""An application's `.cicd.yaml`, validated.
 
     settings = load(text_of_the_file_or_None, "shop")
     settings.package.prefix        # "/opt/shop"
     settings.as_dict()             # plain data, as it is kept in the release record
 
-Every setting has a default, so the file may be missing or empty. A key nobody knows, a wrong type
-or a value that could mean something else in a shell, a path or a template is an error that names
-the key, what was expected and what was found. The classes below are the format: each field is a
-key, with its default and what it accepts.
+Every setting has a default, so the file may be missing or empty. An unknown key, a wrong type or a
+value that could mean something else in a shell, a path or a template is an error with the key, the
+expected value and the given one. The classes below define the format: each field is a key, with its
+default and its accepted values.
 """
 
 from __future__ import annotations
@@ -50,19 +50,21 @@ RELATION = rf"{PACKAGE}( ?\((<<|<=|=|>=|>>) ?[0-9][A-Za-z0-9.+:~-]{{0,60}}\))?"
 LICENCE = r"[A-Za-z0-9][A-Za-z0-9 .+()/-]{0,99}"
 MAINTAINER = r"[^<>\x00-\x1f\x7f]{1,100} <[^<>@\s\x00-\x1f]{1,100}@[^<>@\s\x00-\x1f]{1,100}>"
 HOMEPAGE = r"https?://[!-;=?-~]{1,300}"
+SPELLINGS = {"license": "licence"}  # other spellings of a key
+
 FREE_TEXT = r"[^\x00-\x09\x0b-\x1f\x7f]{1,2000}"
 
 
 class SettingsError(DeliveryError):
-    """The file is not as it should be; the message names the key or the line."""
+    """The file is invalid; the message names the key or the line."""
 
 
 def setting(default: Any, expected: str, accepts: Callable[[Any], bool], each: bool = False) -> Any:
     """A field of the format.
 
-    :param expected: what it accepts, in words.
-    :param accepts: whether a value is that.
-    :param each: the setting is a list, and `accepts` is asked of each item.
+    :param expected: the accepted values, in words.
+    :param accepts: whether a value is accepted.
+    :param each: whether the setting is a list; `accepts` then judges each item.
     """
     metadata = {"expected": expected, "accepts": accepts, "each": each}
     if each:
@@ -90,7 +92,7 @@ def is_batch_size(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Package:
-    """Section `package`: what is packaged, and what the package says of itself."""
+    """Section `package`: the package's contents and metadata."""
 
     version: str | None = setting(None, "a version such as '1.2.0', in quotes", matching(VERSION))
     description: str | None = setting(None, "text", matching(FREE_TEXT))
@@ -167,11 +169,11 @@ class Settings:
         None, "the application's name", matching(names.PATTERNS["application"])
     )
     role: str = setting(
-        "app", "a word of small letters, digits and -", matching(names.PATTERNS["role"])
+        "app", "a name of lower-case letters, digits and dashes", matching(names.PATTERNS["role"])
     )
     stages: list[str] = setting(
         ["canary", "production"],
-        "a word of small letters, digits and -",
+        "a name of lower-case letters, digits and dashes",
         matching(names.PATTERNS["stage"]),
         each=True,
     )
@@ -188,22 +190,22 @@ def load(text: bytes | str | None, application: str) -> Settings:
 
     :param text: the content of `.cicd.yaml`, or None when there is none.
     :param application: the application's name.
-    :raises SettingsError: that names the key, what was expected and what was found.
+    :raises SettingsError: naming the key, the expected value and the given one.
     """
     settings: Settings = _read_section(Settings, _parse(text) if text else {}, "")
     if settings.name not in (None, application):
         raise SettingsError(
-            f"{FILE}: name: expected {application}, as this application is called "
-            f"here, or nothing, got {settings.name}"
+            f"{FILE}: name: expected {application}, the application's name, got {settings.name}; "
+            "correct or delete it"
         )
     package = settings.package
     if package.prefix == "/" and package.root == ".":
         raise SettingsError(
-            f"{FILE}: package.prefix: expected a directory, or package.root "
-            "besides, so that not the whole checkout is spread over /"
+            f"{FILE}: package.prefix: / would receive the whole checkout; set package.root, "
+            "or another prefix"
         )
     if not settings.stages or len(set(settings.stages)) < len(settings.stages):
-        raise SettingsError(f"{FILE}: stages: expected at least one stage, and none of them twice")
+        raise SettingsError(f"{FILE}: stages: expected at least one stage, each of them once")
     return dataclasses.replace(
         settings,
         name=application,
@@ -216,12 +218,18 @@ def _read_section(kind: type, data: Any, path: str) -> Any:
         data = {}
     if not isinstance(data, dict):
         where = path.rstrip(".") or "the file"
-        raise SettingsError(f"{FILE}: {where}: expected keys with values, got {_described(data)}")
+        raise SettingsError(f"{FILE}: {where}: expected a mapping, got {_described(data)}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in data:
-        if key not in fields:
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        name = SPELLINGS.get(key, key)
+        if name not in fields:
             raise SettingsError(_unknown(str(key), path))
-    return kind(**{key: _read_value(fields[key], value, path + key) for key, value in data.items()})
+        if name in values:
+            other = next(each for each in data if each != key and SPELLINGS.get(each, each) == name)
+            raise SettingsError(f"{FILE}: {path}{key}: same setting as {path}{other}; delete one")
+        values[name] = _read_value(fields[name], value, path + key)
+    return kind(**values)
 
 
 def _read_value(field: dataclasses.Field[Any], value: Any, key: str) -> Any:
@@ -250,19 +258,17 @@ def _accepted(field: dataclasses.Field[Any], value: Any, key: str) -> Any:
 
 
 def _unknown(key: str, path: str) -> str:
-    """The message for an unknown key: with the nearest known one, wherever it belongs."""
+    """Returns the message for an unknown key, with the nearest known key of any section."""
     known = {name: where for where, name in _known_keys(Settings)}
     siblings = [name for where, name in _known_keys(Settings) if where == path]
     near = difflib.get_close_matches(key, siblings, n=1, cutoff=0.5) or difflib.get_close_matches(
         key, known, n=1, cutoff=0.6
     )
     hint = (
-        f"; the nearest is {(path if near[0] in siblings else known[near[0]]) + near[0]}"
-        if near
-        else ""
+        f" (nearest: {(path if near[0] in siblings else known[near[0]]) + near[0]})" if near else ""
     )
     return (
-        f"{FILE}: {path}{names.shown(key)[1:-1]}: no such key, expected one of "
+        f"{FILE}: {path}{names.shown(key)[1:-1]}: unknown key; expected one of "
         f"{', '.join(siblings)}{hint}"
     )
 
@@ -284,20 +290,20 @@ def _described(value: Any) -> str:
     if isinstance(value, datetime.date):
         return f"the date {value} (put it in quotes)"
     if isinstance(value, list):
-        return f"a list of {len(value)}"
+        return f"a list of length {len(value)}"
     if isinstance(value, dict):
-        return "keys with values"
+        return "a mapping"
     return f"the text {names.shown(value)}"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what a settings file has no use for: aliases, and keys given twice."""
+    """YAML without aliases and duplicate keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # in its stubs
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not taken here", problem_mark=event.start_mark
+                problem="anchors and aliases are not supported", problem_mark=event.start_mark
             )
         return super().compose_node(parent, index)
 
@@ -306,7 +312,7 @@ class _Loader(yaml.SafeLoader):
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value} is there twice", problem_mark=key.start_mark
+                    problem=f"duplicate key {key.value}", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -315,11 +321,11 @@ class _Loader(yaml.SafeLoader):
 def _parse(text: bytes | str) -> Any:
     raw = text if isinstance(text, bytes) else text.encode()
     if len(raw) > SIZE_LIMIT:
-        raise SettingsError(f"{FILE}: has {len(raw)} bytes, more than {SIZE_LIMIT}")
+        raise SettingsError(f"{FILE}: {len(raw)} bytes; the limit is {SIZE_LIMIT}")
     try:
         return yaml.load(raw.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError:
-        raise SettingsError(f"{FILE}: expected text in UTF-8") from None
+        raise SettingsError(f"{FILE}: not UTF-8; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}:" if mark else ""
@@ -327,6 +333,6 @@ def _parse(text: bytes | str) -> Any:
             f"{FILE}:{where} {names.plain(error.problem or str(error))[:200]}"
         ) from None
     except RecursionError:
-        raise SettingsError(f"{FILE}: is nested too deeply") from None
+        raise SettingsError(f"{FILE}: nested too deeply; simplify it") from None
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
         raise SettingsError(f"{FILE}: {names.plain(str(error))[:200]}") from None

@@ -48,8 +48,8 @@ class GitHubWebhook:
     def __init__(self, secret: str | None, applications: Mapping[str, Any]) -> None:
         if not secret:
             raise DeliveryError(
-                "github.webhook_secret is not set in the pack's configuration, so no webhook "
-                "could be verified: set it to the secret entered at GitHub's webhook"
+                "github.webhook_secret is not set in the pack's configuration, so no webhook can "
+                "be verified; set it to the secret of GitHub's webhook"
             )
         self._secret = secret.encode("utf-8")
         self._applications = applications
@@ -98,8 +98,8 @@ class GitHubWebhook:
             wanted = built_branches(settings, default_branch)
             return Answer(
                 202,
-                f"ignored: branch {shown(branch)} is not one that is built "
-                f"({', '.join(map(shown, wanted))})",
+                f"ignored: branch {shown(branch)} is not configured to be built; built: "
+                f"{', '.join(map(shown, wanted))}",
             )
         try:
             push = {
@@ -138,8 +138,8 @@ def application_of(repository: str, settings: Mapping[str, Any]) -> str:
     name = settings.get("name") or repository.split("/", 1)[1]
     if not re.fullmatch(PATTERNS["application"], name):
         raise DeliveryError(
-            f"{name} cannot be a Debian package's name ({PATTERNS['application']}): give it one in "
-            f'the pack\'s configuration, applications: {{"{repository}": {{"name": "..."}}}}'
+            f"{name} is not a valid Debian package name ({PATTERNS['application']}); set another "
+            f'in the pack\'s configuration, applications: {{"{repository}": {{"name": "..."}}}}'
         )
     return name
 

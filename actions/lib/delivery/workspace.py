@@ -209,7 +209,7 @@ def clone_url(git_url: str, repository: str) -> str:
     """
     if not GIT_URL.fullmatch(git_url):
         raise DeliveryError(
-            f"github.git_url is not a git server's address without credentials: {git_url!r}"
+            f"github.git_url: {git_url!r} is not the URL of a git server without credentials"
         )
     return f"{git_url}/{names.check('repository', repository)}.git"
 

@@ -14,7 +14,7 @@ umask 077
 root=$1
 mkdir -p "$root"
 if [ -L "$root" ] || [ ! -O "$root" ]; then
-    echo "$root belongs to another user: remove it" >&2
+    echo "$root belongs to another user; remove it" >&2
     exit 1
 fi
 find "$root" -mindepth 1 -maxdepth 1 -mmin "+$2" -exec rm -rf --one-file-system {} + || :
@@ -28,20 +28,20 @@ umask 022
 export LC_ALL=C.UTF-8 GIT_TERMINAL_PROMPT=0
 workspace=$1
 shift
-cd "$workspace" 2>/dev/null || { echo "workspace $workspace is not there any more" >&2; exit 1; }
+cd "$workspace" 2>/dev/null || { echo "workspace $workspace no longer exists" >&2; exit 1; }
 fail() { echo "$1" >&2; exit 1; }
 refuse() { echo "$1" >&2; exit 65; }    # something in the repository has to change
 require_script() {      # a path below source/
     [ -e "source/$1" ] ||
-        refuse "$1 is missing: add it to the repository (exit 0 may be all it does)"
+        refuse "$1 is missing; add it to the repository (exit 0 is enough)"
     case $(realpath "source/$1") in
         "$(pwd -P)/source/"*) ;;
-        *) refuse "$1 leads out of the repository" ;;
+        *) refuse "$1 points outside the repository" ;;
     esac
     [ -f "source/$1" ] || refuse "$1 is not a file"
-    [ -x "source/$1" ] || refuse "$1 is not executable: git update-index --chmod=+x $1"
+    [ -x "source/$1" ] || refuse "$1 is not executable; run git update-index --chmod=+x $1"
     [ "$(head -c 2 "source/$1" | tr -d '\\0')" = '#!' ] ||
-        refuse "$1 does not say what runs it: make its first line #!/bin/sh or the like"
+        refuse "$1 has no interpreter line; start it with one such as #!/bin/sh"
 }
 kill_leftovers() {
     for environment in $(grep -lzxsF "CICD_WORKSPACE=$workspace" /proc/[0-9]*/environ || :); do
@@ -52,7 +52,7 @@ kill_leftovers() {
 """
 
 REMOVE = (
-    PRELUDE.replace('{ echo "workspace $workspace is not there any more" >&2; exit 1; }', "exit 0")
+    PRELUDE.replace('{ echo "workspace $workspace no longer exists" >&2; exit 1; }', "exit 0")
     + """
 kill_leftovers
 cd /
@@ -62,7 +62,7 @@ rm -rf --one-file-system -- "$workspace"
 
 CHECK_OUT = """
 url=$1 commit=$2 branch=$3
-command -v git >/dev/null || fail "git is not installed: apt-get install git"
+command -v git >/dev/null || fail "git is not installed; run apt-get install git"
 rm -rf source
 git -c init.defaultBranch=checkout init --quiet source
 cd source
@@ -78,7 +78,7 @@ git cat-file -e "$commit^{commit}" 2>/dev/null ||
     fail "commit $commit is not on branch $branch of $url"
 git checkout --quiet --detach "$commit"
 git submodule update --quiet --init --recursive
-[ "$(git rev-parse HEAD)" = "$commit" ] || fail "checked out is not commit $commit"
+[ "$(git rev-parse HEAD)" = "$commit" ] || fail "the checkout is not commit $commit"
 git show -s --format=%ct HEAD
 """
 
@@ -91,8 +91,8 @@ git describe --tags --match 'v[0-9]*' --match '[0-9]*' 2>/dev/null || echo
 git show -s --format=%ct HEAD
 git ls-tree --full-tree -l HEAD -- "$@" | while read -r mode type object size path; do
     [ "$type" = blob ] || continue
-    [ "$mode" != 120000 ] || refuse "$path is a symbolic link: make it a file"
-    [ "$size" -le "$limit" ] || refuse "$path has $size bytes, more than $limit"
+    [ "$mode" != 120000 ] || refuse "$path is a symbolic link; replace it with a file"
+    [ "$size" -le "$limit" ] || refuse "$path has $size bytes; the limit is $limit"
     echo "$object $path"
 done > ../sources.list
 git cat-file --batch='%(objectsize) %(rest)' < ../sources.list
@@ -123,6 +123,6 @@ mv "$1.new" "$1"
 """
 
 READ = """
-[ -f "$1" ] || fail "$1 is not in workspace $workspace: the step before did not write it"
+[ -f "$1" ] || fail "$1 is missing in workspace $workspace; the previous step did not write it"
 cat "$1"
 """

@@ -70,9 +70,7 @@ class BuildHost(CiServer):
             seconds[step], log = run.seconds, run.log
             left_s = max(1, left_s - run.seconds)
             if run.timed_out:
-                return _failed(
-                    step, f"{step} was not done within {self.timeout_s:g} s", seconds, log
-                )
+                return _failed(step, f"{step} timed out after {self.timeout_s:g} s", seconds, log)
             if run.exit_status != 0:
                 return _failed(step, f"{step} exited with {run.exit_status}", seconds, log)
         return Verdict("passed", None, "", seconds, log)

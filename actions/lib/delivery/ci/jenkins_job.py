@@ -37,7 +37,7 @@ matches '[0-9a-f]\{40\}' "$COMMIT" COMMIT
 matches '[a-z0-9-]*' "$CALLBACK" CALLBACK
 """
 CHECK_SOURCE = """
-[ "$(git rev-parse HEAD)" = "$COMMIT" ] || {{ echo "checked out is not $COMMIT" >&2; exit 1; }}
+[ "$(git rev-parse HEAD)" = "$COMMIT" ] || {{ echo "the checkout is not $COMMIT" >&2; exit 1; }}
 for script in {}; do
   [ -x "$script" ] || {{ echo "$script is missing or not executable" >&2; exit 1; }}
 done
@@ -72,7 +72,7 @@ def config_xml(settings: Settings, git_url: str, timeout_s: float) -> str:
         if value and not re.fullmatch(pattern, value):
             raise DeliveryError(f"ci.jenkins.{key}: expected {pattern}")
     if not GIT_URL.fullmatch(git_url):
-        raise DeliveryError("github.git_url is not a git server's address without credentials")
+        raise DeliveryError("github.git_url: not the URL of a git server without credentials")
     job = ET.Element("flow-definition")
     _add(job, "description", "Builds commits for cicd_canary.")
     _add(job, "keepDependencies", "false")

@@ -33,7 +33,7 @@ directory=$(realpath -e "source/$root" 2>/dev/null) && [ -d "$directory" ] ||
     refuse "package.root: the checkout has no directory $root"
 case $directory/ in
     "$(pwd -P)/source/"*) ;;
-    *) refuse "package.root: $root leads out of the repository" ;;
+    *) refuse "package.root: $root points outside the repository" ;;
 esac
 
 rm -rf package
@@ -188,7 +188,7 @@ def run_build_script(workspace: Workspace, recipe: Recipe) -> None:
         BUILD_TIMEOUT_S,
     )
     if run.timed_out:
-        raise RefusedSource(f"{path} was not done within {BUILD_TIMEOUT_S} s")
+        raise RefusedSource(f"{path} timed out after {BUILD_TIMEOUT_S} s")
     if run.exit_status != 0:
         last_line = (run.log.strip().splitlines() or ["and printed nothing"])[-1][:200]
         raise RefusedSource(f"{path} exited with {run.exit_status}: {last_line}")
