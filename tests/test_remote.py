@@ -55,7 +55,7 @@ def test_ip_addresses_and_host_names_are_addresses(address):
 
 
 def test_a_missing_key_file_is_named_at_once():
-    with pytest.raises(DeliveryError, match="ssh.key_file: there is no file /nowhere/key"):
+    with pytest.raises(DeliveryError, match="ssh.key_file: file /nowhere/key does not exist"):
         Ssh("root", key_file="/nowhere/key", connect_timeout_s=5)
 
 
