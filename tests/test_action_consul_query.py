@@ -3,6 +3,7 @@ from __future__ import annotations
 from action_test_case import ConsulActionTestCase
 from consul_query import ConsulQuery
 from consul_server import register
+from releases import COMMITS
 
 
 class TestConsulQuery(ConsulActionTestCase):
@@ -18,6 +19,17 @@ class TestConsulQuery(ConsulActionTestCase):
     def test_says_which_tags_there_are_when_none_fits(self):
         register(self.url, "web-1", "10.0.0.2", "web", ["old"])
         self.assert_fails("carries the tag new; existing tags: old", service="web", tag="new")
+
+    def test_as_a_step_of_packaging_it_records_why_there_is_no_package(self):
+        self.shop.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+        self.shop.builds.finish(COMMITS[0], passed=True)
+        self.assert_fails(
+            "Consul knows no service build", service=None, tag=None, app="shop", commit=COMMITS[0]
+        )
+        self.assertIn("no service build", self.shop.builds.get(COMMITS[0]).packaging_error)
+        event = self.shop.events.all()[-1]
+        self.assertEqual(event["type"], "packaging_failed")
+        self.assertIn("packaging build 1 (aaaaaaa) failed: Consul knows no", event["message"])
 
     def test_says_so_when_consul_is_unreachable(self):
         self.config["consul"]["url"] = "http://127.0.0.1:1"

@@ -302,6 +302,8 @@ def test_a_wrong_cicd_yaml_fails_packaging_and_names_the_key(
     execution = shop.executions("package")[0]
     assert execution.status == "failed"
     assert re.search(reason, execution.result["output"]["error"]), execution.result["output"]
+    assert re.search(f"packaging build .* failed: .*{reason}", event["message"])
+    assert event["message"] in " ".join(shop.say("!deploy history shop").split())
     assert shop.workspaces() == ""
 
 
