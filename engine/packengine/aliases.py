@@ -6,17 +6,18 @@ import ast
 import difflib
 import json
 import re
+import sys
 from functools import lru_cache
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Callable, ItemsView, Iterable, NamedTuple
 
 from jinja2 import TemplateError, Undefined
 
 from packengine import templates
 
-try:
-    from re import _constants as sre_constants  # Python 3.11 and later
+if sys.version_info >= (3, 11):
+    from re import _constants as sre_constants
     from re import _parser as sre_parse
-except ImportError:
+else:
     import sre_constants
     import sre_parse
 
@@ -56,7 +57,7 @@ class Alias:
     :raises Unsupported: when a format asks for several matches in one line.
     """
 
-    def __init__(self, metadata: dict[str, Any]):
+    def __init__(self, metadata: dict[str, Any]) -> None:
         self.metadata = metadata
         self.name: str = metadata["name"]
         self.pack: str = metadata.get("pack", "")
@@ -212,7 +213,7 @@ class _Six:
     """Templates written for StackStorm call six.iteritems."""
 
     @staticmethod
-    def iteritems(mapping: dict[str, Any]):
+    def iteritems(mapping: dict[str, Any]) -> ItemsView[str, Any]:
         return mapping.items()
 
 
@@ -241,7 +242,7 @@ def _split_pairs_off(command: str) -> tuple[str, dict[str, str]]:
     """
     for start in _PAIR.finditer(command):
         pairs, position = {}, start.start()
-        found: re.Match | None = start
+        found: re.Match[str] | None = start
         while found:
             pairs[found[1]] = "".join(text for text in found.groups()[1:] if text)
             position = found.end()
@@ -270,7 +271,7 @@ def _matches_of(alias: Alias, command: str) -> list[Match]:
 
 
 @lru_cache(maxsize=512)
-def _pattern(format_string: str) -> re.Pattern:
+def _pattern(format_string: str) -> re.Pattern[str]:
     text = _PLACEHOLDER.sub(_placeholder_pattern, format_string)
     tokens = sre_parse.parse(text, flags=re.DOTALL)
     if not _has_anchor(tokens, _BEGINNINGS):
@@ -280,12 +281,12 @@ def _pattern(format_string: str) -> re.Pattern:
     return re.compile(text, re.DOTALL)
 
 
-def _placeholder_pattern(placeholder: re.Match) -> str:
+def _placeholder_pattern(placeholder: re.Match[str]) -> str:
     text = placeholder["space"] + _ANY_VALUE % placeholder["name"]
     return f"(?:{text})?" if placeholder["optional"] else text
 
 
-def _has_anchor(tokens: Iterable, anchors: tuple) -> bool:
+def _has_anchor(tokens: Any, anchors: tuple[Any, ...]) -> bool:
     """Says whether a parsed pattern has one of the anchors, where StackStorm looks for it."""
     for kind, argument in tokens:
         if kind == sre_constants.AT and argument in anchors:
@@ -341,7 +342,7 @@ def _render_or_say_why(field: str, template: Any, context: dict[str, Any]) -> An
 
 
 def _cast(name: str, value: Any, wanted: str | None) -> Any:
-    cast = _CASTS.get(wanted)
+    cast = _CASTS.get(wanted or "")
     if cast is None or not isinstance(value, str):
         return value
     try:
@@ -359,7 +360,7 @@ def _cast_object(text: str) -> Any:
         return ast.literal_eval(text)
 
 
-_CASTS = {
+_CASTS: dict[str, Callable[[str], Any]] = {
     "array": lambda text: [item.strip() for item in text.split(",")],
     "boolean": lambda text: ast.literal_eval(text.capitalize()),
     "integer": int,

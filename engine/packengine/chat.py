@@ -11,14 +11,14 @@ import sys
 import textwrap
 import threading
 import time
-from typing import Any, Iterator, TextIO
+from typing import Any, Iterator, Protocol, TextIO
 
 from jinja2 import TemplateError
 
 from packengine import aliases, show, templates
-from packengine.engine import ActionDisabled, Engine
+from packengine.engine import Engine
 from packengine.execution import SUCCEEDED, Execution
-from packengine.packs import UnknownReference
+from packengine.packs import ActionDisabled, UnknownReference
 from packengine.parameters import ParameterError
 
 WIDTH = 80
@@ -69,6 +69,14 @@ def run(
     return 0 if all(outcomes) else 1
 
 
+class Output(Protocol):
+    """Where a room writes."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+
 class Room:
     """One user's view of the chat: announcements heard and results awaited.
 
@@ -79,7 +87,7 @@ class Room:
         :raises packengine.aliases.Unsupported: when a pack has an alias the engine cannot match
     ."""
 
-    def __init__(self, engine: Engine, user: str, out: TextIO, width: int = WIDTH):
+    def __init__(self, engine: Engine, user: str, out: Output, width: int = WIDTH) -> None:
         self._engine = engine
         self._user = user
         self._out = out
@@ -277,7 +285,7 @@ def _converse(engine: Engine, user: str, out: TextIO) -> None:
 class _Terminal:
     """A terminal with a prompt; what is written while it asks appears above the prompt."""
 
-    def __init__(self, out: TextIO, prompt: str):
+    def __init__(self, out: TextIO, prompt: str) -> None:
         import readline  # Not at the top: it may write to a terminal when it is imported.
 
         self._readline = readline

@@ -10,13 +10,37 @@ import json
 import os
 import sys
 
+TYPE_CHECKING = False  # Not imported: actions start faster without typing.
+if TYPE_CHECKING:
+    import logging
+    from types import ModuleType
+    from typing import Any, NoReturn, TypedDict
+
+    from st2common.services.datastore import BaseDatastoreService, KeyValuePair
+
+    class Request(TypedDict):
+        """An action to run.
+
+        `entry_point` and `database` are file names; `pack` is the pack's ref.
+        """
+
+        pack: str
+        entry_point: str
+        config: dict[str, Any]
+        parameters: dict[str, Any]
+        user: str | None
+        log_level: str
+        database: str
+
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # Exit code for an action that returns something other than True or False as its status.
 INVALID_STATUS = 220
 
 
-def main():
+def main() -> None:
+    """Runs the action and writes {"status", "result"} to the descriptor in the last argument."""
     request = json.loads(sys.stdin.buffer.read())
     # The script's own directory came first on the path; an action must not import from it.
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != HERE]
@@ -35,7 +59,8 @@ def main():
         json.dump({"status": status, "result": plain(result)}, stream)
 
 
-def run_action(request):
+def run_action(request: Request) -> Any:
+    """Returns what the action's run method returns."""
     action_class = load_action_class(request["entry_point"])
     from st2common.runners.utils import get_action_class_instance
 
@@ -46,7 +71,7 @@ def run_action(request):
     return action.run(**request["parameters"])
 
 
-def load_action_class(path):
+def load_action_class(path: str) -> type:
     """Returns the first class, by name, that is defined in the file and has a run method."""
     module = load_module(path)
     for name in sorted(vars(module)):
@@ -55,31 +80,38 @@ def load_action_class(path):
             isinstance(candidate, type)
             and candidate.__module__ == module.__name__
             and callable(getattr(candidate, "run", None))
-            and not getattr(candidate.run, "__isabstractmethod__", False)
+            and not getattr(getattr(candidate, "run", None), "__isabstractmethod__", False)
         ):
             return candidate
     raise Exception(f'File "{path}" has no action class or the file doesn\'t exist.')
 
 
-def load_module(path):
+def load_module(path: str) -> ModuleType:
     """Imports a pack's file by name, its directory at the end of the path, as StackStorm does."""
-    import importlib.util
-
     directory = os.path.dirname(os.path.realpath(path))
     if directory not in sys.path:
         sys.path.append(directory)
     name = os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        return import_file(name, path)
     except Exception as error:
         sys.stderr.write(f'Failed to load action class from file "{path}": {error}\n')
         raise
+
+
+def import_file(name: str, path: str) -> ModuleType:
+    """Returns a file as a module of that name, which nothing else can import."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Returns a result as JSON can hold it.
 
     What JSON cannot hold makes the whole result a text, as in StackStorm: that goes for objects of
@@ -91,7 +123,7 @@ def plain(value):
         return str(value)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -106,7 +138,7 @@ def _plain(value):
     return _plain_object(value)
 
 
-def _plain_object(value):
+def _plain_object(value: Any) -> Any:
     import dataclasses
     import datetime
     import enum
@@ -126,7 +158,7 @@ def _plain_object(value):
 class _Wrapper:
     """What the Action base class looks for in an action service."""
 
-    def __init__(self, pack, log_level):
+    def __init__(self, pack: str, log_level: str) -> None:
         self._pack = pack
         self._log_level = log_level
 
@@ -134,14 +166,14 @@ class _Wrapper:
 class ActionService:
     """The datastore, for actions."""
 
-    def __init__(self, request, class_name):
+    def __init__(self, request: Request, class_name: str) -> None:
         self._action_wrapper = _Wrapper(request["pack"], request["log_level"])
         self._request = request
         self._class_name = class_name
-        self._datastore_service = None
+        self._datastore_service: BaseDatastoreService | None = None
 
     @property
-    def datastore_service(self):
+    def datastore_service(self) -> BaseDatastoreService:
         if self._datastore_service is None:
             import logging
 
@@ -154,40 +186,56 @@ class ActionService:
             )
         return self._datastore_service
 
-    def get_user_info(self):
+    def get_user_info(self) -> dict[str, Any]:
         return self.datastore_service.get_user_info()
 
-    def list_values(self, local=True, prefix=None, limit=None, offset=None):
+    def list_values(
+        self,
+        local: bool = True,
+        prefix: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[KeyValuePair]:
         return self.datastore_service.list_values(
             local=local, prefix=prefix, limit=limit, offset=offset
         )
 
-    def get_value(self, name, local=True, scope="system", decrypt=False):
+    def get_value(
+        self, name: str, local: bool = True, scope: str = "system", decrypt: bool = False
+    ) -> str | None:
         return self.datastore_service.get_value(name, local=local, scope=scope, decrypt=decrypt)
 
-    def set_value(self, name, value, ttl=None, local=True, scope="system", encrypt=False):
+    def set_value(
+        self,
+        name: str,
+        value: Any,
+        ttl: float | None = None,
+        local: bool = True,
+        scope: str = "system",
+        encrypt: bool = False,
+    ) -> bool:
         return self.datastore_service.set_value(
             name, value, ttl=ttl, local=local, scope=scope, encrypt=encrypt
         )
 
-    def delete_value(self, name, local=True, scope="system"):
+    def delete_value(self, name: str, local: bool = True, scope: str = "system") -> bool:
         return self.datastore_service.delete_value(name, local=local, scope=scope)
 
 
-def engine_datastore():
+def engine_datastore() -> ModuleType:
     """Returns the engine's datastore module, loaded by its path: its package is not on the path."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(
-        "engine_datastore", os.path.join(HERE, "datastore.py")
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_file("engine_datastore", os.path.join(HERE, "datastore.py"))
 
 
-def datastore_service(database, pack, class_name, user, logger):
-    """Returns StackStorm's datastore service over the engine's database."""
+def datastore_service(
+    database: str, pack: str, class_name: str, user: str | None, logger: logging.Logger
+) -> BaseDatastoreService:
+    """Returns StackStorm's datastore service over the engine's database.
+
+    :param database: file name.
+    :param pack: ref of the pack; with the class it is the prefix of local keys.
+    :param user: who is said to use it.
+    """
     from st2common.services.datastore import BaseDatastoreService, KeyValuePair
 
     module = engine_datastore()
@@ -195,28 +243,28 @@ def datastore_service(database, pack, class_name, user, logger):
     keys = module.Datastore(connection)
 
     class EngineDatastoreService(BaseDatastoreService):
-        def inject_trigger(self, trigger, payload, trace_tag):
+        def inject_trigger(self, trigger: str, payload: Any, trace_tag: str | None) -> None:
             module.enqueue_trigger(connection, trigger, payload, trace_tag)
 
-        def get_user_info(self):
+        def get_user_info(self) -> dict[str, Any]:
             return {"username": user, "authentication": {"method": "embedded engine"}}
 
-        def get_api_client(self):
+        def get_api_client(self) -> NoReturn:
             raise NotImplementedError("The embedded engine has no st2 API client")
 
-        def _read(self, full_name, decrypt):
+        def _read(self, full_name: str, decrypt: bool) -> str | None:
             try:
                 return keys.get(full_name, decrypt=decrypt)
             except module.KeyNotFound:
                 return None
 
-        def _write(self, full_name, value, ttl, encrypt):
+        def _write(self, full_name: str, value: Any, ttl: float | None, encrypt: bool) -> None:
             keys.set(full_name, str(value), secret=encrypt, ttl=ttl)
 
-        def _delete(self, full_name):
+        def _delete(self, full_name: str) -> bool:
             return keys.delete(full_name)
 
-        def _pairs(self, prefix):
+        def _pairs(self, prefix: str) -> list[KeyValuePair]:
             return [KeyValuePair(name, value) for name, value, _ in keys.list(prefix)]
 
     return EngineDatastoreService(logger=logger, pack_name=pack, class_name=class_name)

@@ -58,7 +58,7 @@ class SchemaError(ValueError):
     :param remedy: what to do about it
     """
 
-    def __init__(self, message: str, remedy: str = "correct it"):
+    def __init__(self, message: str, remedy: str = "correct it") -> None:
         super().__init__(message)
         self.remedy = remedy
 

@@ -12,10 +12,46 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False  # Not imported: sensors start faster without typing.
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, TypedDict
+
+    from st2common.models.api.trace import TraceContext
+    from st2common.services.datastore import KeyValuePair
+    from st2reactor.sensor.base import BaseSensor
+
+    class Trigger(TypedDict):
+        """A trigger that rules use, as add_trigger gets it."""
+
+        type: str
+        pack: str
+        name: str
+        ref: str
+        parameters: dict[str, Any]
+
+    class Request(TypedDict):
+        """A sensor to run.
+
+        `parent` is the engine's process; `entry_point` and `database` are file names;
+        `poll_interval` is in seconds, None for a sensor that does not poll.
+        """
+
+        parent: int
+        pack: str
+        class_name: str
+        entry_point: str
+        poll_interval: float | None
+        config: dict[str, Any]
+        database: str
+        triggers: list[Trigger]
+
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def main():
+def main() -> None:
+    """Runs the sensor until it ends or is stopped."""
     request = json.loads(sys.stdin.buffer.read())
     die_with_parent(request["parent"])
     child = load_python_child()
@@ -35,18 +71,20 @@ def main():
     sensor.run()
 
 
-def load_python_child():
+def load_python_child() -> ModuleType:
+    """Returns the module python_child, loaded by its path: its package is not on the path."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location(
         "engine_python_child", os.path.join(HERE, "python_child.py")
     )
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def die_with_parent(parent):
+def die_with_parent(parent: int) -> None:
     """Has the kernel end this process when the engine dies, however it does."""
     import ctypes
 
@@ -56,7 +94,8 @@ def die_with_parent(parent):
         sys.exit(0)
 
 
-def make_sensor(request, child):
+def make_sensor(request: Request, child: ModuleType) -> BaseSensor:
+    """Returns the sensor, of the class that its metadata names."""
     module = child.load_module(request["entry_point"])
     sensor_class = getattr(module, request["class_name"], None)
     if sensor_class is None:
@@ -65,16 +104,20 @@ def make_sensor(request, child):
                 request["entry_point"], request["class_name"]
             )
         )
-    options = {"sensor_service": SensorService(request, child), "config": request["config"]}
+    options: dict[str, Any] = {
+        "sensor_service": SensorService(request, child),
+        "config": request["config"],
+    }
     if request["poll_interval"]:
         options["poll_interval"] = request["poll_interval"]
-    return sensor_class(**options)
+    sensor: BaseSensor = sensor_class(**options)
+    return sensor
 
 
 class _Wrapper:
     """What sensors and StackStorm's own code look for in a sensor service."""
 
-    def __init__(self, request, logger):
+    def __init__(self, request: Request, logger: logging.Logger) -> None:
         self._pack = request["pack"]
         self._class_name = request["class_name"]
         self._logger = logger
@@ -83,7 +126,7 @@ class _Wrapper:
 class SensorService:
     """Dispatches triggers, gives loggers and the datastore."""
 
-    def __init__(self, request, child):
+    def __init__(self, request: Request, child: ModuleType) -> None:
         name = "SensorWrapper.{}.{}".format(request["pack"], request["class_name"])
         self._logger = logging.getLogger(name)
         self._sensor_wrapper = _Wrapper(request, self._logger)
@@ -95,34 +138,52 @@ class SensorService:
             self._logger,
         )
 
-    def get_logger(self, name):
+    def get_logger(self, name: str) -> logging.Logger:
         return logging.getLogger(f"{self._logger.name}.{name}")
 
-    def get_user_info(self):
+    def get_user_info(self) -> dict[str, Any]:
         return self.datastore_service.get_user_info()
 
-    def dispatch(self, trigger, payload=None, trace_tag=None):
-        """Leaves the trigger for the engine, which validates its payload. Returns None always."""
+    def dispatch(self, trigger: str, payload: Any = None, trace_tag: str | None = None) -> None:
+        """Leaves the trigger for the engine, which validates its payload."""
         self.datastore_service.inject_trigger(trigger, payload, trace_tag or None)
 
-    def dispatch_with_context(self, trigger, payload=None, trace_context=None):
+    def dispatch_with_context(
+        self, trigger: str, payload: Any = None, trace_context: TraceContext | None = None
+    ) -> None:
         """Like dispatch, with the trace tag inside a TraceContext."""
         self.dispatch(trigger, payload, getattr(trace_context, "trace_tag", None))
 
-    def list_values(self, local=True, prefix=None, limit=None, offset=None):
+    def list_values(
+        self,
+        local: bool = True,
+        prefix: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[KeyValuePair]:
         return self.datastore_service.list_values(
             local=local, prefix=prefix, limit=limit, offset=offset
         )
 
-    def get_value(self, name, local=True, scope="system", decrypt=False):
+    def get_value(
+        self, name: str, local: bool = True, scope: str = "system", decrypt: bool = False
+    ) -> str | None:
         return self.datastore_service.get_value(name, local=local, scope=scope, decrypt=decrypt)
 
-    def set_value(self, name, value, ttl=None, local=True, scope="system", encrypt=False):
+    def set_value(
+        self,
+        name: str,
+        value: Any,
+        ttl: float | None = None,
+        local: bool = True,
+        scope: str = "system",
+        encrypt: bool = False,
+    ) -> bool:
         return self.datastore_service.set_value(
             name, value, ttl=ttl, local=local, scope=scope, encrypt=encrypt
         )
 
-    def delete_value(self, name, local=True, scope="system"):
+    def delete_value(self, name: str, local: bool = True, scope: str = "system") -> bool:
         return self.datastore_service.delete_value(name, local=local, scope=scope)
 
 

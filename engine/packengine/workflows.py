@@ -26,7 +26,7 @@ class _Workflow:
     :param spec: Orquesta's specification
     """
 
-    def __init__(self, stamp: tuple[int, int], spec: Any):
+    def __init__(self, stamp: tuple[int, int], spec: Any) -> None:
         self.stamp = stamp
         self.spec = spec
         self.errors: list[dict[str, Any]] | None = None

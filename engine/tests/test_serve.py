@@ -312,7 +312,7 @@ def test_an_interval_timer_fires_again_and_again(pack, serve):
 
 
 def test_a_date_timer_fires_once_unless_it_has_passed(pack, serve):
-    soon = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + 1))
+    soon = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + 3))
     for name, date in (("soon", soon), ("past", "2001-01-01 00:00:00")):
         pack.rule(name, {"type": "core.st2.DateTimer", "parameters": {"date": date}}, "core.noop")
     engine = serve()

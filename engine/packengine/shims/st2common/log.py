@@ -5,6 +5,6 @@ from __future__ import annotations
 import logging
 
 
-def getLogger(name):
+def getLogger(name: str) -> logging.Logger:
     """Returns the logger called `name`."""
     return logging.getLogger(name)

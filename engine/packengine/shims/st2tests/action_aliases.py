@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from typing import Any
 
 from packengine.aliases import Alias, NoMatch, extract_parameters
 from st2tests.pack_resource import BasePackResourceTestCase
@@ -15,16 +16,18 @@ class BaseActionAliasTestCase(BasePackResourceTestCase):
     Its `name`, `action_ref`, `formats` and `get_format_strings()` are what tests read.
     """
 
-    action_alias_name = None
-    action_alias_db = None
+    action_alias_name: str | None = None
+    action_alias_db: Any = None
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         if not self.action_alias_name:
             raise ValueError('"action_alias_name" class attribute needs to be provided')
         self.action_alias_db = self._get_action_alias_db_by_name(self.action_alias_name)
 
-    def assertCommandMatchesExactlyOneFormatString(self, format_strings, command):
+    def assertCommandMatchesExactlyOneFormatString(
+        self, format_strings: list[str], command: str
+    ) -> None:
         """Asserts that one, and only one, of the format strings matches the command."""
         matching = [text for text in format_strings if _matches(text, command)]
         if not matching:
@@ -38,7 +41,9 @@ class BaseActionAliasTestCase(BasePackResourceTestCase):
                 )
             )
 
-    def assertExtractedParametersMatch(self, format_string, command, parameters):
+    def assertExtractedParametersMatch(
+        self, format_string: str, command: str, parameters: dict[str, Any]
+    ) -> None:
         """Asserts what a format string of this alias makes of the command."""
         if format_string not in self.action_alias_db.get_format_strings():
             raise ValueError(
@@ -47,7 +52,7 @@ class BaseActionAliasTestCase(BasePackResourceTestCase):
             )
         self.assertEqual(extract_parameters(format_string, command), parameters)
 
-    def _get_action_alias_db_by_name(self, name):
+    def _get_action_alias_db_by_name(self, name: str) -> Alias:
         import yaml
 
         pack_path = self._get_base_pack_path()
@@ -59,7 +64,7 @@ class BaseActionAliasTestCase(BasePackResourceTestCase):
         raise ValueError(f'Alias with name "{name}" not found')
 
 
-def _matches(format_string, command):
+def _matches(format_string: str, command: str) -> bool:
     try:
         extract_parameters(format_string, command)
     except NoMatch:

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-from st2tests.mocks.sensor import MockSensorService, MockSensorWrapper
+from typing import Any
+
+from st2common.models.api.trace import TraceContext
+
+from st2tests.mocks.sensor import Dispatched, MockSensorService, MockSensorWrapper
 from st2tests.pack_resource import BasePackResourceTestCase
 
 
 class BaseSensorTestCase(BasePackResourceTestCase):
     """Set `sensor_cls`; `self.sensor_service` remembers what was dispatched."""
 
-    sensor_cls = None
+    sensor_cls: Any = None
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         wrapper = MockSensorWrapper(pack="tests", class_name=self.sensor_cls.__name__)
         self.sensor_service = MockSensorService(sensor_wrapper=wrapper)
 
-    def get_sensor_instance(self, config=None, poll_interval=None):
+    def get_sensor_instance(
+        self, config: dict[str, Any] | None = None, poll_interval: float | None = None
+    ) -> Any:
         """Returns the sensor, with `poll_interval` in seconds for a polling one."""
-        arguments = {"sensor_service": self.sensor_service}
+        arguments: dict[str, Any] = {"sensor_service": self.sensor_service}
         if config:
             arguments["config"] = config
         if poll_interval is not None:
             arguments["poll_interval"] = poll_interval
         return self.sensor_cls(**arguments)
 
-    def get_dispatched_triggers(self):
+    def get_dispatched_triggers(self) -> list[Dispatched]:
         """Returns dicts of trigger, payload and trace_context, oldest first."""
         return self.sensor_service.dispatched_triggers
 
-    def get_last_dispatched_trigger(self):
+    def get_last_dispatched_trigger(self) -> Dispatched:
         """Returns the newest of them; IndexError when nothing was dispatched."""
         return self.sensor_service.dispatched_triggers[-1]
 
-    def assertTriggerDispatched(self, trigger, payload=None, trace_context=None):
+    def assertTriggerDispatched(
+        self, trigger: str, payload: Any = None, trace_context: TraceContext | None = None
+    ) -> bool:
         """Asserts that the trigger was dispatched, with this payload and context if given."""
-        wanted = {"trigger": trigger}
+        wanted: Dispatched = {"trigger": trigger}
         if payload:
             wanted["payload"] = payload
         if trace_context:

@@ -11,7 +11,7 @@ from st2tests.mocks.datastore import MockDatastoreService
 class MockActionWrapper:
     """Says which pack and class an action service belongs to."""
 
-    def __init__(self, pack, class_name):
+    def __init__(self, pack: str, class_name: str) -> None:
         self._pack = pack
         self._class_name = class_name
 
@@ -19,11 +19,11 @@ class MockActionWrapper:
 class MockActionService(MockDatastoreService):
     """An action service whose datastore is a dictionary, and whose logger is a Mock."""
 
-    def __init__(self, action_wrapper):
+    def __init__(self, action_wrapper: MockActionWrapper) -> None:
         super().__init__(Mock(spec=RootLogger), action_wrapper._pack, action_wrapper._class_name)
         self._action_wrapper = action_wrapper
 
     @property
-    def datastore_service(self):
+    def datastore_service(self) -> MockActionService:
         """The same methods, under the name packs also use."""
         return self

@@ -10,9 +10,9 @@ class TraceContext:
     :param trace_tag: free text chosen by whoever dispatches, or None.
     """
 
-    def __init__(self, id_=None, trace_tag=None):
+    def __init__(self, id_: str | None = None, trace_tag: str | None = None) -> None:
         self.id_ = id_
         self.trace_tag = trace_tag
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{{id_: {self.id_}, trace_tag: {self.trace_tag}}}"
