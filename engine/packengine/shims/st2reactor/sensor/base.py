@@ -17,7 +17,10 @@ class BaseSensor(abc.ABC):
     :param config: the pack's configuration.
     """
 
-    def __init__(self, sensor_service: Any, config: dict[str, Any] | None = None) -> None:
+    # A sensor may have a configuration of its own kind.
+    config: Any
+
+    def __init__(self, sensor_service: Any, config: Any = None) -> None:
         self.sensor_service = sensor_service
         self._sensor_service = sensor_service
         self.config = config or {}
@@ -55,9 +58,7 @@ class Sensor(BaseSensor):
 class PollingSensor(BaseSensor):
     """A sensor that asks every `poll_interval` seconds."""
 
-    def __init__(
-        self, sensor_service: Any, config: dict[str, Any] | None = None, poll_interval: float = 5
-    ) -> None:
+    def __init__(self, sensor_service: Any, config: Any = None, poll_interval: float = 5) -> None:
         super().__init__(sensor_service=sensor_service, config=config)
         self._poll_interval = poll_interval
 
