@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery import ci
@@ -10,7 +12,7 @@ PATIENCE_S = 20
 
 
 class BuildFinish(DeliveryAction):
-    def deliver(self, app, commit, number):
+    def deliver(self, app: str, commit: str, number: int) -> dict[str, Any]:
         application = self.application(app)
         build = application.builds.get(commit)
         verdict = builds.finish(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery.application import Application
@@ -7,7 +9,9 @@ from delivery.errors import DeliveryError
 
 
 class BuildStart(DeliveryAction):
-    def deliver(self, app, repository, branch, commit, by, again):
+    def deliver(
+        self, app: str, repository: str, branch: str, commit: str, by: str, again: bool
+    ) -> dict[str, Any]:
         timeout_s = self.configuration.section("ci")["timeout_s"]
         build, new = Application(self.configuration.store(), app).builds.start(
             commit, repository, branch, by, stale_after_s=timeout_s + 300, again=again

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction, progress
 
 from delivery.next_step import promote_command
@@ -7,7 +9,9 @@ from delivery.rollout.steps import Superseded
 
 
 class CanaryBegin(DeliveryAction):
-    def deliver(self, app, version, by, wait_for_lock_s, by_hand):
+    def deliver(
+        self, app: str, version: str | None, by: str | None, wait_for_lock_s: int, by_hand: bool
+    ) -> dict[str, Any]:
         application = self.application(app)
         releases = application.releases
         release = releases.get(version) if version else releases.newest()
@@ -29,5 +33,5 @@ class CanaryBegin(DeliveryAction):
         return dict(progress(rollout), app=app, begun=True, next=following)
 
     @staticmethod
-    def nothing_to_do(version, reason):
+    def nothing_to_do(version: str, reason: str) -> dict[str, Any]:
         return {"begun": False, "version": version, "reason": reason}

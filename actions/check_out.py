@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from packaging_step import PackagingStep
 
 from delivery.errors import DeliveryError
@@ -7,7 +9,7 @@ from delivery.workspace import Workspace
 
 
 class CheckOut(PackagingStep):
-    def deliver(self, app, commit, node):
+    def deliver(self, app: str, commit: str, node: str) -> dict[str, Any]:
         build = self.application(app).builds.get(commit)
         host = self.configuration.discovery().host(self.configuration.build_service(), node)
         workspace = Workspace.create(self.configuration.build_ssh(), host)

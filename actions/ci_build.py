@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery import ci
+from delivery.application import Application
 from delivery.ci import builds
 from delivery.errors import DeliveryError
 
 
 class CiBuild(DeliveryAction):
-    def deliver(self, app, commit):
+    def deliver(self, app: str, commit: str) -> dict[str, Any]:
         application = self.application(app)
         job = builds.job_of(self.configuration, application, application.builds.get(commit))
         verdict = builds.begin(self.server(application, commit), application, job)
@@ -23,7 +26,7 @@ class CiBuild(DeliveryAction):
             "url": verdict.record.get("url"),
         }
 
-    def server(self, application, commit):
+    def server(self, application: Application, commit: str) -> ci.CiServer:
         """Returns what builds; a configuration it cannot be made of fails the build."""
         try:
             return ci.TOOLS.create(self.configuration)

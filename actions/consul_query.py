@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from packaging_step import PackagingStep
 
 
 class ConsulQuery(PackagingStep):
-    def deliver(self, service, tag, app=None, commit=None):
+    def deliver(
+        self,
+        service: str | None,
+        tag: str | None,
+        app: str | None = None,
+        commit: str | None = None,
+    ) -> dict[str, Any]:
         hosts = self.configuration.discovery().service_hosts(
             service or self.configuration.build_service(), tag or self.configuration.build_tag()
         )

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 
 class DeployAbort(DeliveryAction):
-    def deliver(self, app, by, chat_user, stackstorm_user):
+    def deliver(self, app: str, by: str, chat_user: str, stackstorm_user: str) -> dict[str, Any]:
         self.require_permission("abort", chat_user, stackstorm_user)
         stage = self.steps(self.application(app)).abort(by)
-        version = stage.rollout.target.version
+        version = stage.latest().target.version
         reverted = stage.status != "rolling_out"
         text = f"{version} on {stage.name} of {app} "
         if reverted:

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery.report import seconds_in
 
 
 class DeployFreeze(DeliveryAction):
-    def deliver(self, app, reason, duration, by, chat_user, stackstorm_user):
+    def deliver(
+        self,
+        app: str,
+        reason: str | None,
+        duration: str | None,
+        by: str,
+        chat_user: str,
+        stackstorm_user: str,
+    ) -> dict[str, Any]:
         self.require_permission("freeze", chat_user, stackstorm_user)
         for_s = seconds_in(duration) if duration else None
         freeze = self.application(app).freezes.start(by, reason or "", for_s)

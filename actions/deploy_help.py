@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from delivery_action import DeliveryAction
 
@@ -10,5 +11,5 @@ ALIASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "aliase
 
 
 class DeployHelp(DeliveryAction):
-    def deliver(self, word):
+    def deliver(self, word: str | None) -> dict[str, Any]:
         return {"text": usage(ALIASES, word)}

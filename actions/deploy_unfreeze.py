@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 
 class DeployUnfreeze(DeliveryAction):
-    def deliver(self, app, by, chat_user, stackstorm_user):
+    def deliver(self, app: str, by: str, chat_user: str, stackstorm_user: str) -> dict[str, Any]:
         self.require_permission("unfreeze", chat_user, stackstorm_user)
         ended = self.application(app).freezes.end(by)
         text = (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery.errors import DeliveryError
@@ -9,7 +11,7 @@ from delivery.github_repository import Repository
 
 
 class GithubReport(DeliveryAction):
-    def deliver(self, app, event):
+    def deliver(self, app: str, event: str) -> dict[str, Any]:
         settings = self.configuration.section("github")
         if not is_configured(settings):
             return {"reported": False, "reason": f"GitHub is told nothing: {HOW_TO_AUTHENTICATE}"}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery.ci import jenkins_job
@@ -7,7 +9,7 @@ from delivery.ci.jenkins import Jenkins
 
 
 class JenkinsJobEnsure(DeliveryAction):
-    def deliver(self, app):
+    def deliver(self, app: str) -> dict[str, Any]:
         server = Jenkins.configured(self.configuration)
         wanted = jenkins_job.config_xml(
             server.settings,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery.ci import Job
@@ -7,7 +9,9 @@ from delivery.ci.jenkins import Jenkins
 
 
 class JenkinsTrigger(DeliveryAction):
-    def deliver(self, app, repository, branch, commit, callback):
+    def deliver(
+        self, app: str, repository: str, branch: str, commit: str, callback: str
+    ) -> dict[str, Any]:
         job = Job(
             app, repository, self.configuration.clone_url(repository), branch, commit, callback
         )

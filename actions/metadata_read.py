@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from build_host_action import BuildHostAction
 
 from delivery import metadata, settings
@@ -8,10 +10,10 @@ from delivery.releases import package_version
 
 
 class MetadataRead(BuildHostAction):
-    def deliver(self, app, commit, node, workspace):
+    def deliver(self, app: str, commit: str, node: str, workspace: str) -> dict[str, Any]:
         build = self.application(app).builds.get(commit)
-        workspace = self.workspace(node, workspace)
-        sources = workspace.read_sources([settings.FILE, *metadata.FILES])
+        work = self.workspace(node, workspace)
+        sources = work.read_sources([settings.FILE, *metadata.FILES])
         chosen = settings.load(sources.files.get(settings.FILE), app)
         found = metadata.read(
             sources.files,
@@ -22,5 +24,5 @@ class MetadataRead(BuildHostAction):
         version = package_version(found["version"]["value"], build.number, commit)
         Recipe(
             app, version, commit, build.branch, sources.committed_at, found, chosen.as_dict()
-        ).leave_in(workspace)
+        ).leave_in(work)
         return {"version": version, "metadata": found, "settings": chosen.as_dict()}

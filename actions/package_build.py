@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from build_host_action import BuildHostAction
 
 from delivery import packaging
@@ -7,7 +9,9 @@ from delivery.packaging import Recipe
 
 
 class PackageBuild(BuildHostAction):
-    def deliver(self, node, workspace, app=None, commit=None):
-        workspace = self.workspace(node, workspace)
+    def deliver(
+        self, node: str, workspace: str, app: str | None = None, commit: str | None = None
+    ) -> dict[str, Any]:
+        work = self.workspace(node, workspace)
         packager = packaging.TOOLS.create(self.configuration)
-        return packager.build(workspace, Recipe.found_in(workspace)).as_dict()
+        return packager.build(work, Recipe.found_in(work)).as_dict()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 # A step that was killed could record nothing.
@@ -7,7 +9,7 @@ UNKNOWN = "a step ended without saying why; see the tasks of this execution"
 
 
 class PackagingFail(DeliveryAction):
-    def deliver(self, app, commit):
+    def deliver(self, app: str, commit: str) -> dict[str, Any]:
         builds = self.application(app).builds
         if not builds.get(commit).packaging_error:
             builds.packaging_failed(commit, UNKNOWN)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction, progress
 
 from delivery.promotion import choose
 
 
 class PromotionBegin(DeliveryAction):
-    def deliver(self, app, stage, by, chat_user, stackstorm_user):
+    def deliver(
+        self, app: str | None, stage: str | None, by: str, chat_user: str, stackstorm_user: str
+    ) -> dict[str, Any]:
         self.require_permission("promote", chat_user, stackstorm_user)
         store = self.configuration.store()
         application = self.application(app) if app else choose(store)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery.github import GitHub
@@ -8,7 +10,7 @@ from delivery.webhook import BRANCH_REF, application_of, is_built
 
 
 class PushVerify(DeliveryAction):
-    def deliver(self, repository, ref, commit):
+    def deliver(self, repository: str, ref: str, commit: str) -> dict[str, Any]:
         branch = ref[len(BRANCH_REF) :]
         settings = self.configuration.section("applications").get(repository) or {}
         github = Repository(GitHub(self.configuration.section("github")), repository)

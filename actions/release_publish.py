@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from build_host_action import BuildHostAction
 
 from delivery.packaging import Package, Recipe
@@ -7,11 +9,11 @@ from delivery.releases import File, Release
 
 
 class ReleasePublish(BuildHostAction):
-    def deliver(self, app, commit, node, workspace):
+    def deliver(self, app: str, commit: str, node: str, workspace: str) -> dict[str, Any]:
         application = self.application(app)
         build = application.builds.get(commit)
-        workspace = self.workspace(node, workspace)
-        recipe, package = Recipe.found_in(workspace), Package.found_in(workspace)
+        work = self.workspace(node, workspace)
+        recipe, package = Recipe.found_in(work), Package.found_in(work)
         new = application.releases.publish(
             Release(
                 version=package.version,

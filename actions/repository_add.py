@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from build_host_action import BuildHostAction
 
 from delivery import repository
@@ -7,8 +9,10 @@ from delivery.packaging import Package
 
 
 class RepositoryAdd(BuildHostAction):
-    def deliver(self, node, workspace, app=None, commit=None):
-        workspace = self.workspace(node, workspace)
-        package = Package.found_in(workspace)
-        repository.TOOLS.create(self.configuration).add(workspace, package)
+    def deliver(
+        self, node: str, workspace: str, app: str | None = None, commit: str | None = None
+    ) -> dict[str, Any]:
+        work = self.workspace(node, workspace)
+        package = Package.found_in(work)
+        repository.TOOLS.create(self.configuration).add(work, package)
         return {"file": package.file, "sha256": package.sha256}

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction, progress
 
 
 class RollbackBegin(DeliveryAction):
-    def deliver(self, app, stage, by, chat_user, stackstorm_user):
+    def deliver(
+        self, app: str, stage: str | None, by: str, chat_user: str, stackstorm_user: str
+    ) -> dict[str, Any]:
         self.require_permission("roll back", chat_user, stackstorm_user)
         application = self.application(app)
         rollout = self.steps(application).roll_back(stage or application.stages.names()[-1], by)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction, progress
 
 
 class RolloutFinish(DeliveryAction):
-    def deliver(self, app, stage, deployment):
-        return progress(self.steps(self.application(app)).finish(stage, deployment).rollout)
+    def deliver(self, app: str, stage: str, deployment: str) -> dict[str, Any]:
+        return progress(self.steps(self.application(app)).finish(stage, deployment).latest())

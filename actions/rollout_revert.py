@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 from delivery_action import DeliveryAction
 
 from delivery.rollout.record import UNUSABLE
 
 
 class RolloutRevert(DeliveryAction):
-    def deliver(self, app, stage, deployment):
+    def deliver(self, app: str, stage: str, deployment: str) -> dict[str, Any]:
         application = self.application(app)
         not_back = self.steps(application).revert(stage, deployment)
-        rollout = application.stages.get(stage).rollout
+        rollout = application.stages.get(stage).latest()
         previous = rollout.previous.version if rollout.previous else None
         back = (
             f"{stage} of {app} is back on {previous}"

@@ -13,7 +13,7 @@ from delivery.workspace import Workspace
 
 
 class BuildHostAction(PackagingStep):
-    def workspace(self, node, workspace):
+    def workspace(self, node: str, workspace: str) -> Workspace:
         """Returns the workspace that an earlier step has made on a build host."""
         host = self.configuration.discovery().host(self.configuration.build_service(), node)
         return Workspace(self.configuration.build_ssh(), host, workspace)

@@ -54,7 +54,7 @@ class DeliveryAction(Action):
         :param parameters: of the action, by name.
         """
 
-    def deliver(self, **parameters: Any) -> dict[str, Any]:
+    def deliver(self, *_: Any, **parameters: Any) -> dict[str, Any]:
         """Does the action's work.
 
         :raises DeliveryError: says what, where and what to do.

@@ -32,6 +32,15 @@ class Stage(NamedTuple):
         """What the stage settled on, newest last; the last one is what it runs now."""
         return self.rollout.settled if self.rollout else []
 
+    def latest(self) -> Rollout:
+        """Returns its latest rollout.
+
+        :raises DeliveryError: before the first.
+        """
+        if not self.rollout:
+            raise DeliveryError(f"{self.name} has had no rollout yet: deploy or promote to it")
+        return self.rollout
+
 
 class Stages:
     """
