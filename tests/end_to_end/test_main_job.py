@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
@@ -115,12 +115,14 @@ class Delivery:
         )
 
 
-@pytest.fixture(scope="module")
-def engine(world: World, tmp_path_factory):
-    """The embedded engine serving this pack, and another on the same data for what people type."""
-    data_dir = tmp_path_factory.mktemp("engine")
+@contextlib.contextmanager
+def serving(world: World, data_dir: Path, pack: Path = PROJECT) -> Iterator[Engine]:
+    """The embedded engine serving a pack, and another on the same data for what people type."""
     environment = dict(
-        os.environ, ENGINE_CONFIG_DIR=str(world.config_dir), ENGINE_DATA_DIR=str(data_dir)
+        os.environ,
+        ENGINE_CONFIG_DIR=str(world.config_dir),
+        ENGINE_DATA_DIR=str(data_dir),
+        ENGINE_PACKS=str(pack),
     )
     with open(data_dir / "log", "w") as log:
         server = subprocess.Popen(
@@ -136,12 +138,18 @@ def engine(world: World, tmp_path_factory):
             assert time.monotonic() < deadline, (data_dir / "log").read_text()
             time.sleep(0.1)
         with Engine(
-            packs=[str(PROJECT)], config_dir=str(world.config_dir), data_dir=str(data_dir)
+            packs=[str(pack)], config_dir=str(world.config_dir), data_dir=str(data_dir)
         ) as engine:
             yield engine
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture(scope="module")
+def engine(world: World, tmp_path_factory):
+    with serving(world, tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
