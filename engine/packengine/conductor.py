@@ -415,5 +415,5 @@ def carry_on(
             for child in engine.children(execution.id):
                 if child.status == "paused":
                     workflow.expect(child)
-                    engine.in_background(engine.carry_on, child)
+                    engine.in_background(engine.waiting.carry_on, child)
         return workflow.conduct()

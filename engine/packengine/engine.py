@@ -13,7 +13,6 @@ import traceback
 from typing import Any, Callable, Iterable
 
 from packengine import (
-    conductor,
     config,
     inquiries,
     masking,
@@ -40,7 +39,8 @@ from packengine.packs import ActionDisabled, Registry
 from packengine.resources import Action, Rule
 from packengine.run import Ending, Run, RunnerError
 from packengine.store import Store
-from packengine.wishes import WATCH_INTERVAL_S, Wishes
+from packengine.waiting import Waiting
+from packengine.wishes import Wishes
 
 # Where StackStorm's own API listens.
 DEFAULT_API_PORT = 9101
@@ -85,6 +85,7 @@ class Engine:
             rule.trigger == ACTION_TRIGGER for rule in self.registry.rules.values()
         )
         self.wishes = Wishes(self.store)
+        self.waiting = Waiting(self)
         self._listeners: list[Listener] = []
         self._background: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -226,7 +227,7 @@ class Engine:
             status = FAILED
             result = {"error": str(error), "traceback": traceback.format_exc()}
         self.set_status(execution, status, result)
-        self._settle(execution)
+        self.waiting.settle(execution)
         policies.retry(self, execution)
         return execution
 
@@ -391,7 +392,7 @@ class Engine:
         if self._service:
             self._service.stop()
 
-    # Wishes: cancel, pause, resume
+    # Cancel, pause, resume, answer
 
     def cancel(self, identifier: str) -> Execution:
         """Asks for an execution to be canceled.
@@ -408,7 +409,7 @@ class Engine:
                 "state."
             )
         if execution.status in (PAUSED, PENDING):
-            self._cancel_waiting(execution)
+            self.waiting.cancel(execution)
         elif not self.wishes.make(execution, {"do": "cancel"}):
             self.set_status(execution, CANCELED, execution.result)
         if execution.runner == "orquesta" and execution.parent:
@@ -420,14 +421,6 @@ class Engine:
         execution = self.store.execution(identifier)
         if not execution.is_completed and execution.status != "canceling":
             self.cancel(identifier)
-
-    def _cancel_waiting(self, execution: Execution) -> None:
-        self.store.take_workflow_state(execution.id)
-        self.set_status(execution, CANCELED, execution.result)
-        for child in self.children(execution.id):
-            if child.status in (PAUSED, PENDING):
-                self._cancel_waiting(child)
-        self._report(execution)
 
     def pause(self, identifier: str) -> Execution:
         """Asks for a workflow to pause once its running tasks have ended.
@@ -449,7 +442,7 @@ class Engine:
         execution = self.store.execution(identifier)
         if execution.runner != "orquesta" or execution.status != PAUSED:
             raise ValueError(f'Execution "{identifier}" is not paused (it is {execution.status}).')
-        self.in_background(self.carry_on, copy.deepcopy(execution))
+        self.in_background(self.waiting.carry_on, copy.deepcopy(execution))
         return execution
 
     def respond(
@@ -466,50 +459,8 @@ class Engine:
         execution = self.store.execution(identifier)
         inquiries.check(execution, response, user or SYSTEM_USER)
         self.set_status(execution, SUCCEEDED, dict(execution.result, response=response))
-        self._report(execution)
+        self.waiting.report(execution)
         return execution
-
-    def carry_on(self, execution: Execution, report: Execution | None = None) -> None:
-        """Goes on with a paused workflow; returns when it ends or pauses again.
-
-        :param report: the task's execution that makes it go on, None when somebody resumed it.
-        """
-        state = self.store.take_workflow_state(execution.id)
-        if state is None:  # somebody else, here or in another process, was quicker
-            if report is not None:
-                time.sleep(WATCH_INTERVAL_S)
-                self._report(report)
-            return
-        self.wishes.watch()
-        self.store.adopt(execution)
-        self.set_status(execution, "running")
-        try:
-            status, result = conductor.carry_on(self, execution, state, report)
-        except Exception as error:
-            status, result = FAILED, {"errors": [{"message": str(error)}], "output": None}
-        self.set_status(execution, status, result)
-        self._settle(execution)
-        self._report(execution)
-
-    def _report(self, execution: Execution) -> None:
-        """Tells the workflow an execution is a task of that it has changed."""
-        if execution.parent is None:
-            return
-        parent = self.store.execution(execution.parent)
-        if parent.status != PAUSED:
-            self.wishes.make(parent, {"do": "report", "execution": execution.id})
-            parent = self.store.execution(parent.id)
-            # It may have paused meanwhile, without having seen the report.
-            if parent.status != PAUSED or not self.store.take_wishes({parent.id}):
-                return
-        self.in_background(self.carry_on, parent, copy.deepcopy(execution))
-
-    def _settle(self, execution: Execution) -> None:
-        """Takes care of what was reported to a workflow just as it paused."""
-        if execution.status == PAUSED:
-            for _, wish in self.store.take_wishes({execution.id}):
-                if wish["do"] == "report":
-                    self._report(self.store.execution(wish["execution"]))
 
     # Looking at executions
 
