@@ -13,19 +13,16 @@ anything, and settings of the user's ssh_config that are not named here (a jump 
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import os
 import re
 import shlex
-import stat
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from typing import Iterable, Sequence
 
-from delivery import names
+from delivery import names, ssh_options
 from delivery.errors import DeliveryError
 
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -35,8 +32,6 @@ USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 SSH_FAILED = 255
 TIMED_OUT = (124, 137)
 KILL_AFTER_S = 10
-# The path of a socket has at most 107 characters, and OpenSSH adds 17 to what we give it.
-SOCKET_DIRECTORY_LIMIT = 107 - 17 - len("/") - 8 - 40
 
 # What OpenSSH says when it could not run the command at all, and what that means to a person.
 CONNECTION_FAILURES: tuple[tuple[str, str], ...] = (
@@ -237,52 +232,16 @@ class Ssh:
             self.user,
             "-p",
             str(self.port),
-            *self._options(),
+            *ssh_options.options(
+                self.key_file,
+                self.known_hosts_file,
+                self.connect_timeout_s,
+                self.keep_connection_s,
+            ),
             "--",
             host.address,
             shlex.join(remote),
         ]
-
-    def _options(self) -> list[str]:
-        options = {
-            "BatchMode": "yes",
-            "ClearAllForwardings": "yes",
-            "ConnectTimeout": str(self.connect_timeout_s),
-            "GSSAPIAuthentication": "no",
-            "LogLevel": "ERROR",
-            "ServerAliveCountMax": "3",
-            "ServerAliveInterval": "5",
-            "StrictHostKeyChecking": "yes",
-            "UpdateHostKeys": "no",
-        }
-        if self.known_hosts_file:
-            options["UserKnownHostsFile"] = _quote_path(self.known_hosts_file)
-            options["GlobalKnownHostsFile"] = "none"
-        if self.key_file:
-            options["IdentityFile"] = _quote_path(self.key_file)
-            options["IdentitiesOnly"] = "yes"
-            options["IdentityAgent"] = "none"
-        options.update(self._sharing())
-        return [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
-
-    def _sharing(self) -> dict[str, str]:
-        """Options that share connections, or not.
-
-        OpenSSH tells connections apart by user, host and port only. A connection must not serve
-        who would not have been let in with his key, or would not have known the host's; so it is
-        told apart by what is in those files, whatever their names.
-        """
-        if not self.keep_connection_s:
-            return {"ControlMaster": "no", "ControlPath": "none"}
-        trust = hashlib.sha256()
-        for path in (self.key_file, self.known_hosts_file):
-            trust.update(hashlib.sha256(_content(path)).digest())
-        socket = _quote_path(_private_directory())[:-1] + f'/{trust.hexdigest()[:8]}%C"'
-        return {
-            "ControlMaster": "auto",
-            "ControlPersist": str(self.keep_connection_s),
-            "ControlPath": socket,
-        }
 
     def _judge(
         self, exit_status: int, stderr: str, seconds: float, timeout_s: float
@@ -317,18 +276,6 @@ def is_address(text: str) -> bool:
     return "%" not in text
 
 
-def _private_directory() -> str:
-    """The directory of this user's open connections; nobody else may look into it."""
-    directory = os.path.join(tempfile.gettempdir(), f"cicd-canary-ssh-{os.getuid()}")
-    if len(directory) > SOCKET_DIRECTORY_LIMIT:
-        directory = f"/tmp/cicd-canary-ssh-{os.getuid()}"  # noqa: S108 - its owner is checked below
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    found = os.lstat(directory)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise DeliveryError(f"{directory}: not private to this user; remove it")
-    return directory
-
-
 def _decode(output: bytes) -> str:
     return output.decode("utf-8", "replace")
 
@@ -337,15 +284,3 @@ def _last_line(text: str) -> str:
     """The last line that says something, without control characters, at most 300 long."""
     lines = [line for line in text.splitlines() if line.strip()]
     return re.sub(r"[\x00-\x1f\x7f]", " ", lines[-1]).strip()[:300] if lines else ""
-
-
-def _content(path: str | None) -> bytes:
-    if not path:
-        return b""
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _quote_path(path: str) -> str:
-    """A path as ssh_config's file options take it: % is a token there, space a separator."""
-    return '"' + path.replace("%", "%%") + '"'
