@@ -47,9 +47,8 @@ class Registry(Content):
     What cannot be used is left out and listed in ``problems``; asking for it by name raises
     :class:`Refused`.
 
-    :param paths: directories of packs; the built-in ones are always there
-
-    Raises :class:`PackError` when a directory is no pack.
+    :param paths: directories of packs; the built-in ones are always there.
+    :raises PackError: when a directory is no pack.
     """
 
     def __init__(self, paths: Iterable[str] = ()):
@@ -78,17 +77,29 @@ class Registry(Content):
                 self.rules.pop(rule.ref, None)
 
     def action(self, ref: str) -> Action:
-        """Returns an action. Raises :class:`UnknownReference`, and :class:`Refused`."""
+        """Returns an action.
+
+        :raises UnknownReference: when there is none of that name.
+        :raises Refused: when there is, and it cannot be used.
+        """
         if ref in stackstorm.ACTIONS and ref not in self.actions:
             raise Refused(f"{ref}: the engine does not have this action; run it on StackStorm")
         return self._find("Action", self.actions, ref)
 
     def rule(self, ref: str) -> Rule:
-        """Returns a rule. Raises :class:`UnknownReference`, and :class:`Refused`."""
+        """Returns a rule.
+
+        :raises UnknownReference: when there is none of that name.
+        :raises Refused: when there is, and it cannot be used.
+        """
         return self._find("Rule", self.rules, ref)
 
     def trigger(self, ref: str) -> TriggerType:
-        """Returns a trigger type. Raises :class:`UnknownReference`, and :class:`Refused`."""
+        """Returns a trigger type.
+
+        :raises UnknownReference: when there is none of that name.
+        :raises Refused: when there is, and it cannot be used.
+        """
         return self._find("Trigger", self.triggers, ref)
 
     def _find(self, kind: str, resources: Mapping[str, Resource], ref: str) -> Resource:

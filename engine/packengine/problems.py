@@ -16,10 +16,10 @@ UNCHECKED = "unchecked"
 class Problem(NamedTuple):
     """Something that is wrong with a pack, or cannot be used here.
 
-    :param path: the file, absolute
-    :param what: what is wrong
-    :param remedy: what to do about it
-    :param kind: FAULT, UNSUPPORTED or UNCHECKED
+    :param path: the file, absolute.
+    :param what: what is wrong.
+    :param remedy: what to do about it.
+    :param kind: FAULT, UNSUPPORTED or UNCHECKED.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Problem(NamedTuple):
     def line(self, directory: str | None = None) -> str:
         """Returns the problem as one line: ``file: what is wrong; what to do``.
 
-        :param directory: what the file's name is shown relative to; None for the absolute name
+        :param directory: what the file's name is shown relative to; None for the absolute name.
         """
         path = os.path.relpath(self.path, directory) if directory else self.path
         return f"{path}: {self.what}; {self.remedy}"

@@ -14,8 +14,8 @@ from packengine.runner_types import RunnerType
 class Pack:
     """A pack.
 
-    :param config_schema: name -> schema of each key of its configuration
-    :param config_problem: why ``config.schema.yaml`` cannot be used; no action may run without it
+    :param config_schema: name -> schema of each key of its configuration.
+    :param config_problem: why ``config.schema.yaml`` cannot be used; no action may run without it.
     """
 
     ref: str
@@ -29,9 +29,9 @@ class Pack:
 class Action:
     """An action.
 
-    :param path: its metadata file
-    :param entry_point: its script or workflow; empty when it names none
-    :param parameters: name -> schema, without those its runner brings
+    :param path: its metadata file.
+    :param entry_point: its script or workflow; empty when it names none.
+    :param parameters: name -> schema, without those its runner brings.
     """
 
     ref: str
@@ -72,7 +72,7 @@ class Action:
 class TriggerType:
     """A kind of event.
 
-    :param path: the file that describes it; empty for StackStorm's own
+    :param path: the file that describes it; empty for StackStorm's own.
     """
 
     ref: str
@@ -88,8 +88,8 @@ class TriggerType:
 class Sensor:
     """A sensor.
 
-    :param poll_interval: seconds between two polls of a polling sensor
-    :param trigger_types: refs of the trigger types it describes
+    :param poll_interval: seconds between two polls of a polling sensor.
+    :param trigger_types: refs of the trigger types it describes.
     """
 
     ref: str
@@ -107,8 +107,8 @@ class Sensor:
 class Rule:
     """A rule.
 
-    :param trigger: ref of the trigger type it looks at
-    :param parameters: what the action is run with; values may be templates
+    :param trigger: ref of the trigger type it looks at.
+    :param parameters: what the action is run with; values may be templates.
     """
 
     ref: str
@@ -158,7 +158,7 @@ class Content:
     """What packs hold, by ref.
 
     :param refused: (kind, ref) -> why that one cannot be used; kinds are ``Action``, ``Rule`` ...
-    :param problems: everything that is wrong with the packs, file by file
+    :param problems: everything that is wrong with the packs, file by file.
     """
 
     packs: dict[str, Pack] = field(default_factory=dict)

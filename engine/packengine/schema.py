@@ -55,7 +55,7 @@ Validator = validators.extend(
 class SchemaError(ValueError):
     """A value does not fit its schema; the message is one line and names the place.
 
-    :param remedy: what to do about it
+    :param remedy: what to do about it.
     """
 
     def __init__(self, message: str, remedy: str = "correct it") -> None:

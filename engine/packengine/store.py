@@ -289,12 +289,11 @@ class Store:
         """Returns a number that changes when another connection has written."""
         return self._database.execute("PRAGMA data_version").fetchone()[0]
 
-    def abandon_orphans(self) -> list[Execution]:
-        """Marks what processes left behind when they died; returns those executions.
+    def abandon_orphans(self) -> None:
+        """Marks what processes left behind when they died.
 
         Paused workflows and pending inquiries need no process and are left alone.
         """
-        abandoned = []
         rows = self._database.execute(
             f"SELECT {_COLUMNS}, owner FROM execution WHERE status NOT IN"
             " ('succeeded', 'failed', 'timeout', 'canceled', 'abandoned')"
@@ -307,9 +306,7 @@ class Store:
                 alive[owner] = is_alive(owner)
             if not alive[owner]:
                 execution = _execution(row)
-                if self.set_status(execution, ABANDONED, execution.result):
-                    abandoned.append(execution)
-        return abandoned
+                self.set_status(execution, ABANDONED, execution.result)
 
     def save_workflow_state(self, identifier: str, state: WorkflowState) -> None:
         """Keeps a paused workflow's state, to go on from."""

@@ -22,8 +22,8 @@ _loaded: dict[str, _Workflow] = {}
 class _Workflow:
     """A workflow file as it was when it was read.
 
-    :param stamp: tells whether the file has changed since
-    :param spec: Orquesta's specification
+    :param stamp: tells whether the file has changed since.
+    :param spec: Orquesta's specification.
     """
 
     def __init__(self, stamp: tuple[int, int], spec: Any) -> None:
@@ -49,7 +49,8 @@ def orquesta() -> Any:
 def load(path: str) -> Any:
     """Returns the workflow of a file as Orquesta's specification, kept until the file changes.
 
-    Raises OSError, yaml.YAMLError, and orquesta's own exceptions.
+    :raises OSError: when it cannot be read.
+    :raises yaml.YAMLError: when it is no YAML; for other mistakes orquesta has its own exceptions.
     """
     return _load(path).spec
 
@@ -68,11 +69,10 @@ def _load(path: str) -> _Workflow:
 def inspect(action: Action, registry: Registry) -> list[dict[str, Any]]:
     """Returns what is wrong with an action's workflow, as StackStorm does before it runs.
 
-    :param action: one of the orquesta runner
+    :param action: one of the orquesta runner.
     :returns: dicts of type (content, context, expression, semantic, syntax), message, spec_path
-        and schema_path, of some also language and expression
-
-    Raises what :func:`load` does.
+        and schema_path, of some also language and expression.
+    :raises: what :func:`load` raises.
     """
     workflow = _load(action.entry_point)
     if workflow.errors is None:

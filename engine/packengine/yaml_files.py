@@ -34,7 +34,9 @@ _UniqueKeyLoader.add_constructor(
 def load_yaml(path: str) -> Any:
     """Returns a YAML file's content.
 
-    Raises OSError, UnicodeDecodeError, and yaml.YAMLError, also for a key that is there twice.
+    :raises OSError: when it cannot be read.
+    :raises UnicodeDecodeError: when it is not UTF-8.
+    :raises yaml.YAMLError: when it is no YAML, or a key is there twice.
     """
     with open(path, encoding="utf-8") as stream:
         return yaml.load(stream, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
