@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, Dict
+
+Schema = Dict[str, Any]
+
 _STRING = {"type": "string"}
 _OBJECT = {"type": "object"}
 _FLAG = {"type": "boolean"}
@@ -11,9 +15,9 @@ _TAGS = {"type": "array", "items": {"type": "object"}}
 _TYPES = ["array", "boolean", "integer", "null", "number", "object", "string"]
 
 
-def _parameter(type_schema):
-    """The schema of one parameter's description; ``type_schema`` describes its ``type``."""
-    schema = {
+def _parameter(type_schema: Schema) -> Schema:
+    """Returns the schema of a parameter's description; ``type_schema`` describes its ``type``."""
+    schema: Schema = {
         "type": "object",
         "additionalProperties": False,
         "dependencies": {"exclusiveMaximum": ["maximum"], "exclusiveMinimum": ["minimum"]},

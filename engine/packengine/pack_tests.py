@@ -47,8 +47,8 @@ def run_tests(path: str, data_dir: str, names: Sequence[str] = ()) -> int:
 
 def _import_paths(path: str, tests: str) -> list[str]:
     folders = [os.path.join(path, folder) for folder in _FOLDERS]
-    inherited = os.environ.get("PYTHONPATH", "")
-    return [SHIMS, *folders, tests, *inherited.split(os.pathsep)]
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [each for each in (SHIMS, *folders, tests, *inherited) if each]
 
 
 def _runner(tests: str, names: Sequence[str]) -> list[str]:

@@ -1,0 +1,60 @@
+"""How commands are described to argparse, and what several of them share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any, Callable
+
+Options = argparse.Namespace
+# What the parsers of commands are added to.
+Commands = Any
+
+JSON = (("-j", "--json"), {"action": "store_true", "help": "print JSON"})
+ID = (("id",), {"metavar": "ID"})
+USER = (("--user",), {"help": "who asks; by default who is logged in"})
+
+
+class UsageError(ValueError):
+    """The command line cannot be understood."""
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    function: Callable[..., int],
+    help_text: str,
+    *arguments: tuple[tuple[str, ...], dict[str, Any]],
+    needs_engine: bool = True,
+) -> argparse.ArgumentParser:
+    """Adds a command.
+
+    :param function: returns the exit status.
+    :param arguments: (names, options) pairs for argparse.
+    :param needs_engine: whether the function takes an engine before the options.
+    """
+    result: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_text, description=help_text
+    )
+    for names, options in arguments:
+        result.add_argument(*names, **options)
+    result.set_defaults(command=function, needs_engine=needs_engine)
+    return result
+
+
+def add_group(commands: Commands, name: str, help_text: str) -> Commands:
+    """Adds a word that is followed by another command, as in ``execution list``."""
+    group = commands.add_parser(name, help=help_text, description=help_text)
+    return group.add_subparsers(metavar="COMMAND", required=True)
+
+
+def packs(options: Options) -> list[str]:
+    """Returns the directories of packs a command is about."""
+    named = [path for path in os.environ.get("ENGINE_PACKS", "").split(":") if path]
+    return options.pack or named or [os.getcwd()]
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as indented JSON."""
+    print(json.dumps(value, indent=4, ensure_ascii=False))

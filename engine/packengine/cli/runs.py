@@ -1,0 +1,165 @@
+"""`run`: an action, from its parameters in words to its end."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import getpass
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from packengine import show
+from packengine.cli.commands import (
+    JSON,
+    USER,
+    Commands,
+    Options,
+    UsageError,
+    add_command,
+    print_json,
+)
+from packengine.engine import Engine
+from packengine.execution import SUCCEEDED
+
+
+def add_run(commands: Commands) -> None:
+    run = add_command(
+        commands,
+        "run",
+        _run,
+        "Run an action and show how it ends.",
+        (("ref",), {"metavar": "PACK.ACTION"}),
+        (("parameters",), {"nargs": "*", "metavar": "name=value"}),
+        (
+            ("-a", "--async"),
+            {
+                "action": "store_true",
+                "dest": "detach",
+                "help": "only start it, in a process of its own",
+            },
+        ),
+        JSON,
+        (("--trace-tag",), {"help": "ties executions of one cause together"}),
+        USER,
+    )
+    run.epilog = "Objects and arrays are given as JSON; an array of texts also as a,b,c."
+    perform = commands.add_parser("perform")  # what `run --async` starts; not for people
+    perform.add_argument("id")
+    perform.set_defaults(command=_perform, needs_engine=True)
+
+
+def _run(engine: Engine, options: Options) -> int:
+    given = read_parameters(engine.registry.action(options.ref), options.parameters)
+    context = engine.context(options.user or getpass.getuser(), options.trace_tag)
+    execution = engine.request(options.ref, given, context)
+    if options.detach:
+        return _detach(engine, options, execution)
+    if not options.json:
+        engine.subscribe(show.Progress(execution.id, sys.stdout))
+    with _canceled_by_interrupt(engine, execution):
+        engine.perform(execution)
+    shown = engine.masked(execution)
+    if options.json:
+        print_json(show.as_dict(engine, shown))
+    else:
+        show.execution(engine, shown, sys.stdout)
+    return 0 if execution.status == SUCCEEDED else 1
+
+
+def _detach(engine, options, execution):
+    command = [sys.executable, "-W", "ignore", "-m", "packengine", "--data-dir", engine.data_dir]
+    if options.config_dir:
+        command += ["--config-dir", options.config_dir]
+    for path in options.pack or ():
+        command += ["--pack", path]
+    with open(os.path.join(engine.data_dir, "async.log"), "ab") as log:
+        process = subprocess.Popen(
+            [*command, "perform", execution.id],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    engine.store.hand_over(execution, process.pid)
+    print(f"To get the results, execute:\n packengine execution get {execution.id}")
+    return 0
+
+
+def _perform(engine: Engine, options: Options) -> int:
+    execution = engine.execution(options.id)
+    engine.store.adopt(execution)
+    engine.perform(execution)
+    return 0 if execution.status == SUCCEEDED else 1
+
+
+@contextlib.contextmanager
+def _canceled_by_interrupt(engine, execution):
+    """Make Ctrl-C and SIGTERM cancel the execution; a second one ends this process."""
+
+    def cancel(number, frame):
+        signal.signal(number, signal.SIG_DFL)
+        print(f"Canceling {execution.id} ...", file=sys.stderr)
+        engine.in_background(_cancel_quietly, engine, execution.id)
+
+    previous = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _cancel_quietly(engine, identifier):
+    with contextlib.suppress(ValueError):
+        engine.cancel(identifier)
+
+
+def read_parameters(action, words):
+    """Return name -> value of ``name=value`` words, read as the action's types say.
+
+    Raises :class:`UsageError`.
+    """
+    return read_words(action.ref, words, action.parameter_schema()["properties"])
+
+
+def read_words(whose, words, declared):
+    """Like :func:`read_parameters`, for anything whose properties' schemas are given."""
+    given = {}
+    for word in words:
+        name, separator, text = word.partition("=")
+        if not separator or not name:
+            raise UsageError(f'"{word}" is not name=value')
+        try:
+            given[name] = _read_value(text, declared.get(name, {}))
+        except (ValueError, SyntaxError):
+            raise UsageError(
+                'Parameter "{}" of {}: the text given is not of type {}'.format(
+                    name, whose, declared[name]["type"]
+                )
+            ) from None
+    return given
+
+
+def _read_value(text, details):
+    kind = details.get("type")
+    if "{{" in text or "{%" in text:
+        return text
+    if kind == "integer":
+        return int(text)
+    if kind == "number":
+        return float(text)
+    if kind == "boolean":
+        value = {"1": True, "yes": True, "0": False, "no": False}.get(text.lower())
+        return ast.literal_eval(text.capitalize()) if value is None else value
+    if kind == "object":
+        return json.loads(text)
+    if kind == "array":
+        if text.lstrip().startswith("["):
+            return json.loads(text)
+        items = details.get("items")
+        items = items if isinstance(items, dict) else {}
+        return [_read_value(part.strip(), items) for part in text.split(",")] if text else []
+    return text

@@ -1,0 +1,60 @@
+"""`serve` and `chat`: what goes on until it is stopped."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import signal
+
+from packengine.cli.commands import USER, Commands, Options, add_command
+from packengine.engine import DEFAULT_API_PORT, Engine
+from packengine.packs import BUILTIN
+
+
+def add_serve(commands: Commands) -> None:
+    add_command(
+        commands,
+        "serve",
+        _serve,
+        "Run sensors, timers, webhooks and rules until stopped.",
+        (
+            ("--api-port",),
+            {
+                "type": int,
+                "default": DEFAULT_API_PORT,
+                "metavar": "PORT",
+                "help": "TCP port of webhooks (%(default)s)",
+            },
+        ),
+    )
+    add_command(commands, "chat", _chat, "Type chat commands, as in ChatOps.", USER)
+
+
+def _serve(engine: Engine, options: Options) -> int:
+    logging.getLogger("packengine").setLevel(logging.INFO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: engine.stop())
+    _warn(engine)
+    packs = sorted(
+        ref for ref, pack in engine.registry.packs.items() if not pack.path.startswith(BUILTIN)
+    )
+    engine.serve(
+        lambda: print(
+            "Serving {} (webhooks at {}/webhooks/)".format(", ".join(packs), engine.api_url),
+            flush=True,
+        )
+    )
+    return 0
+
+
+def _chat(engine: Engine, options: Options) -> int:
+    from packengine import chat
+
+    _warn(engine)
+    return chat.run(engine, options.user or getpass.getuser())
+
+
+def _warn(engine):
+    """Says what of the packs cannot be used, before that goes unnoticed."""
+    for problem in engine.registry.problems:
+        logging.warning("%s", problem)
