@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Any, Callable
+from typing import Any, Callable, Dict, Tuple
 
 Options = argparse.Namespace
 # What the parsers of commands are added to.
 Commands = Any
+# Names and options of an argument, for argparse.
+Argument = Tuple[Tuple[str, ...], Dict[str, Any]]
 
 JSON = (("-j", "--json"), {"action": "store_true", "help": "print JSON"})
 ID = (("id",), {"metavar": "ID"})
@@ -25,7 +27,7 @@ def add_command(
     name: str,
     function: Callable[..., int],
     help_text: str,
-    *arguments: tuple[tuple[str, ...], dict[str, Any]],
+    *arguments: Argument,
     needs_engine: bool = True,
 ) -> argparse.ArgumentParser:
     """Adds a command.

@@ -120,8 +120,8 @@ def _resource_list(engine: Engine, options: Options) -> int:
     if options.json:
         print_json([dataclasses.asdict(one) for _, one in found])
     elif options.resources == "aliases":
-        rows = [(ref, alias.action_ref, alias.description) for ref, alias in found]
-        show.table(("ref", "action.ref", "description"), rows, sys.stdout)
+        commands = [(ref, alias.action_ref, alias.description) for ref, alias in found]
+        show.table(("ref", "action.ref", "description"), commands, sys.stdout)
     else:
         rows = [(ref, one.description) for ref, one in found]
         show.table(("ref", "description"), rows, sys.stdout)

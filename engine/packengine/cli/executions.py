@@ -18,7 +18,7 @@ from packengine.cli.commands import (
 )
 from packengine.cli.runs import read_words
 from packengine.engine import Engine
-from packengine.execution import PENDING, SUCCEEDED
+from packengine.execution import PENDING, SUCCEEDED, Execution
 
 
 def add_execution(commands: Commands) -> None:
@@ -88,8 +88,8 @@ def _execution_resume(engine: Engine, options: Options) -> int:
     return _show_the_rest(engine, execution)
 
 
-def _show_the_rest(engine, execution):
-    """Wait for a workflow that goes on in this process, and show how it ends."""
+def _show_the_rest(engine: Engine, execution: Execution) -> int:
+    """Waits for a workflow that goes on in this process, and shows how it ends."""
     engine.wait_for_background()
     execution = engine.execution(execution.id)
     show.execution(engine, engine.masked(execution), sys.stdout)
@@ -130,7 +130,7 @@ def _inquiry_respond(engine: Engine, options: Options) -> int:
     return _show_the_rest(engine, root)
 
 
-def _root(engine, execution):
+def _root(engine: Engine, execution: Execution) -> Execution:
     while execution.parent:
         execution = engine.execution(execution.parent)
     return execution

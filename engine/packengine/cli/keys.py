@@ -6,7 +6,15 @@ import getpass
 import sys
 
 from packengine import show
-from packengine.cli.commands import JSON, Commands, Options, add_command, add_group, print_json
+from packengine.cli.commands import (
+    JSON,
+    Argument,
+    Commands,
+    Options,
+    add_command,
+    add_group,
+    print_json,
+)
 from packengine.datastore import KeyNotFound
 from packengine.engine import Engine
 from packengine.schema import MASK
@@ -14,7 +22,7 @@ from packengine.schema import MASK
 
 def add_key(commands: Commands) -> None:
     group = add_group(commands, "key", "Read and write the datastore.")
-    name = (("name",), {})
+    name: Argument = (("name",), {})
     scope = (("-s", "--scope"), {"default": "system", "choices": ("system", "user")})
     decrypt = (("-d", "--decrypt"), {"action": "store_true", "help": "show secrets"})
     add_command(group, "get", _key_get, "Show the value of a key.", name, scope, decrypt)
@@ -41,11 +49,11 @@ def add_key(commands: Commands) -> None:
     )
 
 
-def _key_name(options: Options) -> int:
+def _key_name(options: Options) -> str:
     return options.name if options.scope == "system" else _own_prefix() + options.name
 
 
-def _own_prefix():
+def _own_prefix() -> str:
     return getpass.getuser() + ":"
 
 

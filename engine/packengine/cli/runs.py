@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any, Iterator, Sequence
 
 from packengine import show
 from packengine.cli.commands import (
@@ -22,7 +23,8 @@ from packengine.cli.commands import (
     print_json,
 )
 from packengine.engine import Engine
-from packengine.execution import SUCCEEDED
+from packengine.execution import SUCCEEDED, Execution
+from packengine.resources import Action
 
 
 def add_run(commands: Commands) -> None:
@@ -69,7 +71,7 @@ def _run(engine: Engine, options: Options) -> int:
     return 0 if execution.status == SUCCEEDED else 1
 
 
-def _detach(engine, options, execution):
+def _detach(engine: Engine, options: Options, execution: Execution) -> int:
     command = [sys.executable, "-W", "ignore", "-m", "packengine", "--data-dir", engine.data_dir]
     if options.config_dir:
         command += ["--config-dir", options.config_dir]
@@ -96,10 +98,10 @@ def _perform(engine: Engine, options: Options) -> int:
 
 
 @contextlib.contextmanager
-def _canceled_by_interrupt(engine, execution):
-    """Make Ctrl-C and SIGTERM cancel the execution; a second one ends this process."""
+def _canceled_by_interrupt(engine: Engine, execution: Execution) -> Iterator[None]:
+    """Makes Ctrl-C and SIGTERM cancel the execution; a second one ends this process."""
 
-    def cancel(number, frame):
+    def cancel(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
         print(f"Canceling {execution.id} ...", file=sys.stderr)
         engine.in_background(_cancel_quietly, engine, execution.id)
@@ -112,20 +114,20 @@ def _canceled_by_interrupt(engine, execution):
             signal.signal(number, handler)
 
 
-def _cancel_quietly(engine, identifier):
+def _cancel_quietly(engine: Engine, identifier: str) -> None:
     with contextlib.suppress(ValueError):
         engine.cancel(identifier)
 
 
-def read_parameters(action, words):
-    """Return name -> value of ``name=value`` words, read as the action's types say.
+def read_parameters(action: Action, words: Sequence[str]) -> dict[str, Any]:
+    """Returns name -> value of ``name=value`` words, read as the action's types say.
 
     Raises :class:`UsageError`.
     """
     return read_words(action.ref, words, action.parameter_schema()["properties"])
 
 
-def read_words(whose, words, declared):
+def read_words(whose: str, words: Sequence[str], declared: dict[str, Any]) -> dict[str, Any]:
     """Like :func:`read_parameters`, for anything whose properties' schemas are given."""
     given = {}
     for word in words:
@@ -143,7 +145,7 @@ def read_words(whose, words, declared):
     return given
 
 
-def _read_value(text, details):
+def _read_value(text: str, details: dict[str, Any]) -> Any:
     kind = details.get("type")
     if "{{" in text or "{%" in text:
         return text

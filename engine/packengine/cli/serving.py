@@ -54,7 +54,7 @@ def _chat(engine: Engine, options: Options) -> int:
     return chat.run(engine, options.user or getpass.getuser())
 
 
-def _warn(engine):
+def _warn(engine: Engine) -> None:
     """Says what of the packs cannot be used, before that goes unnoticed."""
     for problem in engine.registry.problems:
         logging.warning("%s", problem)
