@@ -77,3 +77,9 @@ def test_the_engine_names_no_pack_that_uses_it():
     ]
     found = [str(file) for file in texts if "cicd" in file.read_text(encoding="utf-8").lower()]
     assert found == []
+
+
+def test_the_readme_knows_every_module():
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    top = {file.name for file in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert {name for name in top if name not in readme} == set()
