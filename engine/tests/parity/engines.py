@@ -118,10 +118,10 @@ class Embedded:
         started = [each for each in self.engine.executions() if each.id not in before]
         return self._outcome(started[0]) if started else Outcome(REFUSED)
 
-    def post(self, body: Json, headers: dict[str, str]) -> None:
-        """Sends a payload to the webhook that the pack's rules wait for."""
+    def post(self, hook: str, body: Json, headers: dict[str, str]) -> None:
+        """Sends a payload to a webhook that a rule of the pack waits for."""
         requests.post(
-            f"{self.engine.api_url}/webhooks/{PACK}", json=body, headers=headers, timeout=20
+            f"{self.engine.api_url}/webhooks/{hook}", json=body, headers=headers, timeout=20
         ).raise_for_status()
 
     def rules_that_ran(self) -> list[str]:
@@ -237,8 +237,8 @@ class Real:
             return Outcome(UNMATCHED if "matched no patterns" in error.reason else REFUSED)
         return self.wait(heard["execution"]["id"])
 
-    def post(self, body: Json, headers: dict[str, str]) -> None:
-        self.api.send(f"webhooks/{PACK}", body, headers)
+    def post(self, hook: str, body: Json, headers: dict[str, str]) -> None:
+        self.api.send(f"webhooks/{hook}", body, headers)
 
     def rules_that_ran(self) -> list[str]:
         return [

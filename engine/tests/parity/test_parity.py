@@ -43,7 +43,6 @@ def ref_name(case: str) -> str:
 ACTIONS, WORKFLOWS, RULES, ALIASES = map(table, ("actions", "workflows", "rules", "aliases"))
 OPERATORS = table("operators")
 PAYLOAD = {
-    "case": "rules",
     "text": "a 'b' \"c\"",
     "plain": "plain text",
     "number": 5,
@@ -64,23 +63,13 @@ def make_pack(directory: Path, workflows: list[Json]) -> Path:
     for case in workflows:
         write_workflow(pack, case)
     for number, (operator, pattern, _, _) in enumerate(OPERATORS):
-        write_rule(
-            pack,
-            f"operator_{number}",
-            "core.noop",
-            {},
-            {"trigger.body.value": {"type": operator, "pattern": pattern}},
-            f"operator {number}",
-        )
+        name = f"operator_{number}"
+        criteria = {"trigger.body.value": {"type": operator, "pattern": pattern}}
+        write_rule(pack, name, f"{PACK}_{name}", criteria, "core.noop", {})
     for case in RULES:
-        write_rule(
-            pack,
-            f"renders_{ref_name(case['case'])}",
-            f"{PACK}.take",
-            dict(case["parameters"], city=case["case"]),
-            {},
-            "rules",
-        )
+        name = f"renders_{ref_name(case['case'])}"
+        parameters = dict(case["parameters"], city=case["case"])
+        write_rule(pack, name, f"{PACK}_renders", {}, f"{PACK}.take", parameters)
     for number, case in enumerate(ALIASES):
         write(
             pack / f"aliases/alias_{number}.yaml",
@@ -116,17 +105,16 @@ def write_workflow(pack: Path, case: Json) -> None:
 
 
 def write_rule(
-    pack: Path, name: str, action: str, parameters: Json, criteria: Json, case: str
+    pack: Path, name: str, hook: str, criteria: Json, action: str, parameters: Json
 ) -> None:
-    criteria = dict({"trigger.body.case": {"type": "eq", "pattern": case}}, **criteria)
     write(
         pack / f"rules/{name}.yaml",
         {
             "name": name,
             "pack": PACK,
-            "description": case,
+            "description": name,
             "enabled": True,
-            "trigger": {"type": "core.st2.webhook", "parameters": {"url": PACK}},
+            "trigger": {"type": "core.st2.webhook", "parameters": {"url": hook}},
             "criteria": criteria,
             "action": {"ref": action, "parameters": parameters},
         },
@@ -238,10 +226,10 @@ def test_workflow(outcome_of: Callable[[Json], Outcome], case: Json):
 def matched(engine: Any) -> list[str]:
     """The rules that matched after every payload of the table of operators was sent."""
     for number, (_, _, value, _) in enumerate(OPERATORS):
-        body = {"case": f"operator {number}"}
+        body = {}
         if value != "MISSING":
             body["value"] = datetime.now(timezone.utc).isoformat() if value == "NOW" else value
-        engine.post(body, {})
+        engine.post(f"{PACK}_operator_{number}", body, {})
     expected = sum(1 for line in OPERATORS if line[3])
     deadline = time.monotonic() + PATIENCE_S
     while len(engine.rules_that_ran()) < expected and time.monotonic() < deadline:
@@ -261,7 +249,7 @@ def test_operator(matched: list[str], number: int):
 @pytest.fixture(scope="module")
 def rendered(engine: Any) -> dict[str, Json]:
     """What each rule's action was run with, by the case."""
-    engine.post(PAYLOAD, {"X-Parity": "yes it is"})
+    engine.post(f"{PACK}_renders", PAYLOAD, {"X-Parity": "yes it is"})
     expected = sum(1 for case in RULES if case["gives"] is not None)
 
     def ran() -> dict[str, Json]:
