@@ -18,7 +18,7 @@ class BuildStart(DeliveryAction):
         )
         if build.failure and not new:
             raise DeliveryError(
-                f"{app} {commit[:7]} was not built again: {build.failure}; push a fix, or start "
+                f"{app} {commit[:7]} not rebuilt: {build.failure}; push a fix, or run "
                 "cicd_canary.ci with again=true"
             )
         return {"build": build.number, "status": build.status, "new": new}

@@ -19,7 +19,7 @@ class DeployAbort(DeliveryAction):
             )
         else:
             text += (
-                "stops after the current batch, then its hosts go back. To follow it: "
-                f"!deploy status {app}; if it has not moved in two minutes, abort again"
+                "stops after the current batch, and its hosts are reverted. To follow: "
+                f"!deploy status {app}; if nothing changes within two minutes, abort again"
             )
         return {"stage": stage.name, "version": version, "reverted": reverted, "text": text}

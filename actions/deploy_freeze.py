@@ -23,6 +23,6 @@ class DeployFreeze(DeliveryAction):
         return {
             "until": freeze.until,
             "text": f"{app} is {freeze}.\n"
-            "Nothing of it is promoted; pushes still reach the canary, and a rollback is "
-            f"always possible. To end it: !deploy unfreeze {app}",
+            "Promotions are blocked; pushes still reach the canary, and rollbacks still work. "
+            f"To end the freeze: !deploy unfreeze {app}",
         }

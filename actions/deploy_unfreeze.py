@@ -10,7 +10,7 @@ class DeployUnfreeze(DeliveryAction):
         self.require_permission("unfreeze", chat_user, stackstorm_user)
         ended = self.application(app).freezes.end(by)
         text = (
-            f"{app} may be promoted again: !deploy promote {app}"
+            f"{app} is no longer frozen. Next: !deploy promote {app}"
             if ended
             else f"{app} was not frozen"
         )

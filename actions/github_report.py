@@ -14,11 +14,14 @@ class GithubReport(DeliveryAction):
     def deliver(self, app: str, event: str) -> dict[str, Any]:
         settings = self.configuration.section("github")
         if not is_configured(settings):
-            return {"reported": False, "reason": f"GitHub is told nothing: {HOW_TO_AUTHENTICATE}"}
+            return {
+                "reported": False,
+                "reason": f"nothing is reported to GitHub; {HOW_TO_AUTHENTICATE}",
+            }
         application = self.application(app)
         recorded = application.events.get(event)
         if not recorded:
-            raise DeliveryError(f"{app} has no event {event}: the last 200 are kept")
+            raise DeliveryError(f"{app} has no event {event}; only the last 200 are kept")
         report = Report(application, recorded, settings.get("web_ui_url"))
         changed = report.bring_to(Repository(GitHub(settings), report.repository), settings["tags"])
         return {

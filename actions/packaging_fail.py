@@ -4,8 +4,8 @@ from typing import Any
 
 from delivery_action import DeliveryAction
 
-# A step that was killed could record nothing.
-UNKNOWN = "a step ended without saying why; see the tasks of this execution"
+# A killed step records no reason.
+UNKNOWN = "a step ended without a reason; see the tasks of this execution"
 
 
 class PackagingFail(DeliveryAction):

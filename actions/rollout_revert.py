@@ -16,10 +16,10 @@ class RolloutRevert(DeliveryAction):
         back = (
             f"{stage} of {app} is back on {previous}"
             if previous
-            else f"{stage} of {app} had no version to go back to"
+            else f"{stage} of {app} has no previous version"
         )
         if not_back:
-            back += "; not yet: " + ", ".join(sorted(not_back))
+            back += "; not yet reverted: " + ", ".join(sorted(not_back))
         return {
             "version": previous,
             "not_back": not_back,

@@ -31,8 +31,8 @@ class TestBuildStart(ConsulActionTestCase):
         self.act(**PUSH)
         self.shop.builds.finish(COMMITS[0], passed=False, reason="script/cibuild exited with 1")
         self.assert_fails(
-            "shop aaaaaaa was not built again: build 1 failed: script/cibuild exited with 1; push "
-            "a fix, or start cicd_canary.ci with again=true",
+            "shop aaaaaaa not rebuilt: build 1 failed: script/cibuild exited with 1; push "
+            "a fix, or run cicd_canary.ci with again=true",
             **PUSH,
         )
         self.assertEqual(self.act(**dict(PUSH, again=True))[1]["status"], "running")

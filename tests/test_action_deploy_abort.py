@@ -36,13 +36,13 @@ class TestDeployAbort(ConsulActionTestCase):
             "was aborted: orphaned rollout reverted; canary is back on " + old.version,
             result["text"],
         )
-        self.assertEqual(self.shop.stages.get("canary").rollout.reason, "olga asked for it")
+        self.assertEqual(self.shop.stages.get("canary").rollout.reason, "requested by olga")
         self.assertEqual(self.store.get_below("shop/stages/canary/assigned"), {})
         self.assertFalse(self.shop.rollouts.is_locked())
 
     def test_says_so_when_there_is_nothing_to_abort(self):
         settled(self.shop, "canary", published(self.shop))
-        self.assert_fails("shop has no rollout under way: there is nothing to abort", **self.abort)
+        self.assert_fails("shop has no rollout in progress; nothing to abort", **self.abort)
 
     def test_who_is_not_on_the_list_may_not(self):
         begun(self.shop, "canary", published(self.shop), [["n"]], "alice", "deploy")

@@ -38,10 +38,10 @@ class TestDeployHelp(BaseActionTestCase):
     def test_answers_a_slip_with_the_nearest_command(self):
         self.assertTrue(
             self.text("promot").startswith(
-                'There is no command "promot". Nearest:\n!deploy promote [app]'
+                'Unknown command "promot". Nearest:\n!deploy promote [app]'
             )
         )
 
     def test_answers_a_strange_word_with_every_command(self):
-        self.assertTrue(self.text("xyzzy").startswith('There is no command "xyzzy". There are:'))
+        self.assertTrue(self.text("xyzzy").startswith('Unknown command "xyzzy". All commands:'))
         self.assertIn("!deploy status", self.text("xyzzy"))

@@ -40,7 +40,7 @@ class TestDeployHosts(ConsulActionTestCase):
         self.assertRegex(
             self.lines()[0], r"^web-0 \(canary\): " + self.target.version + r", ok, \d+ d$"
         )
-        self.assertEqual(self.lines()[1], "web-1 (production): nothing, has not reported yet")
+        self.assertEqual(self.lines()[1], "web-1 (production): nothing, no report yet")
 
     def test_says_why_a_host_failed(self):
         self.report("web-1", version="1.0", status="failed", reason="2.0 was not healthy")
@@ -58,4 +58,4 @@ class TestDeployHosts(ConsulActionTestCase):
         )
         self.assertIn("fails shop answers", self.lines()[0])
         take_down(self.url, "web-1")
-        self.assertIn("its Consul agent is down", self.lines()[1])
+        self.assertIn("Consul agent down", self.lines()[1])

@@ -54,4 +54,4 @@ class TestDeployStatus(ConsulActionTestCase):
         rollout = begun(self.shop, "canary", published(self.shop), [["n"]], "alice", "deploy")
         self.shop.rollouts.aborts.ask(rollout, "olga")
         self.shop.rollouts.fail(rollout)
-        self.assertRegex(self.text(), r"was aborted \(alice, \d+ s\): olga asked for it")
+        self.assertRegex(self.text(), r"was aborted \(alice, \d+ s\): requested by olga")

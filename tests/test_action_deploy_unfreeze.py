@@ -18,7 +18,7 @@ class TestDeployUnfreeze(ConsulActionTestCase):
         _, result = self.act(**self.unfreeze)
         self.assertEqual(
             (result["ended"], result["text"]),
-            (True, "shop may be promoted again: !deploy promote shop"),
+            (True, "shop is no longer frozen. Next: !deploy promote shop"),
         )
         self.assertIsNone(self.shop.freezes.current())
         self.assertEqual(self.shop.events.all()[-1]["type"], "unfrozen")

@@ -44,7 +44,7 @@ class TestPromotionBegin(ConsulActionTestCase):
     def test_refuses_to_promote_to_the_first_stage(self):
         settled(self.shop, "canary", published(self.shop))
         self.assert_fails(
-            "nothing is promoted to canary of shop: its stages are canary, prod",
+            "shop cannot be promoted to canary; its stages: canary, prod",
             app="shop",
             stage="canary",
             **self.who,

@@ -23,7 +23,7 @@ class TestRollbackBegin(ConsulActionTestCase):
     def test_refuses_when_there_is_nothing_to_go_back_to(self):
         settled(self.shop, "production", published(self.shop))
         self.assert_fails(
-            "production of shop has no earlier version",
+            "production of shop has no previous version",
             app="shop",
             stage=None,
             by="olga",

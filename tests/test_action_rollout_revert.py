@@ -16,7 +16,7 @@ class TestRolloutRevert(ConsulActionTestCase):
         self.assertEqual(
             result["error"],
             target.version + " failed on canary: the rollout was "
-            "stopped; canary of shop had no version to go back to",
+            "stopped; canary of shop has no previous version",
         )
         self.assertEqual(self.shop.stages.get("canary").status, "failed")
         self.assertIsNone(self.store.lock_holder("shop/lock"))

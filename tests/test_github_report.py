@@ -310,7 +310,7 @@ class TestWhatIsNotReported(GithubReportTestCase):
     def test_an_event_that_is_no_longer_kept_is_an_error(self):
         published(self.shop)
         self.assert_fails(
-            "shop has no event 0000000099: the last 200", app="shop", event="0000000099"
+            "shop has no event 0000000099; only the last 200", app="shop", event="0000000099"
         )
 
     def test_a_repository_that_the_token_does_not_see_is_an_error_that_names_it(self):
@@ -351,7 +351,7 @@ class TestWhatIsSaidAtStart(BaseSensorTestCase):
 
     def test_one_line_says_that_github_is_told_nothing(self):
         self.assertEqual(len(self.said()), 1)
-        self.assertIn("GitHub is told nothing: set github.token", self.said()[0])
+        self.assertIn("nothing is reported to GitHub; set github.token", self.said()[0])
 
     def test_nothing_is_said_where_there_is_a_token_or_an_app(self):
         self.assertEqual(self.said(token=TOKEN), [])

@@ -169,7 +169,7 @@ def test_a_rollout_whose_process_is_gone_is_taken_over(store):
     taken = begun(application, "canary", new, [["node-2"]], "bob", "deploy")
     application.rollouts.assign(taken, ["node-2"])
     assert application.rollouts.assigned_batches(taken) == [["node-2"], ["node-1"]]
-    with pytest.raises(DeliveryError, match="another took its place"):
+    with pytest.raises(DeliveryError, match="another one replaced it"):
         application.rollouts.resume("canary", dead.deployment)
 
 
@@ -207,7 +207,7 @@ def test_a_canary_that_changes_meanwhile_is_not_promoted(store):
     settled(application, "canary", old)
     chosen = application.stages.promotion("production", "canary")
     settled(application, "canary", new)
-    with pytest.raises(LostRace, match="the canary of shop has changed meanwhile"):
+    with pytest.raises(LostRace, match="the canary of shop has changed"):
         begun(application, "production", chosen, [["n"]], "bob", "promote", source="canary")
     assert application.stages.get("production").status == "empty"
     assert store.lock_holder("shop/lock") is None
@@ -216,7 +216,7 @@ def test_a_canary_that_changes_meanwhile_is_not_promoted(store):
 def test_promotion_without_a_canary_says_what_to_do(store):
     application = shop(store)
     published(application)
-    with pytest.raises(DeliveryError, match="shop has no canary yet: push a commit"):
+    with pytest.raises(DeliveryError, match="shop has no canary yet; push a commit"):
         application.stages.promotion("production", "canary")
 
 
@@ -279,7 +279,7 @@ def test_rollback_goes_back_through_what_the_stage_settled_on(store):
         settled(application, "production", expected, "rollback")
         assert application.stages.get("production").version == expected.version
         assert application.stages.get("production").status == "rolled_back"
-    with pytest.raises(DeliveryError, match="no earlier version to go back to"):
+    with pytest.raises(DeliveryError, match="has no previous version"):
         application.stages.rollback("production")
 
 

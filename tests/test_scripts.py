@@ -53,8 +53,8 @@ def test_a_host_program_explains_itself(program):
     [
         ([], "Usage: cicd-converge"),
         (["--nonsense"], "Usage: cicd-converge"),
-        (["../etc/passwd"], "not an application's name"),
-        (["no-such-app"], "no-such-app.conf is missing: run cicd-host-setup"),
+        (["../etc/passwd"], "invalid application name"),
+        (["no-such-app"], "no-such-app.conf is missing; run cicd-host-setup"),
     ],
 )
 def test_cicd_converge_refuses_wrong_usage(arguments, expected):
@@ -66,9 +66,9 @@ def test_cicd_converge_refuses_wrong_usage(arguments, expected):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--app", "Shop", "--stage", "canary", "--port", "1"], "--app Shop: lower-case"),
-        (["--app", "shop", "--stage", "a;b", "--port", "1"], "--stage a;b: lower-case"),
-        (["--app", "shop", "--stage", "canary", "--port", "x"], "--port x: a whole number"),
+        (["--app", "Shop", "--stage", "canary", "--port", "1"], "--app Shop: use lower-case"),
+        (["--app", "shop", "--stage", "a;b", "--port", "1"], "--stage a;b: use lower-case"),
+        (["--app", "shop", "--stage", "canary", "--port", "x"], "--port x: use a whole number"),
         (["--app", "shop", "--stage", "canary", "--port", "1", "--health", "$(id)"], "--health"),
         (["--app"], "--app needs a value"),
         (["--app", "shop", "--stage", "canary", "--port", "1", "--node", "a b"], "--node a b"),

@@ -72,7 +72,7 @@ def test_folders_are_the_names_below_the_prefix(store):
 
 
 def test_more_changes_than_consul_takes_are_refused_before_they_are_sent(store):
-    with pytest.raises(DeliveryError, match="65 changes in one step: Consul's limit is 64"):
+    with pytest.raises(DeliveryError, match="65 changes in one step; Consul's limit is 64"):
         store.commit([store.set(str(number), "", None) for number in range(65)])
     assert store.keys() == []
 

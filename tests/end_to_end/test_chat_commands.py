@@ -62,7 +62,7 @@ def test_a_promotion_that_fails_says_why_in_one_line_and_where_to_look(talk):
     )
     assert re.search(
         rf"Not promoted: {target.version} failed on production: host-1: .*; "
-        r"production of shop had no version to go back to \(execution \w+\)$",
+        r"production of shop has no previous version \(execution \w+\)$",
         answer,
     )
     assert talk.application.stages.get("production").rollout.by == "olga"
@@ -103,7 +103,7 @@ def test_a_freeze_is_seen_by_everybody_until_it_ends(talk):
         answer,
     )
     assert talk.say("!deploy unfreeze shop").endswith(
-        "shop may be promoted again: !deploy promote shop"
+        "shop is no longer frozen. Next: !deploy promote shop"
     )
 
 
@@ -145,7 +145,7 @@ def test_a_canary_by_hand_takes_the_newest_release(talk):
 
 
 def test_a_wrong_line_gets_the_nearest_help(talk):
-    assert 'There is no command "promot". Nearest: !deploy promote [app]' in talk.say(
+    assert 'Unknown command "promot". Nearest: !deploy promote [app]' in talk.say(
         "!deploy promot shop"
     )
     assert talk.say("!deploy rollback").startswith("!deploy rollback <app> [stage]")
@@ -162,6 +162,5 @@ def test_a_question_that_cannot_be_answered_says_why_and_where_to_look(talk):
 def test_hosts_are_listed_with_what_they_run(talk):
     published(talk.application)
     assert talk.say("!deploy hosts shop") == (
-        "host-0 (canary): nothing, has not reported yet "
-        "host-1 (production): nothing, has not reported yet"
+        "host-0 (canary): nothing, no report yet host-1 (production): nothing, no report yet"
     )

@@ -441,7 +441,7 @@ def test_an_abort_stops_after_the_batch_and_its_hosts_go_back(shop: Delivery):
     promoting.join()
     answer = " ".join(said[0].split())
     assert (
-        f"Not promoted: {new} was aborted on production: bob asked for it; production of shop "
+        f"Not promoted: {new} was aborted on production: requested by bob; production of shop "
         f"is back on {old} (execution " in answer
     )
     production = shop.application.stages.get("production")

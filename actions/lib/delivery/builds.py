@@ -73,7 +73,7 @@ class Build:
     def failure(self) -> str:
         """Why no release came of the commit, in one line; empty unless something failed."""
         if self.status == "failed":
-            return f"build {self.number} failed: {self.reason or 'no reason was recorded'}"
+            return f"build {self.number} failed: {self.reason or 'no reason recorded'}"
         if self.packaging_error:
             return f"packaging build {self.number} failed: {self.packaging_error}"
         return ""
@@ -249,8 +249,8 @@ class Builds:
         entry = self._ledger.get(f"builds/{check('commit', commit)}")
         if not entry:
             raise DeliveryError(
-                f"{self._ledger.application} has no build of {commit[:7]}: push the commit, or "
-                "start cicd_canary.ci"
+                f"{self._ledger.application} has no build of {commit[:7]}; push the commit, or "
+                "run cicd_canary.ci"
             )
         return Build.parse(commit, entry), entry
 
@@ -272,6 +272,6 @@ def _next_number(counter: Entry | None) -> int:
         return 1
     if not counter.value.isdigit():
         raise MalformedRecord(
-            f"{counter.key} in Consul is malformed: write the last build's number"
+            f"{counter.key} in Consul is malformed; write the number of the last build"
         )
     return int(counter.value) + 1

@@ -32,7 +32,7 @@ def choose(store: Store) -> Application:
         )
     names = ", ".join(f"{each.name} {_target(each).version}" for each in found)
     raise DeliveryError(
-        f"Several canaries are ready: name one ({names}), as in !deploy promote {found[0].name}"
+        f"Several canaries are ready: name one ({names}), such as !deploy promote {found[0].name}"
     )
 
 

@@ -163,7 +163,7 @@ class Releases:
         entry = self._ledger.get(NEWEST)
         newest = self.get(entry.value) if entry else self._newest_of_all()
         if not newest:
-            raise DeliveryError(f"{self._ledger.application} has no release yet: push a commit")
+            raise DeliveryError(f"{self._ledger.application} has no release yet; push a commit")
         return newest
 
     def _publish(self, release: Release) -> bool:
@@ -175,7 +175,7 @@ class Releases:
                 return False
             raise DeliveryError(
                 f"{self._ledger.application} {release.version} is already published with another "
-                f"package ({published[:12]}, now {release.package.sha256[:12]}): push a new commit"
+                f"package ({published[:12]}, now {release.package.sha256[:12]}); push a new commit"
             )
         record = dataclasses.replace(release, created_at=now())
         self._ledger.commit(

@@ -48,7 +48,7 @@ def history(application: Application, limit: int) -> dict[str, Any]:
     lines = [f"{event['at'][5:16].replace('T', ' ')}  {event['message']}" for event in events]
     return {
         "events": events,
-        "text": "\n".join(lines) or f"nothing has happened to {application.name} yet",
+        "text": "\n".join(lines) or f"{application.name} has no events yet",
     }
 
 
@@ -70,14 +70,14 @@ def hosts(application: Application, discovery: Discovery) -> dict[str, Any]:
         + (f", {ago(row['at'])}" if row["at"] else "")
         for row in rows
     ]
-    return {"hosts": rows, "text": "\n".join(lines) or f"no host has {application.name} in Consul"}
+    return {"hosts": rows, "text": "\n".join(lines) or f"Consul has no host of {application.name}"}
 
 
 def usage(aliases: str, word: str | None) -> str:
-    """Returns how the chat commands are written, in 80 columns.
+    """Returns the syntax of the chat commands, in 80 columns.
 
     :param aliases: the directory with the commands' aliases.
-    :param word: which command; all of them if left out, the nearest if there is none like it.
+    :param word: a command; by default all, and the nearest ones if it is unknown.
     """
     commands = _commands(aliases)
     if not word:
@@ -89,8 +89,8 @@ def usage(aliases: str, word: str | None) -> str:
     words = [display.split()[1] for display, _ in commands]
     near = difflib.get_close_matches(word, words, n=2)
     if not near:
-        return f'There is no command "{word}". There are:\n{_usage_of(commands)}'
-    return f'There is no command "{word}". Nearest:\n' + _usage_of(
+        return f'Unknown command "{word}". All commands:\n{_usage_of(commands)}'
+    return f'Unknown command "{word}". Nearest:\n' + _usage_of(
         [each for each in commands if each[0].split()[1] in near]
     )
 
@@ -102,13 +102,13 @@ def seconds_in(duration: str) -> int:
     """
     found = re.match(r"(\d+) ?([mhd])", duration)
     if not found:
-        raise DeliveryError(f"{shown(duration)} is no time: write 30 min, 2h or 3 days")
+        raise DeliveryError(f"{shown(duration)} is not a length of time; use 30 min, 2h or 3 days")
     number, letter = found.groups()
     return int(number) * {"m": 60, "h": 3600, "d": 86400}[letter]
 
 
 def ago(timestamp: str) -> str:
-    """Returns a time as people say it: `5 min`, `2 d`."""
+    """Returns the time since, in one unit: `5 min`, `2 d`."""
     seconds = max(0, int(seconds_since(timestamp)))
     size, unit = next(((size, unit) for size, unit in UNITS if seconds >= size), (1, "s"))
     return f"{seconds // size} {unit}"
@@ -174,7 +174,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
 
 
 def _sentence(stage: dict[str, Any]) -> str:
-    """Returns a stage in one line: version, how it stands, who, how long."""
+    """Returns a stage in one line: version, status, user and age."""
     if stage["status"] == "empty":
         return "nothing yet"
     who = f"{stage['by']}, {ago(stage['since'])}"
@@ -197,13 +197,13 @@ def _stage_of(instance: Instance, application: str, newest: Release) -> str:
 
 def _host(instance: Instance, stage: str, reports: Mapping[str, HostReport]) -> dict[str, Any]:
     report = reports.get(instance.host.node)
-    status = report.status if report else "has not reported yet"
+    status = report.status if report else "no report yet"
     if report and report.reason:
         status += f" ({report.reason})"
     if not instance.node_up:
-        status = "its Consul agent is down"
+        status = "Consul agent down"
     elif not instance.passing:
-        status = f"fails {', '.join(instance.failing_checks)}"
+        status = f"failing {', '.join(instance.failing_checks)}"
     return {
         "node": instance.host.node,
         "stage": stage,

@@ -69,7 +69,7 @@ class Stages:
         names = self.names()
         if name not in names[1:]:
             raise DeliveryError(
-                f"nothing is promoted to {name} of {self._ledger.application}: its stages are "
+                f"{self._ledger.application} cannot be promoted to {name}; its stages: "
                 + ", ".join(names)
             )
         return names[names.index(name) - 1]
@@ -82,16 +82,16 @@ class Stages:
         name = self._ledger.application
         here, there = self.get(source), self.get(to)
         if not here.rollout:
-            raise DeliveryError(f"{name} has no {source} yet: push a commit to get one")
+            raise DeliveryError(f"{name} has no {source} yet; push a commit")
         version = here.rollout.target.version
         if here.status == "rolling_out":
             raise DeliveryError(
-                f"{version} is still being rolled out to {source} of {name}: wait until it is live"
+                f"{version} is still rolling out to {source} of {name}; wait until it is live"
             )
         if here.status not in PROMOTABLE:
             raise DeliveryError(
                 f"{version} {UNUSABLE[here.status]} on {source} of {name}: "
-                f"{here.rollout.reason or 'no reason was recorded'}; push a fix, or try it again "
+                f"{here.rollout.reason or 'no reason recorded'}; push a fix, or retry "
                 f"with !deploy canary {name}"
             )
         if here.version == there.version:
@@ -105,9 +105,7 @@ class Stages:
         """
         settled = self.get(name).settled
         if len(settled) < 2:
-            raise DeliveryError(
-                f"{name} of {self._ledger.application} has no earlier version to go back to"
-            )
+            raise DeliveryError(f"{name} of {self._ledger.application} has no previous version")
         return settled[-2].target
 
     def is_live(self, name: str, version: str) -> bool:

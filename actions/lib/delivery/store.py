@@ -138,7 +138,7 @@ class Store:
         """
         if len(operations) > OPERATIONS_PER_TRANSACTION:
             raise DeliveryError(
-                f"{len(operations)} changes in one step: Consul's limit is "
+                f"{len(operations)} changes in one step; Consul's limit is "
                 f"{OPERATIONS_PER_TRANSACTION}; use smaller batches"
             )
         from consul.exceptions import ClientError
@@ -221,18 +221,20 @@ def reaching_consul(url: str) -> Iterator[None]:
         kind = ConsulUnreachable if _never_arrived(error) else AnswerLost
         raise kind(
             f"Consul at {url} did not answer after {ATTEMPTS} attempts "
-            f"({type(error).__name__}): check that the agent runs, and consul.url in the pack's "
+            f"({type(error).__name__}); check the agent, and consul.url in the pack's "
             "configuration"
         ) from error
     except ACLPermissionDenied as error:
         raise ConsulUnreachable(
-            f"Consul at {url} refused the token: check consul.token in the pack's configuration "
-            "and the policies of that token"
+            f"Consul at {url} rejected the token; check consul.token in the pack's configuration "
+            "and the token's policies"
         ) from error
     except ClientError as error:
-        raise ConsulUnreachable(f"Consul at {url} refused it: {_one_line(error)}") from error
+        raise ConsulUnreachable(
+            f"Consul at {url} rejected the request: {_one_line(error)}"
+        ) from error
     except ConsulException as error:
-        raise AnswerLost(f"Consul at {url} could not serve: {_one_line(error)}") from error
+        raise AnswerLost(f"Consul at {url} failed: {_one_line(error)}") from error
 
 
 def _never_arrived(error: Exception) -> bool:

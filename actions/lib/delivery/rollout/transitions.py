@@ -105,11 +105,11 @@ class Rollouts:
         rollout = self._stages.get(stage).rollout
         if not rollout or rollout.deployment != deployment:
             raise DeliveryError(
-                f"the rollout {deployment} of {self._name} is over: another took its place"
+                f"the rollout {deployment} of {self._name} is over: another one replaced it"
             )
         if rollout.status != "rolling_out":
             raise DeliveryError(
-                f"the rollout {deployment} of {self._name} is over: it is {rollout.status}"
+                f"the rollout {deployment} of {self._name} is over: {rollout.status}"
             )
         if self._ledger.sessions.renew(rollout.session):
             return rollout
@@ -193,7 +193,7 @@ class Rollouts:
             rollout,
             status="aborted" if by else "failed",
             since=now(),
-            reason=rollout.reason or (f"{by} asked for it" if by else "the rollout was stopped"),
+            reason=rollout.reason or (f"requested by {by}" if by else "the rollout was stopped"),
         )
         back = rollout.previous.version if rollout.previous else "nothing"
         self._commit(
@@ -221,7 +221,7 @@ class Rollouts:
             rollout = self._stages.get(name).rollout
             if rollout and rollout.status == "rolling_out":
                 return rollout
-        raise DeliveryError(f"{self._name} has no rollout under way: there is nothing to abort")
+        raise DeliveryError(f"{self._name} has no rollout in progress; nothing to abort")
 
     # --- transactions -----------------------------------------------------------------------------
 
@@ -296,12 +296,12 @@ class Rollouts:
             and stage.settled[-1].target == target
         ):
             return stage.rollout.entry
-        raise LostRace(f"the {source} of {self._name} has changed meanwhile: look again")
+        raise LostRace(f"the {source} of {self._name} has changed; check its status and retry")
 
     def _read(self, stage: str) -> Rollout:
         rollout = self._stages.get(stage).rollout
         if not rollout:
-            raise DeliveryError(f"the rollout of {stage} of {self._name} is gone from Consul")
+            raise DeliveryError(f"the rollout of {stage} of {self._name} is missing in Consul")
         return rollout
 
     def _write(self, rollout: Rollout) -> Operation:
