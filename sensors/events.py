@@ -42,7 +42,7 @@ class Events(DeliverySensor, Sensor):
         chat = configuration.section("chat")
         self.told = {"channel": chat["channel"], "route": chat["route"]}
         if not is_configured(configuration.section("github")):
-            self._logger.info("GitHub is told nothing: %s", HOW_TO_AUTHENTICATE)
+            self._logger.info("Nothing is reported to GitHub; %s", HOW_TO_AUTHENTICATE)
 
     def run(self) -> None:
         while True:
@@ -59,7 +59,7 @@ class Events(DeliverySensor, Sensor):
             self._rest(error)
         except Exception as error:
             # The message bus may be away; StackStorm does not start a sensor a third time.
-            self._logger.exception("An event could not be handed over")
+            self._logger.exception("Could not dispatch an event")
             self._rest(error)
 
     def _dispatch(self, application: Application, event: Mapping[str, Any]) -> None:
@@ -81,7 +81,7 @@ class Events(DeliverySensor, Sensor):
             self._logger.error("No hint for event %s: %s", event["id"], error)
             return ""
         command = promote_command(application.name, event["stage"], release.stages)
-        return f"To promote it: {command}" if command else ""
+        return f"To promote: {command}" if command else ""
 
     def _rest(self, error: Exception) -> None:
         self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)

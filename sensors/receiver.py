@@ -38,8 +38,8 @@ PAUSE_AFTER_ERROR_S = 2
 WAITING = 1000  # triggers, while StackStorm does not take them
 NOT_TAKEN = Answer(
     503,
-    "StackStorm does not take it now, RabbitMQ may be away; it is handed over as soon as it "
-    "does. Redeliver it if this sensor is restarted before",
+    "queued: StackStorm does not accept triggers now, perhaps because RabbitMQ is down. Redeliver "
+    "only if this sensor restarts first",
 )
 
 
@@ -73,7 +73,7 @@ class Receiver(DeliverySensor, Sensor):
                 configuration.section("applications"),
             )
         except DeliveryError as error:
-            self._logger.error("The receiver does not start: %s", error)
+            self._logger.error("Receiver not started: %s", error)
             raise
         receiver = configuration.section("receiver")
         address = (receiver["host"], receiver["port"])
@@ -125,7 +125,7 @@ class Receiver(DeliverySensor, Sensor):
             _, taken = self._seen[delivery]
         if not taken.wait(PATIENCE_S):
             return NOT_TAKEN
-        return Answer(202, "ignored: this delivery has been accepted before") if again else answer
+        return Answer(202, "ignored: this delivery was accepted before") if again else answer
 
     def _forget(self) -> None:
         while self._seen:
@@ -209,7 +209,7 @@ class Server(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        self.log.warning("A client at %s went away: %s", client_address[0], sys.exc_info()[1])
+        self.log.warning("Connection from %s failed: %s", client_address[0], sys.exc_info()[1])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -223,27 +223,27 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         door = self.server.doors.get(self.path)
         if door is None:
-            return self._answer(Answer(404, "nothing here: GitHub's webhooks go to " + PATH))
+            return self._answer(Answer(404, "unknown path; GitHub's webhooks go to " + PATH))
         length = self.headers.get("Content-Length", "")
         if not length.isdigit():
             return self._answer(Answer(411, "the header Content-Length is missing"))
         if int(length) > door.body_limit_bytes:
             limit = f"{door.body_limit_bytes >> 20} MiB"
-            return self._answer(Answer(413, f"the body is larger than {limit}"))
+            return self._answer(Answer(413, f"the body exceeds {limit}"))
         body = self._read(int(length))
         if body is None:
             return self._answer(Answer(408, "the body did not arrive in time"))
         try:
             answer = door.answer(cast("Mapping[str, str]", self.headers), body)
         except Exception as error:
-            self.server.log.exception("A delivery could not be handed over: %s", error)
-            answer = Answer(503, "it could not be handed over: redeliver it")
+            self.server.log.exception("Could not dispatch a webhook: %s", error)
+            answer = Answer(503, "the push could not be dispatched; redeliver it")
         return self._answer(answer)
 
     def do_GET(self) -> None:
         if self.path == "/health":
             return self._answer(Answer(200, "listening"))
-        return self._answer(Answer(404, "nothing here: GitHub's webhooks go to " + PATH))
+        return self._answer(Answer(404, "unknown path; GitHub's webhooks go to " + PATH))
 
     def _read(self, length: int) -> bytes | None:
         """Returns the body, or None when it does not arrive within the deadline."""

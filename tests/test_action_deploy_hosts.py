@@ -56,6 +56,6 @@ class TestDeployHosts(ConsulActionTestCase):
             ["shop::app", "shop::app_canary"],
             passing=False,
         )
-        self.assertIn("fails shop answers", self.lines()[0])
+        self.assertIn("failing shop answers", self.lines()[0])
         take_down(self.url, "web-1")
         self.assertIn("Consul agent down", self.lines()[1])

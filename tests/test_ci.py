@@ -129,5 +129,7 @@ def test_the_tool_is_the_one_that_is_configured():
 
 
 def test_without_any_configuration_it_is_said_what_to_set():
-    with pytest.raises(DeliveryError, match="ci.jenkins.url is not set.*or ci.tool to build_host"):
+    with pytest.raises(
+        DeliveryError, match="ci.jenkins.url is not set.*or set ci.tool to build_host"
+    ):
         ci.TOOLS.create(Configuration({}))

@@ -140,7 +140,7 @@ class TestACallback(CallbackTestCase):
 
     def test_for_a_build_that_was_not_started_here_is_ignored(self):
         for parameters in ({}, {"BRANCH": "main"}, None):
-            self.assert_refused(202, "not started from here", of_plugin(parameters=parameters))
+            self.assert_refused(202, "of another origin", of_plugin(parameters=parameters))
 
     def test_that_names_nothing_of_ours_is_refused(self):
         for callback in (
@@ -153,11 +153,11 @@ class TestACallback(CallbackTestCase):
             CALLBACK + "\n",
             "{{config_context.x}}",
         ):
-            self.assert_refused(400, "not one that was given from here", of_curl(callback=callback))
+            self.assert_refused(400, "unknown callback", of_curl(callback=callback))
 
     def test_with_a_malformed_number_is_refused(self):
         for number in ("12", -1, 1.5, True, 10**30):
-            self.assert_refused(400, "not the number of a build", of_curl(number=number))
+            self.assert_refused(400, "not a build number", of_curl(number=number))
 
     def test_that_is_not_an_object_is_refused(self):
         for body in (b"", b"not json", b"[]", b"\xff"):

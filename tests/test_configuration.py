@@ -48,7 +48,7 @@ CODE = [
         ),
         ({"receiver": {"port": 70000}}, "receiver.port in .* expected from 1 to 65535, got 70000"),
         ({"repository": {"tool": "apt"}}, "repository.tool in .* no tool 'apt'; nearest: aptly"),
-        ({"ci": {"tool": "jenkin"}}, "ci.tool in .* there is no tool 'jenkin'; nearest: jenkins"),
+        ({"ci": {"tool": "jenkin"}}, "ci.tool in .* unknown tool 'jenkin'; nearest: jenkins"),
         ({"ci": {"tool": "Jenkins"}}, "ci.tool in .* expected .*, got 'Jenkins'"),
         ({"ci": {"jenkin": {}}}, "ci.jenkin in .* unknown key; nearest: ci.jenkins"),
         ({"ci": {"builds": {}}}, "ci.builds in .* unknown key"),

@@ -99,7 +99,7 @@ def web_host(patient):
 def test_consul_is_written_to_and_nothing_is_left_there(patient):
     assert patient.finding("Consul") == (
         True,
-        f"has a leader, and keys below {patient.store.prefix}/ and sessions can be written",
+        f"has a leader; keys below {patient.store.prefix}/ and sessions are writable",
     )
     assert patient.store.keys() == []
 
@@ -128,14 +128,14 @@ def test_a_program_that_a_build_host_lacks_is_named_with_what_installs_it(patien
     patient.lacks("aptly")
     fine, says = patient.finding("builder")
     assert not fine
-    assert "aptly is not installed: apt-get install aptly gnupg gpgv util-linux" in says
+    assert "aptly is not installed; run apt-get install aptly gnupg gpgv util-linux" in says
 
 
 def test_freight_needs_its_configuration(patient, build_host):
     patient.pretends_to_have("freight")
     patient.values["repository"] = {"tool": "freight", "freight_conf": "/nowhere/freight.conf"}
     assert (
-        "Freight's configuration /nowhere/freight.conf is not here: write VARLIB"
+        "Freight's configuration /nowhere/freight.conf is missing; create it with VARLIB"
         in patient.finding("builder")[1]
     )
 
@@ -148,13 +148,13 @@ def test_a_build_host_without_the_signing_key_is_told_so(patient, build_host):
     )
     assert patient.finding("builder")[0]
     patient.values["repository"]["gpg_key"] = "nobody@example.org"
-    assert "there is no secret key nobody@example.org here" in patient.finding("builder")[1]
+    assert "no secret key nobody@example.org on this host" in patient.finding("builder")[1]
 
 
 def test_a_repository_that_a_build_host_cannot_clone_is_named(patient, build_host):
     published(Application(patient.store, "shop"))
     patient.values["github"]["git_url"] = "file:///nowhere"
-    assert "git cannot read file:///nowhere/acme/shop.git: " in patient.finding("builder")[1]
+    assert "git could not read file:///nowhere/acme/shop.git: " in patient.finding("builder")[1]
 
 
 def test_what_an_application_host_lacks_is_named(patient, web_host):
@@ -164,8 +164,8 @@ def test_what_an_application_host_lacks_is_named(patient, web_host):
     for words in (
         "host of shop: ",
         "/usr/local/sbin/cicd-converge is missing",
-        "jq is not installed: apt-get install jq",
-        "/etc/cicd/shop.conf is missing: run cicd-host-setup --app shop",
+        "jq is not installed; run apt-get install jq",
+        "/etc/cicd/shop.conf is missing; run cicd-host-setup --app shop",
     ):
         assert words in says
 
@@ -202,7 +202,7 @@ def test_jenkins_is_asked_for_the_job_of_every_application(patient):
         jenkins.add_job("shop")
         assert patient.finding("CI by jenkins") == (
             True,
-            "answers, 0 wait in its queue, every application has its job",
+            "reachable; 0 in its queue; every application has its job",
         )
 
 

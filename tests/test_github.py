@@ -254,7 +254,7 @@ def test_the_default_branch_is_asked_of_github(there):
 def test_a_repository_that_was_renamed_is_refused_by_its_old_name(there):
     there.renamed["acme/shop"] = "acme/store"
     there.add_repository("acme/store", main=[COMMIT])
-    with pytest.raises(DeliveryError, match="acme/shop is called acme/store on GitHub"):
+    with pytest.raises(DeliveryError, match="acme/shop is now acme/store on GitHub"):
         shop(there).default_branch()
 
 

@@ -326,7 +326,7 @@ class TestWhatIsNotReported(GithubReportTestCase):
         self.github.add_repository("acme/store", main=list(COMMITS))
         published(self.shop)
         self.assert_fails(
-            "acme/shop is called acme/store on GitHub",
+            "acme/shop is now acme/store on GitHub",
             app="shop",
             event=self.event("release_published"),
         )

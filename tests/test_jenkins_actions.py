@@ -55,7 +55,7 @@ class TestCiBuild(JenkinsActionTestCase):
         succeeded, result = self.build()
         self.assertTrue(succeeded, result)
         self.assertEqual((result["status"], result["url"]), ("running", None))
-        self.assertIn("tried again until the build's time is up", result["reason"])
+        self.assertIn("retrying until the build times out", result["reason"])
 
     def test_fails_the_build_when_the_configuration_is_wrong(self):
         del self.config["ci"]["jenkins"]["api_token"]
@@ -64,7 +64,7 @@ class TestCiBuild(JenkinsActionTestCase):
 
     def test_fails_the_build_when_the_token_is_wrong(self):
         self.config["ci"]["jenkins"]["api_token"] = "wrong"
-        self.assert_fails("does not know cicd with this API token", app="shop", commit=COMMIT)
+        self.assert_fails("rejected cicd's API token", app="shop", commit=COMMIT)
         self.assertEqual(self.shop.builds.get(COMMIT).status, "failed")
 
     def test_gives_no_credential_away(self):

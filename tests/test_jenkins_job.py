@@ -146,7 +146,7 @@ def test_proper_parameters_are_taken():
 def test_a_parameter_that_could_do_harm_is_refused_and_named(name, value):
     done = sh(jenkins_job.CHECK_PARAMETERS, **dict(PARAMETERS, **{name: value}))
     assert done.returncode != 0
-    assert f"{name} is not what it should be" in done.stderr
+    assert f"{name} is malformed" in done.stderr
 
 
 @pytest.fixture

@@ -335,7 +335,7 @@ def test_links_stay_links_and_are_never_followed(builder):
         (
             {"script/build": "#!/bin/sh\nmkdir out\n"},
             "package: {build: script/build, root: out}",
-            "^package.root: there is nothing to package in out",
+            "^package.root: nothing to package in out",
         ),
     ],
 )
@@ -380,7 +380,7 @@ def test_a_missing_tool_is_named_with_what_installs_it(tool, installed_by, tmp_p
         builder.build({})
 
     assert str(error.value) == (
-        f"here (127.0.0.1): package shop 1.2.0-7.0123abc: {tool} is not installed: {installed_by}"
+        f"here (127.0.0.1): package shop 1.2.0-7.0123abc: {tool} is not installed; run {installed_by}"
     )
 
 

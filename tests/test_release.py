@@ -234,7 +234,7 @@ def test_a_failed_canary_is_not_promoted(store):
 def test_a_canary_still_rolling_out_is_not_promoted(store):
     application = shop(store)
     begun(application, "canary", published(application), [["n"]], "alice", "deploy")
-    with pytest.raises(DeliveryError, match="is still being rolled out"):
+    with pytest.raises(DeliveryError, match="is still rolling out"):
         application.stages.promotion("production", "canary")
 
 
@@ -351,7 +351,7 @@ def test_an_aborted_rollout_settles_on_nothing_even_after_its_last_batch(store):
     canary = application.stages.get("canary")
     assert (canary.version, canary.status) == (old.version, "aborted")
     with pytest.raises(
-        DeliveryError, match=f"{new.version} was aborted on canary of shop: olga asked"
+        DeliveryError, match=f"{new.version} was aborted on canary of shop: requested by olga"
     ):
         application.stages.promotion("production", "canary")
 

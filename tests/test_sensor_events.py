@@ -74,8 +74,8 @@ class TestEvents(WithConsul, BaseSensorTestCase):
         self.assertEqual(
             hints,
             {
-                "staging": "To promote it: !deploy promote shop to edge",
-                "edge": "To promote it: !deploy promote shop",
+                "staging": "To promote: !deploy promote shop to edge",
+                "edge": "To promote: !deploy promote shop",
                 "production": "",
             },
         )

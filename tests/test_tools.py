@@ -82,7 +82,7 @@ def test_an_unknown_tool_is_refused_with_the_nearest(toy):
 
 def test_a_module_that_holds_no_tool_is_none():
     assert not ci.TOOLS.knows("builds")
-    with pytest.raises(DeliveryError, match="there is no tool 'layout'"):
+    with pytest.raises(DeliveryError, match="unknown tool 'layout'"):
         packaging.TOOLS.find("layout")
 
 

@@ -81,7 +81,7 @@ def test_what_people_want_to_know_is_announced(shop: Delivery, began: str):
 
     version = shop.application.stages.get("canary").version
     eventually(
-        lambda: f"shop: canary runs {version}. To promote it: !deploy promote shop" in announced(),
+        lambda: f"shop: canary runs {version}. To promote: !deploy promote shop" in announced(),
         "the announcement",
         20,
     )

@@ -98,7 +98,7 @@ def test_a_freeze_is_seen_by_everybody_until_it_ends(talk):
     assert "frozen by olga: the sale is on" in talk.say("!deploy status")
     answer = talk.say("!deploy promote", user="bob")
     assert re.search(
-        r"Not promoted: shop is frozen by olga: the sale is on; to end that: "
+        r"Not promoted: shop is frozen by olga: the sale is on; to end the freeze: "
         r"!deploy unfreeze shop \(execution \w+\)$",
         answer,
     )
@@ -128,9 +128,7 @@ def test_a_rollout_that_a_dead_process_has_left_is_aborted(talk):
     )
     assert "stops after the current batch" in talk.say("!deploy abort shop")
     talk.application.store.sessions.close(rollout.session)
-    assert "was left behind by a process that is gone; it is aborted" in talk.say(
-        "!deploy abort shop"
-    )
+    assert "was aborted: orphaned rollout reverted" in talk.say("!deploy abort shop")
 
 
 def test_a_canary_by_hand_takes_the_newest_release(talk):

@@ -49,6 +49,6 @@ def test_what_is_wrong_with_a_host_is_said_with_what_to_do(engine: Engine, world
     finally:
         host.run(["mv", "/etc/cicd/shop.off", "/etc/cicd/shop.conf"])
     assert (
-        "TO DO production-2 (10.77.2.2): host of shop: /etc/cicd/shop.conf is missing: run "
+        "TO DO production-2 (10.77.2.2): host of shop: /etc/cicd/shop.conf is missing; run "
         "cicd-host-setup --app shop 1 to do"
     ) in said

@@ -31,10 +31,10 @@ WIDTH = 80
 REMOTE_TIMEOUT_S = 60
 KEY = "doctor"
 
-# Each script prints what is not fine.
+# Each script prints the problems.
 NEEDS = """
 needs() { for program in $1; do
-    command -v "$program" >/dev/null || { echo "$program is not installed: $2"; return 0; }
+    command -v "$program" >/dev/null || { echo "$program is not installed; run $2"; return 0; }
 done; }
 """
 
@@ -42,7 +42,7 @@ done; }
 CLONE = """
 if [ -n "$1" ] && command -v git >/dev/null; then
     said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote "$1" HEAD 2>&1 >/dev/null) ||
-        echo "git cannot read $1: $(echo "$said" | tail -n 1)"
+        echo "git could not read $1: $(echo "$said" | tail -n 1)"
 fi
 """
 
@@ -50,31 +50,31 @@ APPLICATION_HOST = (
     NEEDS
     + """
 app=$1 converge=$2 published=$3 list=/etc/apt/sources.list.d/cicd.list
-[ -x "$converge" ] || echo "$converge is missing: copy host/cicd-converge there"
+[ -x "$converge" ] || echo "$converge is missing; copy host/cicd-converge there"
 needs jq "apt-get install jq"
 needs curl "apt-get install curl"
 needs flock "apt-get install util-linux"
 if [ ! -f "/etc/cicd/$app.conf" ]; then
-    echo "/etc/cicd/$app.conf is missing: run cicd-host-setup --app $app"
+    echo "/etc/cicd/$app.conf is missing; run cicd-host-setup --app $app"
 else
     CONSUL_URL=$(sed -n 's/^CONSUL_URL=//p' "/etc/cicd/$app.conf")
     curl --silent --fail --max-time 5 --output /dev/null \\
         "${CONSUL_URL:-http://127.0.0.1:8500}/v1/status/leader" ||
-        echo "the Consul agent at ${CONSUL_URL:-http://127.0.0.1:8500} does not answer: start it"
+        echo "the Consul agent at ${CONSUL_URL:-http://127.0.0.1:8500} does not answer; start it"
 fi
 if [ ! -f "$list" ]; then
-    echo "$list is missing: write there where the packages are"
+    echo "$list is missing; add the line for our APT repository"
 elif [ "$published" = yes ]; then
     said=$(apt-get -qq -o DPkg::Lock::Timeout=30 -o APT::Sandbox::User=root \\
         -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 \\
-        update 2>&1) || echo "the packages of $list cannot be read: $(echo "$said" | tail -n 1)"
+        update 2>&1) || echo "could not update from $list: $(echo "$said" | tail -n 1)"
 fi
 """
 )
 
 
 class Finding(NamedTuple):
-    """What was looked at, whether it is fine (None: it is not in use), and what there is to say."""
+    """One check: its subject, whether it passed (None: not applicable), and its message."""
 
     about: str
     fine: bool | None
@@ -85,7 +85,7 @@ class Finding(NamedTuple):
 
 
 def examine(configuration: Configuration) -> list[Finding]:
-    """Looks at everything; one finding for each thing, none of them an exception."""
+    """Runs every check; a failure is a finding, never an exception."""
     store = configuration.store()
     consul = _finding(f"Consul at {store.url}", lambda: _consul(store))
     findings = [consul]
@@ -101,7 +101,7 @@ def examine(configuration: Configuration) -> list[Finding]:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """Returns the findings in 80 columns, what is to be done last."""
+    """Returns the findings in 80 columns, problems last."""
     marks = {True: "fine", False: "TO DO", None: "off"}
     ill = [each for each in findings if each.fine is False]
     lines = [
@@ -129,13 +129,11 @@ def _consul(store: Store) -> str:
     with reaching_consul(store.url):
         leader = store.client.status.leader()
     if not leader:
-        raise DeliveryError(
-            "it has no leader, so nothing can be written: consul operator raft list-peers"
-        )
+        raise DeliveryError("no leader, so writes fail; see consul operator raft list-peers")
     store.commit([store.overwrite(KEY, now())])
     store.commit([store.delete(KEY)])
     store.sessions.close(store.sessions.open("cicd_canary doctor", LOCK_TTL_S))
-    return f"has a leader, and keys below {store.prefix}/ and sessions can be written"
+    return f"has a leader; keys below {store.prefix}/ and sessions are writable"
 
 
 def _tools(configuration: Configuration) -> list[Finding]:
@@ -189,8 +187,8 @@ def _application_hosts(configuration: Configuration, store: Store) -> list[Findi
             Finding(
                 "application hosts",
                 False,
-                "no service in Consul carries a tag "
-                "such as shop::app: run cicd-host-setup on the hosts",
+                "no service in Consul has a tag such as shop::app; run cicd-host-setup on "
+                "the hosts",
             )
         )
     return findings
@@ -215,7 +213,7 @@ def _ask(
     values: Sequence[str],
     role: str,
 ) -> list[Finding]:
-    """Runs a script on hosts, which prints what is not fine there."""
+    """Runs a script on hosts that prints each host's problems."""
     try:
         results = configuration.ssh().run_many(
             hosts, ["sh", "-c", script, "doctor", *values], timeout_s=REMOTE_TIMEOUT_S
@@ -235,11 +233,11 @@ def _of_host(result: Result, role: str) -> Finding:
 def _receiver(configuration: Configuration) -> str:
     if not configuration.section("github").get("webhook_secret"):
         raise DeliveryError(
-            "github.webhook_secret is not set in the pack's configuration, so the "
-            "receiver does not start: enter the same secret here and at GitHub"
+            "github.webhook_secret is not set in the pack's configuration, so the receiver does "
+            "not start; set it to the secret of GitHub's webhook"
         )
     receiver = configuration.section("receiver")
-    return f"signed, received on {receiver['host']}:{receiver['port']}"
+    return f"signed; received on {receiver['host']}:{receiver['port']}"
 
 
 def _ci(configuration: Configuration, store: Store | None) -> Finding:
@@ -249,7 +247,7 @@ def _ci(configuration: Configuration, store: Store | None) -> Finding:
 
     found = _finding(f"CI by {ci.TOOLS.chosen(configuration).name}", look)
     if found.fine and not found.says:
-        return Finding(found.about, None, "there is no server to ask: build hosts run it")
+        return Finding(found.about, None, "no server to check; build hosts run it")
     return found
 
 
@@ -258,14 +256,14 @@ def _github(settings: Mapping[str, Any], example: str | None) -> Finding:
         return Finding(
             "GitHub",
             None,
-            "nothing to authenticate with, so it is told nothing: " + github.HOW_TO_AUTHENTICATE,
+            "no credentials, so nothing is reported; " + github.HOW_TO_AUTHENTICATE,
         )
     if not example:
-        return Finding("GitHub", None, "not asked, because no repository has been packaged yet")
+        return Finding("GitHub", None, "not checked; no repository has been built yet")
     return _finding(
         "GitHub",
         lambda: (
-            f"answers: the default branch of {example} is "
+            f"reachable; the default branch of {example} is "
             f"{Repository(github.GitHub(settings), example).default_branch()}"
         ),
     )

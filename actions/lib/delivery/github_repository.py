@@ -114,8 +114,8 @@ class Repository:
                 return False
             if not movable:
                 raise DeliveryError(
-                    f"the tag {tag} of {self.name} is at "
-                    f"{reference.object.sha[:7]} already, not at {commit[:7]}"
+                    f"tag {tag} of {self.name} points to {reference.object.sha[:7]}, not to "
+                    f"{commit[:7]}; delete it on GitHub, or publish a new version"
                 )
             reference.edit(commit, force=True)
             return True
@@ -130,7 +130,9 @@ class Repository:
         """
         self._patiently(self._client.update, f"repository {self.name}")
         if self._client.full_name != self.name:
-            raise DeliveryError(f"{self.name} is called {plain(self._client.full_name)} on GitHub")
+            raise DeliveryError(
+                f"{self.name} is now {plain(self._client.full_name)} on GitHub; use that name"
+            )
 
     def default_branch(self) -> str:
         """Returns the name of the default branch.
@@ -158,8 +160,8 @@ class Repository:
 
         if not self._patiently(ask, f"{commit[:7]} on {branch} of {self.name}"):
             raise DeliveryError(
-                f"GitHub says that {branch} of {self.name} does not contain "
-                f"{commit[:7]}: nothing is built"
+                f"nothing built: according to GitHub, {branch} of {self.name} does not contain "
+                f"{commit[:7]}"
             )
 
     def _bring_about(self, wanted: Deployment) -> bool:

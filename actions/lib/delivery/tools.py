@@ -69,7 +69,7 @@ class Tool:
     def missing(cls, section: Mapping[str, Any]) -> list[str]:
         """Returns one line for each required setting that is not set: which, and what to do."""
         return [
-            f"{cls.role}.{key} is not set in the pack's configuration: {advice}"
+            f"{cls.role}.{key} is not set in the pack's configuration; {advice}"
             for key, advice in cls.required.items()
             if _value(section, key) in (None, "")
         ]
@@ -117,7 +117,7 @@ class Registry(Generic[T]):
         tool = self._registered.get(name) or self._in_folder(name)
         if tool is None:
             raise DeliveryError(
-                f"{self.role}.tool in the pack's configuration: there is no tool {shown(name)}; "
+                f"{self.role}.tool in the pack's configuration: unknown tool {shown(name)}; "
                 f"nearest: {', '.join(nearest(name, self.names()))}"
             )
         return tool

@@ -92,8 +92,8 @@ class CiServer(Tool, ABC):
         :raises NoAnswer: when the server is away.
         """
         raise DeliveryError(
-            "the configured ci.tool builds while cicd_canary.ci_build runs, there is nothing to "
-            f"look up: build {job.commit[:7]} with cicd_canary.ci and again=true"
+            "no result to read: the configured ci.tool has no server; rebuild "
+            f"{job.commit[:7]} with cicd_canary.ci and again=true"
         )
 
     def examine(self, applications: Iterable[str]) -> str:

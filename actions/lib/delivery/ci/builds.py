@@ -52,7 +52,7 @@ def begin(server: CiServer, application: Application, job: Job, starts: int = 1)
     try:
         verdict = server.run(job)
     except NoAnswer as error:
-        return Verdict("running", reason=f"{error}; tried again until the build's time is up")
+        return Verdict("running", reason=f"{error}; retrying until the build times out")
     except DeliveryError as error:
         application.builds.finish(job.commit, passed=False, reason=str(error))
         raise
@@ -135,7 +135,7 @@ def _start_again(
     verdict = Verdict(
         "failed",
         record=record,
-        reason=(f"the CI server has lost the build {starts} times before it ran"),
+        reason=(f"the CI server lost the build {starts} times before it ran"),
     )
     _record(application, job, verdict)
     return verdict

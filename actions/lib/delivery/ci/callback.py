@@ -63,7 +63,7 @@ class Callback:
         if not self._secret:
             raise Refused(
                 403,
-                f"callbacks are not taken: {self._setting} is not set in the pack's configuration",
+                f"callback rejected: {self._setting} is not set in the pack's configuration",
             )
         given = headers.get(HEADER) or _password(headers.get("Authorization") or "")
         if not hmac.compare_digest(self._secret, given.encode("utf-8", "replace")):
@@ -80,10 +80,10 @@ def finished(callback: Any, number: Any) -> Answer:
     if number is None:
         number = 0
     if type(number) is not int or not 0 <= number < 10**9:
-        raise Refused(400, f"{shown(number)} is not the number of a build")
+        raise Refused(400, f"{shown(number)} is not a build number")
     found = CALLBACK.fullmatch(callback) if isinstance(callback, str) else None
     if not found:
-        raise Refused(400, f"the callback {shown(callback)} is not one that was given from here")
+        raise Refused(400, f"unknown callback {shown(callback)}")
     app, commit = found.groups()
     return Answer(
         202,

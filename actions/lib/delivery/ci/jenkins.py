@@ -29,11 +29,11 @@ ITEM_FIELDS = "id,cancelled,executable[number],actions[parameters[name,value]]"
 # Jenkins' results (hudson.model.Result) other than SUCCESS, and what they mean here.
 RESULTS = {
     "FAILURE": "failed",
-    "UNSTABLE": "is unstable: tests failed or a report was too bad",
-    "NOT_BUILT": "was not built: a step before prevented it",
+    "UNSTABLE": "is unstable: tests failed, or a report exceeded its threshold",
+    "NOT_BUILT": "was not built: an earlier step failed",
     "ABORTED": "was aborted in Jenkins",
 }
-DELETED = "is not in Jenkins any more: deleted before its result was read, or hidden from us"
+DELETED = "is no longer in Jenkins: deleted before its result was read, or hidden from the user"
 
 
 class Jenkins(CiServer):
@@ -43,7 +43,7 @@ class Jenkins(CiServer):
 
     name = "jenkins"
     required = dict.fromkeys(
-        ("jenkins.url", "jenkins.user", "jenkins.api_token"), "set it, or ci.tool to build_host"
+        ("jenkins.url", "jenkins.user", "jenkins.api_token"), "set it, or set ci.tool to build_host"
     )
     polled = True
 
@@ -106,9 +106,7 @@ class Jenkins(CiServer):
         if item is None:
             return self._search(job, record.get("queue_id"))
         if item.get("cancelled"):
-            return self._verdict(
-                job, "failed", item["id"], None, "was cancelled while it waited in Jenkins' queue"
-            )
+            return self._verdict(job, "failed", item["id"], None, "was cancelled in Jenkins' queue")
         number = (item.get("executable") or {}).get("number", 0)
         if not number:
             return self._verdict(job, "running", item["id"])
@@ -136,7 +134,7 @@ class Jenkins(CiServer):
         waiting = len((self.api.get("queue", "items[id]") or {}).get("items", []))
         for app in applications:
             self._require_job(app)
-        return f"answers, {waiting} wait in its queue, every application has its job"
+        return f"reachable; {waiting} in its queue; every application has its job"
 
     # --- the API --------------------------------------------------------------------------------
 
@@ -170,14 +168,14 @@ class Jenkins(CiServer):
         from jenkins import NotFoundException
 
         folder = name.rpartition("/")[0]
-        with self.api.reaching(f"make the job {name}") as client:
+        with self.api.reaching(f"create the job {name}") as client:
             try:
                 present = client.get_job_config(name)
             except NotFoundException:
                 if folder and self.api.get(path_of(folder), "name") is None:
                     raise DeliveryError(
-                        f"there is no folder {folder} in Jenkins at {self.api.url}, or "
-                        f"{self.settings.user} may not see it: make it there"
+                        f"folder {folder} does not exist in Jenkins at {self.api.url}, or is "
+                        f"hidden from {self.settings.user}; create it there"
                     ) from None
                 client.create_job(name, wanted)
                 return "created"
@@ -198,8 +196,8 @@ class Jenkins(CiServer):
         """
         if self.api.get(f"queue/item/{queue_id}", "id"):
             raise DeliveryError(
-                f"the job {self.job_name(job.app)} in Jenkins has no parameter CALLBACK, so its "
-                "builds could not be told apart: add it, or run cicd_canary.jenkins_job_ensure"
+                f"job {self.job_name(job.app)} in Jenkins has no parameter CALLBACK to identify "
+                "its builds; add it, or run cicd_canary.jenkins_job_ensure"
             )
 
     def _build(self, name: str, number: int) -> dict[str, Any] | None:
@@ -236,7 +234,7 @@ class Jenkins(CiServer):
                 "failed",
                 queue_id,
                 number,
-                RESULTS.get(result, f"ended with {shown(result)}, which is not known here"),
+                RESULTS.get(result, f"ended with the unknown result {shown(result)}"),
             )
         return verdict._replace(seconds={"jenkins": round((build.get("duration") or 0) / 1000, 3)})
 

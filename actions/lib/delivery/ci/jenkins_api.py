@@ -23,7 +23,7 @@ JOB = rf"({JOB_SEGMENT}/)*{JOB_SEGMENT}"
 
 REQUEST_TIMEOUT_S = 15
 PERMITTED = (
-    "the user needs Overall/Read, Job/Read, Job/Build and Job/Cancel, and to make jobs "
+    "grant Overall/Read, Job/Read, Job/Build and Job/Cancel, and to create jobs "
     "Job/Create, Job/Configure and Job/ExtendedRead"
 )
 
@@ -94,8 +94,8 @@ class Api:
     def no_job(self, name: str) -> str:
         """Returns the error for a job that is missing."""
         return (
-            f"there is no job {name} in Jenkins at {self.url}, or {self._settings.user} may not "
-            "see it: make it with cicd_canary.jenkins_job_ensure"
+            f"job {name} does not exist in Jenkins at {self.url}, or is hidden from "
+            f"{self._settings.user}; create it with cicd_canary.jenkins_job_ensure"
         )
 
     @contextmanager
@@ -114,8 +114,8 @@ class Api:
             yield self._client()
         except requests.exceptions.SSLError:
             raise DeliveryError(
-                f"the certificate of Jenkins at {self.url} is not trusted: set ci.jenkins.ca_file "
-                "to the authority that issued it"
+                f"the certificate of Jenkins at {self.url} is not trusted; set ci.jenkins.ca_file "
+                "to its certificate authority"
             ) from None
         except requests.exceptions.HTTPError as error:
             raise self._refusal(error.response.status_code, what) from None
@@ -124,9 +124,7 @@ class Api:
                 f"Jenkins at {self.url} did not answer ({type(error).__name__})"
             ) from None
         except ValueError:
-            raise DeliveryError(
-                f"{self.url} does not answer as Jenkins' API does: check ci.jenkins.url"
-            ) from None
+            raise DeliveryError(f"{self.url} is not a Jenkins API; check ci.jenkins.url") from None
         except jenkins.NotFoundException:
             raise
         except jenkins.JenkinsException as error:
@@ -138,28 +136,29 @@ class Api:
         doing = f" to {what}" if what else ""
         if status == 401:
             return DeliveryError(
-                f"Jenkins at {self.url} does not know {user} with this API token: "
+                f"Jenkins at {self.url} rejected {user}'s API token; "
                 "check ci.jenkins.user and ci.jenkins.api_token"
             )
         if status == 403:
-            return DeliveryError(f"Jenkins at {self.url} does not allow {user}{doing}: {PERMITTED}")
+            return DeliveryError(
+                f"Jenkins at {self.url} does not permit {user}{doing}; {PERMITTED}"
+            )
         if status == 400:
             return DeliveryError(
-                f"Jenkins at {self.url} does not take the request{doing}: the job "
+                f"Jenkins at {self.url} rejected the request{doing}: the job "
                 "has other parameters; run cicd_canary.jenkins_job_ensure"
             )
         if status == 409:
             return DeliveryError(
-                f"Jenkins at {self.url} cannot build now{doing}: the job is "
-                "disabled; enable it there"
+                f"Jenkins at {self.url} cannot build{doing}: the job is disabled; enable it there"
             )
         if status >= 500:
             return NoAnswer(
-                f"Jenkins at {self.url} could not serve{doing} ({status}): its log "
-                "says why, unless it is only restarting"
+                f"Jenkins at {self.url} failed{doing} ({status}); see its log, "
+                "unless it is restarting"
             )
         return DeliveryError(
-            f"Jenkins at {self.url} refused{doing} ({status or plain(said)[:200]})"
+            f"Jenkins at {self.url} rejected the request{doing} ({status or plain(said)[:200]})"
         )
 
     def _client(self) -> Any:

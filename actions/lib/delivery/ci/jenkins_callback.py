@@ -34,9 +34,9 @@ def _of_plugin(build: Any) -> Answer:
         raise Refused(400, "the field build is not an object")
     phase = build.get("phase")
     if phase not in DONE:
-        return Answer(202, f"ignored: phase {shown(phase)}, only the end of a build matters")
+        return Answer(202, f"ignored: phase {shown(phase)}, only finished builds count")
     parameters = build.get("parameters")
     callback = parameters.get("CALLBACK") if isinstance(parameters, dict) else None
     if not callback:
-        return Answer(202, "ignored: a build that was not started from here")
+        return Answer(202, "ignored: a build of another origin")
     return finished(callback, build.get("number"))

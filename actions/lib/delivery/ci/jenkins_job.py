@@ -22,15 +22,15 @@ SCRIPTS = ("script/cisetup", "script/cibuild", "script/post-inst")
 
 PARAMETERS = (
     ("REPOSITORY", "owner/name"),
-    ("BRANCH", "the branch that was pushed"),
-    ("COMMIT", "the commit to build, 40 hexadecimal digits"),
-    ("CALLBACK", "names this build when it calls back"),
+    ("BRANCH", "pushed branch"),
+    ("COMMIT", "commit to build, 40 hexadecimal digits"),
+    ("CALLBACK", "id of this build in its callback"),
 )
 
 # For sh in Jenkins; parameters are variables of its environment. POSIX has no =~, so expr.
 CHECK_PARAMETERS = r"""
 matches() { [ "$(printf %s "$2" | wc -l)" -eq 0 ] && expr "x$2" : "x$1\$" >/dev/null ||
-  { echo "$3 is not what it should be" >&2; exit 1; }; }
+  { echo "$3 is malformed" >&2; exit 1; }; }
 matches '[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]*' "$REPOSITORY" REPOSITORY
 matches '[A-Za-z0-9][A-Za-z0-9._/+-]*' "$BRANCH" BRANCH
 matches '[0-9a-f]\{40\}' "$COMMIT" COMMIT

@@ -27,7 +27,7 @@ LAY_OUT = r"""
 programs=$1 installed_by=$2 root=$3 name=$4 prefix=${5%/} config_files=$6 unit=$7
 shift 7
 for program in $programs; do
-    command -v "$program" >/dev/null || fail "$program is not installed: $installed_by"
+    command -v "$program" >/dev/null || fail "$program is not installed; run $installed_by"
 done
 directory=$(realpath -e "source/$root" 2>/dev/null) && [ -d "$directory" ] ||
     refuse "package.root: the checkout has no directory $root"
@@ -42,7 +42,7 @@ cat > package/changelog
 if [ -n "$unit" ]; then
     [ "$(realpath -e "source/$unit" 2>/dev/null)" = "$(pwd -P)/source/$unit" ] &&
         [ -f "source/$unit" ] ||
-        refuse "package.systemd_unit: $unit is not a file of the checkout"
+        refuse "package.systemd_unit: $unit is not a file in the checkout"
     install -D --mode=644 "source/$unit" "package/tree/usr/lib/systemd/system/${unit##*/}"
 fi
 
@@ -52,17 +52,17 @@ tar -C "package/tree$prefix" --extract --preserve-permissions --file=package/tre
     refuse "package.root: $(head -n 1 tar.log)"
 packaged=package/tree$prefix
 strange=$(find "$packaged" ! -type f ! -type d ! -type l -print -quit)
-[ -z "$strange" ] || refuse "${strange#$packaged/} is neither a file nor a link: exclude it"
+[ -z "$strange" ] || refuse "${strange#$packaged/} is neither a file nor a link; exclude it"
 [ "$(tar --list --file=package/tree.tar | wc -l)" -gt 1 ] ||
-    refuse "package.root: there is nothing to package in $root"
+    refuse "package.root: nothing to package in $root"
 newline='
 '
 strange=$(find "$packaged" -type l \( -name "*$newline*" -o -lname "*$newline*" \) -print -quit)
-[ -z "$strange" ] || refuse "a link has a line break in its name or target: exclude it"
+[ -z "$strange" ] || refuse "a link has a line break in its name or target; exclude it"
 for path in $config_files; do
     [ "$(realpath -e "$packaged/$path" 2>/dev/null)" = "$(pwd -P)/$packaged/$path" ] &&
         [ -f "$packaged/$path" ] ||
-        refuse "package.config_files: $path is not a file that is packaged"
+        refuse "package.config_files: $path is not a file in the package"
 done
 
 for script in pre-inst:preinst post-inst:postinst pre-rm:prerm post-rm:postrm; do
@@ -110,7 +110,7 @@ shift 5
 # Prints Package as JSON.
 DESCRIBE = r"""
 is=$(dpkg-deb --show --showformat='${Package} ${Version} ${Architecture}' "package/$file")
-[ "$is" = "$name $version $architecture" ] || fail "$file has become $is"
+[ "$is" = "$name $version $architecture" ] || fail "$file contains $is"
 
 sha256=$(sha256sum "package/$file")
 printf '{"file": "%s", "name": "%s", "version": "%s", "architecture": "%s", "sha256": "%s"' \
@@ -190,7 +190,7 @@ def run_build_script(workspace: Workspace, recipe: Recipe) -> None:
     if run.timed_out:
         raise RefusedSource(f"{path} timed out after {BUILD_TIMEOUT_S} s")
     if run.exit_status != 0:
-        last_line = (run.log.strip().splitlines() or ["and printed nothing"])[-1][:200]
+        last_line = (run.log.strip().splitlines() or ["no output"])[-1][:200]
         raise RefusedSource(f"{path} exited with {run.exit_status}: {last_line}")
 
 

@@ -46,7 +46,7 @@ class Repository(Tool, ABC):
 
     role = "repository"
     required: ClassVar[Mapping[str, str]] = {
-        "gpg_key": "name the key on the build host that signs the repository"
+        "gpg_key": "set it to the signing key on the build host"
     }
     functions: ClassVar[str]
 
@@ -59,7 +59,7 @@ class Repository(Tool, ABC):
         for architecture in self.architectures:
             if architecture == "all" or architecture not in ARCHITECTURES:
                 raise DeliveryError(
-                    f"repository.architectures: {shown(architecture)} is none; "
+                    f"repository.architectures: unknown architecture {shown(architecture)}; "
                     f"expected some of {', '.join(ARCHITECTURES[1:])}"
                 )
 
@@ -74,7 +74,7 @@ class Repository(Tool, ABC):
         key = shlex.quote(section["gpg_key"])
         return f"""
 ! command -v gpg >/dev/null || gpg --batch --list-secret-keys -- {key} >/dev/null 2>&1 ||
-    echo "there is no secret key "{key}" here: import it, or see repository.gpg_key"
+    echo "no secret key "{key}" on this host; import it, or correct repository.gpg_key"
 """
 
     def add(self, workspace: Workspace, package: Package) -> bool:
@@ -111,8 +111,8 @@ class Repository(Tool, ABC):
             return self.architectures
         if package.architecture not in self.architectures:
             raise DeliveryError(
-                f"{package.file} is for {package.architecture}, which repository.architectures "
-                f"({', '.join(self.architectures)}) does not have"
+                f"{package.file} is for {package.architecture}, not one of "
+                f"repository.architectures ({', '.join(self.architectures)})"
             )
         return [package.architecture]
 
@@ -138,7 +138,7 @@ verify() (
         index=$4/binary-$architecture/Packages
         sum=$(sha256sum < "$distribution/$index") || sum=missing
         if ! grep -q "^ ${sum%% *}  *[0-9]*  *$index\$" Release; then
-            echo "$distribution/InRelease does not vouch for $index"
+            echo "$distribution/InRelease does not list the current $index"
             return 1
         fi
         found=$(awk -v package="$6" -v version="$7" -v architecture="$8" '
@@ -176,11 +176,11 @@ programs=$1 installed_by=$2 distribution=$3 component=$4 key=$5 architectures=$6
 file=$8 name=$9 version=${10} architecture=${11} sha256=${12} patience=${13}
 shift 13
 for program in $programs; do
-    command -v "$program" >/dev/null || fail "$program is not installed: $installed_by"
+    command -v "$program" >/dev/null || fail "$program is not installed; run $installed_by"
 done
 tool=${programs%% *}
 gpg --batch --list-secret-keys "$key" >/dev/null 2>&1 ||
-    fail "there is no secret key $key here: see repository.gpg_key"
+    fail "no secret key $key on this host; import it, or correct repository.gpg_key"
 # The lock is this shell's alone: an agent that gpg leaves running must not hold on to it.
 tool() { "$tool" "$@" 9>&-; }
 attempt() {
@@ -204,7 +204,7 @@ if [ -z "$present" ]; then
 elif [ "$present" = "$sha256" ]; then
     outcome=present
 else
-    fail "$name $version is taken by a package with SHA-256 $present, this one has $sha256"
+    fail "$name $version exists with SHA-256 $present; this package has $sha256"
 fi
 if [ $outcome = added ] || ! check >/dev/null; then
     publish

@@ -7,7 +7,7 @@ from delivery.repository import Repository
 FUNCTIONS = r"""
 locate() {
     root=$(tool config show | sed -n 's/^ *"rootDir": "\(.*\)",*$/\1/p')
-    [ -n "$root" ] || fail "aptly config show does not tell a rootDir"
+    [ -n "$root" ] || fail "aptly config show has no rootDir"
     public=$root/public
     repository=cicd-$distribution-$component
 }

@@ -15,7 +15,7 @@ from delivery.repository import Repository
 # Freight reads the file given with -c after all others, so what is here is what it works with.
 FUNCTIONS = r"""
 locate() {      # Freight's configuration
-    [ -r "$1" ] || fail "Freight's configuration $1 is not here: write VARLIB and VARCACHE into it"
+    [ -r "$1" ] || fail "Freight's configuration $1 is missing; create it with VARLIB and VARCACHE"
     {
         echo VARLIB=/var/lib/freight VARCACHE=/var/cache/freight
         echo ". $1"
@@ -59,6 +59,6 @@ class Freight(Repository):
             super().check_of_build_host(section)
             + f"""
 [ -r {conf} ] ||
-    echo "Freight's configuration "{conf}" is not here: write VARLIB and VARCACHE into it"
+    echo "Freight's configuration "{conf}" is missing; create it with VARLIB and VARCACHE"
 """
         )
