@@ -224,7 +224,7 @@ def test_a_build_goes_on_running_while_jenkins_is_away_and_is_started_when_it_is
     jenkins.starting = True
     verdict = begin(server, shop)
     assert verdict.status == "running"
-    assert "failed (503)" in verdict.reason
+    assert "failed to start shop (503)" in verdict.reason
 
     with pytest.raises(NoAnswer):
         finish(server, shop)

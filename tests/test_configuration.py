@@ -47,7 +47,10 @@ CODE = [
             "ssh.connect_timeout_s in .* expected 1 or more, got 0",
         ),
         ({"receiver": {"port": 70000}}, "receiver.port in .* expected from 1 to 65535, got 70000"),
-        ({"repository": {"tool": "apt"}}, "repository.tool in .* no tool 'apt'; nearest: aptly"),
+        (
+            {"repository": {"tool": "apt"}},
+            "repository.tool in .* unknown tool 'apt'; nearest: aptly",
+        ),
         ({"ci": {"tool": "jenkin"}}, "ci.tool in .* unknown tool 'jenkin'; nearest: jenkins"),
         ({"ci": {"tool": "Jenkins"}}, "ci.tool in .* expected .*, got 'Jenkins'"),
         ({"ci": {"jenkin": {}}}, "ci.jenkin in .* unknown key; nearest: ci.jenkins"),

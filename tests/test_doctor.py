@@ -143,8 +143,8 @@ def test_freight_needs_its_configuration(patient, build_host):
 def test_a_build_host_without_the_signing_key_is_told_so(patient, build_host):
     assert patient.finding("repository by aptly") == (
         False,
-        "repository.gpg_key is not set in the pack's configuration: name the key on the build host "
-        "that signs the repository",
+        "repository.gpg_key is not set in the pack's configuration; set it to the signing key on "
+        "the build host",
     )
     assert patient.finding("builder")[0]
     patient.values["repository"]["gpg_key"] = "nobody@example.org"
@@ -198,7 +198,7 @@ def test_jenkins_is_asked_for_the_job_of_every_application(patient):
         }
         fine, says = patient.finding("CI by jenkins")
         assert not fine
-        assert "make it with cicd_canary.jenkins_job_ensure" in says
+        assert "create it with cicd_canary.jenkins_job_ensure" in says
         jenkins.add_job("shop")
         assert patient.finding("CI by jenkins") == (
             True,

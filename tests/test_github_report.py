@@ -351,7 +351,7 @@ class TestWhatIsSaidAtStart(BaseSensorTestCase):
 
     def test_one_line_says_that_github_is_told_nothing(self):
         self.assertEqual(len(self.said()), 1)
-        self.assertIn("nothing is reported to GitHub; set github.token", self.said()[0])
+        self.assertIn("Nothing is reported to GitHub; set github.token", self.said()[0])
 
     def test_nothing_is_said_where_there_is_a_token_or_an_app(self):
         self.assertEqual(self.said(token=TOKEN), [])

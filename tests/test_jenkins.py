@@ -102,7 +102,7 @@ def test_a_build_that_waits_for_an_executor_is_running_too(jenkins, server):
 
 def test_a_job_that_is_not_there_is_an_error_that_says_how_to_make_it(jenkins, server):
     del jenkins.jobs[NAME]
-    with pytest.raises(DeliveryError, match="no job team/shop in.*jenkins_job_ensure"):
+    with pytest.raises(DeliveryError, match="job team/shop does not exist in.*jenkins_job_ensure"):
         server.run(JOB)
 
 
@@ -166,7 +166,7 @@ def test_a_build_that_succeeded_has_passed(jenkins, server):
         ("UNSTABLE", "build 1 of team/shop is unstable"),
         ("NOT_BUILT", "build 1 of team/shop was not built"),
         ("ABORTED", "build 1 of team/shop was aborted"),
-        ("SOMETHING_NEW", "build 1 of team/shop ended with 'SOMETHING_NEW', which is not known"),
+        ("SOMETHING_NEW", "build 1 of team/shop ended with the unknown result 'SOMETHING_NEW'"),
     ],
 )
 def test_a_build_that_ended_otherwise_has_failed_and_says_how(jenkins, server, result, words):
@@ -417,7 +417,7 @@ def test_tls_works_with_the_authority_that_is_configured(secure_jenkins, certifi
 def test_a_certificate_nobody_vouches_for_is_refused(secure_jenkins, monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(DeliveryError, match="not trusted: set ci.jenkins.ca_file"):
+    with pytest.raises(DeliveryError, match="not trusted; set ci.jenkins.ca_file"):
         connected(secure_jenkins).run(JOB)
     assert secure_jenkins.requests == []
 

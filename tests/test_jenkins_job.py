@@ -237,7 +237,9 @@ def test_a_job_that_somebody_has_changed_is_put_right(jenkins, before, after):
 
 def test_a_folder_that_is_not_there_is_an_error_that_says_so(jenkins):
     jenkins.folders.clear()
-    with pytest.raises(DeliveryError, match="no folder team in Jenkins.*make it there"):
+    with pytest.raises(
+        DeliveryError, match="folder team does not exist in Jenkins.*create it there"
+    ):
         ensure(jenkins)
 
 

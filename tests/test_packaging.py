@@ -355,7 +355,7 @@ def test_what_has_to_change_in_the_repository_is_said(builder, files, settings, 
         (
             {"c": "/etc"},
             "package: {config_files: [c/hostname]}",
-            "c/hostname is not a file that is",
+            "c/hostname is not a file in the package",
         ),
     ],
 )
@@ -380,7 +380,8 @@ def test_a_missing_tool_is_named_with_what_installs_it(tool, installed_by, tmp_p
         builder.build({})
 
     assert str(error.value) == (
-        f"here (127.0.0.1): package shop 1.2.0-7.0123abc: {tool} is not installed; run {installed_by}"
+        "here (127.0.0.1): package shop 1.2.0-7.0123abc: "
+        f"{tool} is not installed; run {installed_by}"
     )
 
 
@@ -425,7 +426,7 @@ def test_a_systemd_unit_is_installed_and_follows_the_package(builder, tmp_path):
 
 
 def test_an_unknown_tool_is_refused_with_the_known_ones(ssh):
-    with pytest.raises(DeliveryError, match="no tool 'fmp'; nearest: fpm, nfpm"):
+    with pytest.raises(DeliveryError, match="unknown tool 'fmp'; nearest: fpm, nfpm"):
         packager("fmp")
 
 

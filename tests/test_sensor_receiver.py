@@ -224,7 +224,7 @@ class TestTheConfiguration(ReceiverTestCase):
         self.refused("receiver.prot .* nearest: receiver.port", receiver={"prot": 1})
 
     def test_is_refused_for_a_tool_that_is_not_there(self):
-        self.refused("ci.tool .* no tool 'jenkin'; nearest: jenkins", ci={"tool": "jenkin"})
+        self.refused("ci.tool .* unknown tool 'jenkin'; nearest: jenkins", ci={"tool": "jenkin"})
 
 
 class TestACallback(ReceiverTestCase):

@@ -76,7 +76,9 @@ def test_the_default_is_a_tool(registry):
 
 def test_an_unknown_tool_is_refused_with_the_nearest(toy):
     for name, near in (("jenkin", "jenkins"), ("tyo", "toy")):
-        with pytest.raises(DeliveryError, match=f"ci.tool .* no tool '{name}'; nearest: {near}"):
+        with pytest.raises(
+            DeliveryError, match=f"ci.tool .* unknown tool '{name}'; nearest: {near}"
+        ):
             ci.TOOLS.find(name)
 
 
@@ -145,5 +147,5 @@ def test_its_settings_are_unknown_without_it():
 
 
 def test_what_it_requires_is_named(toy):
-    with pytest.raises(DeliveryError, match="^ci.toy.url is not set in .*: set it to the toy's"):
+    with pytest.raises(DeliveryError, match="^ci.toy.url is not set in .*; set it to the toy's"):
         ci.TOOLS.create(Configuration({"ci": {"tool": "toy"}}))
