@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Callable, Iterator, TypeVar
+from typing import Any, Callable, Dict, Iterator, TypeVar
 
 import yaml
 
@@ -27,7 +27,7 @@ from packengine.yaml_files import load_yaml
 
 EXTENSIONS = (".yaml", ".yml", ".json")
 
-Metadata = dict  # of a file: name -> value
+Metadata = Dict[str, Any]  # of a file
 Resource = TypeVar("Resource")
 
 

@@ -9,7 +9,7 @@ import yaml
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _UniqueKeyLoader(_BaseLoader):
+class _UniqueKeyLoader(_BaseLoader):  # type: ignore[misc]  # which of two, mypy cannot know
     """Refuses a mapping that names a key twice, which YAML loaders let pass silently."""
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _FORMAT = "%(name)-12s: %(levelname)-8s %(message)s"
 
 
-class PackConfig(dict):
+class PackConfig(dict):  # type: ignore[type-arg]  # Python 3.8 takes no dict[...] here
     """A pack's configuration; reading a key it does not have says which key and which pack."""
 
     def __init__(self, pack: str, values: Mapping[str, Any]) -> None:
