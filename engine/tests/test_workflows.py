@@ -697,7 +697,8 @@ def test_canceling_a_workflow_cancels_subworkflows_and_delayed_tasks(pack, make_
     assert statuses == {"test.flow": "canceled", "test.inner": "canceled", "core.noop": "canceled"}
 
 
-def test_canceling_a_subworkflow_cancels_the_workflow_above(pack, make_engine):
+def test_canceling_a_subworkflow_cancels_the_workflow_above(pack, make_engine, tmp_path):
+    done = tmp_path / "done"
     pack.workflow(
         """
         version: 1.0
@@ -706,11 +707,11 @@ def test_canceling_a_subworkflow_cancels_the_workflow_above(pack, make_engine):
         """,
         name="inner",
     )
-    pack.workflow("""
+    pack.workflow(f"""
         version: 1.0
         tasks:
-          sub: {action: test.inner}
-          work: {action: core.local cmd='sleep 0.5'}
+          sub: {{action: test.inner}}
+          work: {{action: core.local cmd='while [ ! -e {done} ]; do sleep 0.05; done'}}
         """)
     engine = make_engine()
     execution = engine.start("test.flow")
@@ -718,6 +719,7 @@ def test_canceling_a_subworkflow_cancels_the_workflow_above(pack, make_engine):
     (inner,) = engine.executions(action="test.inner", top_level=False)
     engine.cancel(inner.id)
     wait_for(lambda: engine.execution(execution.id).status == "canceling")
+    done.touch()
     engine.wait_for_background()
     assert engine.execution(execution.id).status == "canceled"
 
