@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sandbox import fleet
+from sandbox.github import TOKEN
 
 
 def configuration(directory: Path, webhook_secret: str, receiver_address: str) -> str:
@@ -15,6 +16,9 @@ consul:
   url: {fleet.CONSUL_URL}
 github:
   git_url: {fleet.GITHUB_URL}
+  api_url: {fleet.GITHUB_API_URL}
+  token: {TOKEN}
+  tags: stage
   webhook_secret: {webhook_secret}
 receiver:
   host: {receiver_address}

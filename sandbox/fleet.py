@@ -17,6 +17,7 @@ MACHINE_ADDRESS = "10.77.0.254"  # the machine's own, in a world that it can rea
 GITHUB, CONSUL, BUILD, BALANCER = "10.77.0.5", "10.77.0.10", "10.77.0.20", "10.77.0.30"
 CONSUL_URL = f"http://{CONSUL}:8500"
 GITHUB_URL = "http://github"
+GITHUB_API_URL = f"http://{GITHUB}/api/v3"  # by address: StackStorm beside the world has no names
 BALANCER_URL = "http://lb"
 WEBHOOK_PORT = 8095
 MOST_HOSTS = 250
@@ -142,8 +143,8 @@ def equip(host: Host, keys: Keys) -> Equipment:
 
 
 def _equip_github(equipment: Equipment) -> None:
-    program = str(Path(__file__).resolve().parent / "github.py")
-    equipment.services.append(Service("github", ["/usr/bin/python3", program]))
+    program = ["/usr/bin/env", f"PYTHONPATH={PROJECT}", "/usr/bin/python3", "-m", "sandbox.github"]
+    equipment.services.append(Service("github", [*program, GITHUB_URL, GITHUB_API_URL]))
 
 
 def _equip_with_ssh(equipment: Equipment, host: Host, keys: Keys) -> None:

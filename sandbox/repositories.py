@@ -1,4 +1,4 @@
-"""What a developer does with the stand-in for GitHub: makes repositories, commits and pushes."""
+"""What a developer does with the sandbox's GitHub: makes repositories, commits and pushes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.fleet import SAMPLES
+from sandbox.github import TOKEN
 
 AUTHOR = ["-c", "user.name=Dana Developer", "-c", "user.email=dana@acme.example"]
 VERSION_FILES = {
@@ -21,11 +22,11 @@ VERSION_FILES = {
 
 
 class GitHubError(Exception):
-    """What the stand-in for GitHub refused, in one line."""
+    """What the sandbox's GitHub refused, in one line."""
 
 
 class GitHub:
-    """The REST calls of the stand-in for GitHub; repository is always `owner/name`."""
+    """The REST calls of the sandbox's GitHub; repository is always `owner/name`."""
 
     def __init__(self, url: str):
         self.url = url
@@ -59,11 +60,26 @@ class GitHub:
     def redeliver(self, repository: str, hook: int, delivery: int) -> None:
         self._call("POST", f"repos/{repository}/hooks/{hook}/deliveries/{delivery}/attempts", {})
 
+    def statuses(self, repository: str, commit: str) -> dict[str, str]:
+        """The newest state of each context of a commit."""
+        combined = self._call("GET", f"repos/{repository}/commits/{commit}/status")
+        return {each["context"]: each["state"] for each in combined["statuses"]}
+
+    def deployments(self, repository: str) -> list[tuple[str, str, list[str]]]:
+        """Commit, environment and all states of each deployment, oldest first."""
+        found = self._call("GET", f"repos/{repository}/deployments?per_page=100")
+        return [(each["sha"], each["environment"], self._states(each)) for each in found[::-1]]
+
+    def _states(self, deployment: dict[str, Any]) -> list[str]:
+        path = deployment["statuses_url"].partition("/api/v3/")[2]
+        return [status["state"] for status in self._call("GET", path)[::-1]]
+
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         request = urllib.request.Request(
             f"{self.url}/api/v3/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {TOKEN}"},
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

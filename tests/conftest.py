@@ -11,7 +11,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACK_PATHS = [
     os.path.join(ROOT, *parts)
-    for parts in (("actions", "lib"), ("actions",), ("sensors",), ("tests",))
+    for parts in ((), ("actions", "lib"), ("actions",), ("sensors",), ("tests",))
 ]
 
 for path in PACK_PATHS:

@@ -7,11 +7,12 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Sequence
 
 import pytest
+from consul_server import free_port
+from waiting import wait_for
 
 from delivery.remote import Host, Ssh
 
@@ -32,7 +33,7 @@ class LocalSshd:
         self.directory = directory
         self.key_file = str(directory / "id_ed25519")
         self.known_hosts_file = str(directory / "known_hosts")
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self) -> LocalSshd:
         PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
@@ -63,12 +64,16 @@ class LocalSshd:
             )
         )
         self.process = subprocess.Popen([SSHD, "-D", "-f", str(self.directory / "sshd_config")])
-        _wait_for_port(self.port)
+        wait_for(self._listens)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(timeout=10)
+
+    def _listens(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def ssh(self, **changes: object) -> Ssh:
         settings = {
@@ -101,17 +106,9 @@ class LocalShell(Ssh):
         return ["env", *self.environment, "sh", "-c", remote]
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise RuntimeError(f"sshd does not listen on port {port}")
+def runs(pid: int) -> bool:
+    """Whether there is a process with this number that has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,4 +1,8 @@
-"""Runs pytest, lists what was skipped and why, and closes with one line of counts."""
+"""Runs pytest, lists what was skipped by reason, and closes with one line of counts.
+
+Without arguments everything is run, on all cores: files side by side, the tests of one file after
+each other, because those of a file may share a sandbox.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,23 @@ from typing import Any
 
 import pytest
 
+SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
+WITHOUT_SKIPPED = "-rfE"  # they are listed below
+
 
 class Tally:
-    """Counts the outcome of every test as pytest reports it."""
+    """Counts the outcome of every test as pytest reports it.
+
+    skipped: how many tests, by reason and file.
+    """
 
     def __init__(self) -> None:
-        self.counts: Counter = Counter()
-        self.skipped: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.skipped: dict[str, Counter[str]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
-            self.counts["skipped"] += 1
-            self.skipped.append(f"{report.nodeid}: {reason_of(report)}")
+            self._skip(report)
         elif report.failed:
             self.counts["failed"] += 1
         elif report.when == "call":
@@ -29,20 +38,29 @@ class Tally:
         if report.failed:
             self.counts["failed"] += 1
         elif report.skipped:
-            self.counts["skipped"] += 1
-            self.skipped.append(f"{report.nodeid}: {reason_of(report)}")
+            self._skip(report)
+
+    def _skip(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        self.counts["skipped"] += 1
+        files = self.skipped.setdefault(reason_of(report), Counter())
+        files[report.nodeid.partition("::")[0]] += 1
 
 
 def reason_of(report: Any) -> str:
     """Returns why something was skipped."""
-    return report.longrepr[2] if isinstance(report.longrepr, (list, tuple)) else "expected failure"
+    if not isinstance(report.longrepr, (list, tuple)):
+        return "expected failure"
+    reason = str(report.longrepr[2])
+    return reason[len("Skipped: ") :] if reason.startswith("Skipped: ") else reason
 
 
 def main(arguments: list[str]) -> int:
     tally = Tally()
-    status = pytest.main(arguments, plugins=[tally])
-    for line in tally.skipped:
-        print(f"skipped {line}")
+    status = pytest.main([WITHOUT_SKIPPED, *(arguments or SIDE_BY_SIDE)], plugins=[tally])
+    for reason, files in sorted(tally.skipped.items()):
+        print(f"skipped: {reason}")
+        for file, number in sorted(files.items()):
+            print(f"    {number:3} of {file}")
     counts = tally.counts
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     if status == pytest.ExitCode.OK and not counts["passed"]:

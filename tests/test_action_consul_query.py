@@ -24,12 +24,14 @@ class TestConsulQuery(ConsulActionTestCase):
         self.shop.builds.start(COMMITS[0], "acme/shop", "main", "alice")
         self.shop.builds.finish(COMMITS[0], passed=True)
         self.assert_fails(
-            "Consul knows no service build", service=None, tag=None, app="shop", commit=COMMITS[0]
+            "no service build in Consul", service=None, tag=None, app="shop", commit=COMMITS[0]
         )
         self.assertIn("no service build", self.shop.builds.get(COMMITS[0]).packaging_error)
         event = self.shop.events.all()[-1]
         self.assertEqual(event["type"], "packaging_failed")
-        self.assertIn("packaging build 1 (aaaaaaa) failed: Consul knows no", event["message"])
+        self.assertIn(
+            "packaging build 1 (aaaaaaa) failed: no service build in Consul", event["message"]
+        )
 
     def test_says_so_when_consul_is_unreachable(self):
         self.config["consul"]["url"] = "http://127.0.0.1:1"

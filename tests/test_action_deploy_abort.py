@@ -4,15 +4,16 @@ from action_test_case import ConsulActionTestCase
 from deploy_abort import DeployAbort
 from releases import begun, published, settled
 
+ABORT = {"app": "shop", "by": "olga", "chat_user": "olga", "stackstorm_user": "bot"}
+
 
 class TestDeployAbort(ConsulActionTestCase):
     action_cls = DeployAbort
-    abort = {"app": "shop", "by": "olga", "chat_user": "olga", "stackstorm_user": "bot"}
 
     def test_asks_a_rollout_that_goes_on_to_stop(self):
         target = published(self.shop)
         begun(self.shop, "canary", target, [["n"]], "alice", "deploy")
-        succeeded, result = self.act(**self.abort)
+        succeeded, result = self.act(**ABORT)
         self.assertTrue(succeeded, result)
         self.assertEqual(
             (result["stage"], result["version"], result["reverted"]),
@@ -30,7 +31,7 @@ class TestDeployAbort(ConsulActionTestCase):
         rollout = begun(self.shop, "canary", new, [["n"]], "alice", "deploy")
         self.shop.rollouts.assign(rollout, ["n"])
         self.store.sessions.close(rollout.session)
-        succeeded, result = self.act(**self.abort)
+        succeeded, result = self.act(**ABORT)
         self.assertTrue(succeeded, result)
         self.assertIn(
             "was aborted: orphaned rollout reverted; canary is back on " + old.version,
@@ -42,10 +43,10 @@ class TestDeployAbort(ConsulActionTestCase):
 
     def test_says_so_when_there_is_nothing_to_abort(self):
         settled(self.shop, "canary", published(self.shop))
-        self.assert_fails("shop has no rollout in progress; nothing to abort", **self.abort)
+        self.assert_fails("shop has no rollout in progress; nothing to abort", **ABORT)
 
     def test_who_is_not_on_the_list_may_not(self):
         begun(self.shop, "canary", published(self.shop), [["n"]], "alice", "deploy")
         self.config["permissions"] = {"chat_users": ["alice"]}
-        self.assert_fails("sorry, olga may not abort; allowed in chat: alice", **self.abort)
+        self.assert_fails("sorry, olga may not abort; allowed in chat: alice", **ABORT)
         self.assertEqual(self.shop.events.all()[-1]["type"], "rollout_started")

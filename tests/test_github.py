@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from github_double import INSTALLATION_TOKEN, READING_TOKEN, TOKEN, running_github
 
 from delivery import github
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.github import GitHub
 from delivery.github_repository import Deployment, Repository, tag_of_version
+from sandbox.github import INSTALLATION_TOKEN, READING_TOKEN, TOKEN, running_github
 
 pytestmark = pytest.mark.filterwarnings("ignore:Argument lazy is deprecated")
 
@@ -179,7 +179,7 @@ def test_the_same_commit_again_in_another_rollout_is_another_deployment(there):
 def test_a_movable_tag_is_made_and_moved_back_and_forth(there):
     for commit in (COMMIT, NEW, OLD):
         assert shop(there).set_tag("deployed/canary", commit, movable=True)
-        assert there.repositories["acme/shop"].references == {"refs/tags/deployed/canary": commit}
+        assert there.repositories["acme/shop"].tags() == {"deployed/canary": commit}
 
 
 def test_a_tag_that_is_there_already_writes_nothing(there):
@@ -228,13 +228,13 @@ def test_a_commit_of_another_branch_is_refused(there):
 
 
 def test_a_commit_that_is_ahead_of_the_branch_is_refused(there):
-    there.repositories["acme/shop"].branches = {"main": [OLD], "next": [OLD, COMMIT]}
+    there.repositories["acme/shop"].commits.branches = {"main": [OLD], "next": [OLD, COMMIT]}
     with pytest.raises(DeliveryError, match="does not contain bbbbbbb"):
         shop(there).verify_push("main", COMMIT)
 
 
 def test_a_commit_that_only_a_fork_has_is_refused(there):
-    there.repositories["acme/shop"].others = [UNKNOWN]
+    there.repositories["acme/shop"].commits.others = [UNKNOWN]
     with pytest.raises(DeliveryError, match="main of acme/shop"):
         shop(there).verify_push("main", UNKNOWN)
 

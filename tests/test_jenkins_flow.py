@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import threading
-import time
 import urllib.request
-import uuid
 
 import pytest
 import yaml
 from consul_server import free_port
 from jenkins_double import API_TOKEN, USER, running_jenkins
+from waiting import wait_for
 
 from delivery.application import Application
 from delivery.ci.callback import HEADER
-from delivery.store import Store
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WEBHOOK_SECRET, CALLBACK_SECRET = "hunter2", "hunter3"
@@ -40,19 +39,18 @@ def port():
 
 
 @pytest.fixture
-def shop(consul_url, jenkins, port, tmp_path):
+def shop(store, jenkins, port, tmp_path):
     """The application, with the pack being served by the embedded engine."""
     pytest.importorskip("orquesta", reason="orquesta is not installed: script/setup installs it")
     from packengine.engine import Engine
     from packengine.service import Service
 
-    prefix = "test-" + uuid.uuid4().hex
     configs = tmp_path / "configs"
     configs.mkdir()
     (configs / "cicd_canary.yaml").write_text(
         yaml.safe_dump(
             {
-                "consul": {"url": consul_url, "kv_prefix": prefix},
+                "consul": {"url": store.url, "kv_prefix": store.prefix},
                 "github": {"webhook_secret": WEBHOOK_SECRET},
                 "receiver": {"host": "127.0.0.1", "port": port},
                 "ci": {
@@ -75,24 +73,11 @@ def shop(consul_url, jenkins, port, tmp_path):
     serving = threading.Thread(target=service.run, kwargs={"ready": ready.set})
     serving.start()
     assert ready.wait(TIMEOUT_S)
-    application = Application(Store(consul_url, prefix=prefix), "shop")
+    application = Application(store, "shop")
     application.engine = engine
     yield application
     service.stop()
     serving.join(TIMEOUT_S)
-
-
-def wait_for(what):
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            found = what()
-        except Exception:
-            found = None
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"it did not happen within {TIMEOUT_S} s")
 
 
 def post(port, path, payload, headers):
@@ -122,7 +107,12 @@ def push(port):
         "repository": {"full_name": "acme/shop", "default_branch": "main"},
         "sender": {"login": "alice"},
     }
-    return wait_for(lambda: post(port, "/github", payload, signed) == 202)
+
+    def is_taken():
+        with contextlib.suppress(OSError):  # the receiver does not listen yet
+            return post(port, "/github", payload, signed) == 202
+
+    wait_for(is_taken)
 
 
 def executions(shop, action):
@@ -131,13 +121,12 @@ def executions(shop, action):
 
 def test_a_push_is_built_by_jenkins_and_its_callback_starts_the_packaging(shop, jenkins, port):
     push(port)
-    build = wait_for(lambda: shop.builds.get(COMMIT).ci and shop.builds.get(COMMIT))
     ended = wait_for(
         lambda: [each for each in executions(shop, "ci") if each.status == "succeeded"]
     )
     assert ended[0].result["output"]["status"] == "running"
 
-    running = jenkins.build("team/shop", build.ci["number"])
+    running = jenkins.build("team/shop", shop.builds.get(COMMIT).ci["number"])
     callback = {each["name"]: each["value"] for each in running.item["actions"][0]["parameters"]}[
         "CALLBACK"
     ]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from delivery import metadata, packaging
 from delivery.configuration import Configuration
@@ -173,7 +174,8 @@ def test_the_same_commit_packaged_twice_is_the_same_file(builder):
     )
 
     first, one = builder.package(commit)
-    time.sleep(1.1)
+    second_of_its_end = int(time.time())
+    wait_for(lambda: int(time.time()) > second_of_its_end)
     second, two = builder.package(commit)
 
     assert first != second

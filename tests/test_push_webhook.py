@@ -5,19 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import re
-import uuid
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import yaml
-from github_double import TOKEN, running_github
-from push_verify import PushVerify
-from st2tests.base import BaseActionTestCase
 
 from delivery import github
 from delivery.application import Application
-from delivery.store import Store
+from sandbox.github import TOKEN, running_github
 
 ROOT = Path(__file__).resolve().parent.parent
 OLD, HEAD, ASIDE = "a" * 40, "b" * 40, "c" * 40
@@ -131,76 +127,8 @@ def there(monkeypatch):
         yield double
 
 
-@pytest.mark.filterwarnings("ignore:Argument lazy is deprecated")
-class TestPushVerify(BaseActionTestCase):
-    action_cls = PushVerify
-
-    @pytest.fixture(autouse=True)
-    def _there(self, there):
-        there.add_repository("acme/Web_Shop", main=[OLD, HEAD])
-        self.github = there
-        self.config = {"github": {"api_url": there.url, "token": TOKEN}}
-
-    def verify(self, repository="acme/shop", ref="refs/heads/main", commit=HEAD):
-        return self.get_action_instance(config=self.config).run(
-            repository=repository, ref=ref, commit=commit
-        )
-
-    def assert_refused(self, expected, **push):
-        succeeded, result = self.verify(**push)
-        self.assertFalse(succeeded)
-        self.assertRegex(result["error"], expected)
-
-    def test_a_push_to_the_default_branch_is_confirmed(self):
-        _, result = self.verify()
-        self.assertEqual(
-            (result["verified"], result["app"], result["branch"]), (True, "shop", "main")
-        )
-
-    def test_a_push_that_was_overtaken_by_the_next_one_is_confirmed(self):
-        self.assertTrue(self.verify(commit=OLD)[1]["verified"])
-
-    def test_a_commit_that_is_not_on_the_branch_is_refused(self):
-        self.assert_refused("main of acme/shop does not contain ccccccc", commit=ASIDE)
-
-    def test_a_commit_that_nobody_pushed_is_refused(self):
-        self.assert_refused("GitHub answered 404", commit="e" * 40)
-
-    def test_the_default_branch_is_githubs_and_not_the_payloads(self):
-        self.github.repositories["acme/shop"].default_branch = "feature/x"
-        succeeded, result = self.verify()
-        self.assertTrue(succeeded)
-        self.assertIs(result["verified"], False)
-        self.assertIn("main is not configured to be built", result["reason"])
-
-    def test_a_branch_that_is_not_built_is_no_failure_and_starts_nothing(self):
-        succeeded, result = self.verify(ref="refs/heads/feature/x", commit=ASIDE)
-        self.assertTrue(succeeded)
-        self.assertIs(result["verified"], False)
-
-    def test_branches_are_built_as_configured(self):
-        self.config["applications"] = {"acme/shop": {"branches": ["feature/*"]}}
-        self.assertTrue(self.verify(ref="refs/heads/feature/x", commit=ASIDE)[1]["verified"])
-        self.assertFalse(self.verify()[1]["verified"])
-
-    def test_a_repository_has_the_name_it_is_configured_to_have(self):
-        self.config["applications"] = {"acme/Web_Shop": {"name": "web-shop"}}
-        self.assertEqual(self.verify("acme/Web_Shop")[1]["app"], "web-shop")
-
-    def test_a_repository_whose_name_cannot_be_an_application_is_refused(self):
-        self.assert_refused("is not a valid Debian package name", repository="acme/Web_Shop")
-
-    def test_a_repository_that_github_does_not_show_is_refused(self):
-        self.assert_refused("repository acme/other: GitHub answered 404", repository="acme/other")
-
-    def test_nothing_is_confirmed_while_github_does_not_answer(self):
-        self.github.fail(503, times=1000)
-        with mock.patch.object(github, "PATIENCE_S", 0):
-            self.assert_refused("GitHub answered 503")
-
-
 @pytest.fixture
-def engine(there, consul_url, tmp_path):
+def engine(there, store, tmp_path):
     try:
         from packengine.engine import Engine
         from packengine.workflows import orquesta
@@ -208,18 +136,17 @@ def engine(there, consul_url, tmp_path):
         orquesta()
     except ImportError as error:
         pytest.skip(f"the embedded engine cannot run here: {error}")
-    prefix = "test-" + uuid.uuid4().hex
     (tmp_path / "cicd_canary.yaml").write_text(
         json.dumps(
             {
-                "consul": {"url": consul_url, "kv_prefix": prefix},
+                "consul": {"url": store.url, "kv_prefix": store.prefix},
                 "ci": {"tool": "build_host"},
                 "github": {"api_url": there.url, "token": TOKEN},
             }
         )
     )
     with Engine([str(ROOT)], str(tmp_path), str(tmp_path / "data")) as engine:
-        engine.shop = Application(Store(consul_url, prefix=prefix), "shop")
+        engine.shop = Application(store, "shop")
         yield engine
 
 

@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from delivery.errors import DeliveryError
 from delivery.remote import RemoteError
 from delivery.workspace import ROOT, RefusedSource, Workspace, clean_log, clone_url
 
-from .local_host import LocalShell
+from .local_host import LocalShell, runs
 from .repositories import Repository
 
 
@@ -288,34 +289,36 @@ def test_a_log_of_one_endless_line_is_cut(workspace, repository):
 def test_a_script_that_takes_too_long_is_ended_with_what_it_started(
     workspace, repository, tmp_path
 ):
-    survivor = tmp_path / "survivor"
+    child = tmp_path / "child"
     check_out_script(
-        workspace, repository, f"#!/bin/sh\necho begun\n(sleep 2; touch {survivor}) &\nsleep 60\n"
+        workspace,
+        repository,
+        f"#!/bin/sh\necho begun\nsleep 600 &\necho $! > {child}\nsleep 600\n",
     )
 
     run = workspace.run_script("script/x", {}, timeout_s=1)
 
     assert run.timed_out
-    assert 1 <= run.seconds < 3
+    assert 1 <= run.seconds < 60
     assert run.log.startswith("begun\n")
-    time.sleep(2.2)
-    assert not survivor.exists()
+    wait_for(lambda: not runs(int(child.read_text())))
 
 
 def test_a_server_a_script_left_running_is_ended_and_does_not_hold_things_up(
     workspace, repository, tmp_path
 ):
-    survivor = tmp_path / "survivor"
+    server = tmp_path / "server"
     check_out_script(
-        workspace, repository, f"#!/bin/sh\nsetsid sh -c 'sleep 2; touch {survivor}' &\nexit 0\n"
+        workspace,
+        repository,
+        f"#!/bin/sh\nsetsid sleep 600 &\necho $! > {server}\nexit 0\n",
     )
 
     run = workspace.run_script("script/x", {}, timeout_s=30)
 
     assert run.exit_status == 0
-    assert run.seconds < 2
-    time.sleep(2.2)
-    assert not survivor.exists()
+    assert run.seconds < 60
+    wait_for(lambda: not runs(int(server.read_text())))
 
 
 def test_a_log_is_cleaned_of_what_would_steer_a_terminal():

@@ -171,6 +171,7 @@ class StackStorm:
 
 def skip_module_without_stackstorm() -> None:
     """Skips the module that is being imported, as one, when no StackStorm is given."""
+    __tracebackhide__ = True  # the place of the skip is the module's
     if not StackStorm.given():
         pytest.skip(NOT_GIVEN, allow_module_level=True)
 

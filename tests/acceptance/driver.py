@@ -26,6 +26,7 @@ PACK = "cicd_canary"
 
 def skip_module_without_sandbox() -> None:
     """Skips the module that is being imported, as one, outside a world StackStorm reaches."""
+    __tracebackhide__ = True  # the place of the skip is the module's
     skip_module_without_stackstorm()
     if not os.environ.get("CICD_SANDBOX"):
         pytest.skip(

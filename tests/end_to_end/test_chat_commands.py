@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import uuid
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from consul_server import register
 from releases import begun, published, settled
 
 from delivery.application import Application
-from delivery.store import Store
 from packengine import chat
 from packengine.engine import Engine
 
@@ -23,11 +21,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 class Conversation:
     """An application of its own, and a chat about it."""
 
-    def __init__(self, consul_url, directory, **configuration):
-        prefix = "test-" + uuid.uuid4().hex
-        self.application = Application(Store(consul_url, prefix=prefix), "shop")
+    def __init__(self, store, directory, **configuration):
+        self.application = Application(store, "shop")
         values = dict(
-            {"consul": {"url": consul_url, "kv_prefix": prefix}, "ssh": {"connect_timeout_s": 1}},
+            {
+                "consul": {"url": store.url, "kv_prefix": store.prefix},
+                "ssh": {"connect_timeout_s": 1},
+            },
             **configuration,
         )
         (directory / "configs").mkdir()
@@ -38,7 +38,7 @@ class Conversation:
             data_dir=str(directory / "data"),
         )
         for number, tags in enumerate((["shop::app", "shop::app_canary"], ["shop::app"])):
-            register(consul_url, f"host-{number}", "127.0.0.1", "shop", tags)
+            register(store.url, f"host-{number}", "127.0.0.1", "shop", tags)
 
     def say(self, line, user="olga"):
         """Types a line; returns all that is answered, on one line."""
@@ -48,8 +48,8 @@ class Conversation:
 
 
 @pytest.fixture
-def talk(consul_url, tmp_path):
-    return Conversation(consul_url, tmp_path)
+def talk(store, tmp_path):
+    return Conversation(store, tmp_path)
 
 
 def test_a_promotion_that_fails_says_why_in_one_line_and_where_to_look(talk):
@@ -107,8 +107,8 @@ def test_a_freeze_is_seen_by_everybody_until_it_ends(talk):
     )
 
 
-def test_who_is_not_on_the_list_is_told_who_is(consul_url, tmp_path):
-    talk = Conversation(consul_url, tmp_path, permissions={"chat_users": ["alice"]})
+def test_who_is_not_on_the_list_is_told_who_is(store, tmp_path):
+    talk = Conversation(store, tmp_path, permissions={"chat_users": ["alice"]})
     settled(talk.application, "canary", published(talk.application))
     for line, what in (
         ("!promote shop", "promote"),

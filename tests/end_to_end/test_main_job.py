@@ -9,21 +9,24 @@ import os
 import re
 import subprocess
 import threading
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from waiting import wait_for, wait_to_equal
 
 from delivery.application import Application
 from delivery.store import Store
 from packengine import chat
 from packengine.engine import Engine
+from sandbox.fleet import WEBHOOK_PORT, WORLD_ADDRESS
+from sandbox.github import TOKEN
 from sandbox.repositories import Checkout
 from sandbox.world import World, listens
 
 PROJECT = Path(__file__).resolve().parents[2]
+EVERYTHING_PASSED = {"cicd/ci": "success", "cicd/package": "success", "cicd/canary": "success"}
 HOSTS = ["canary-1", "production-1", "production-2", "production-3"]
 
 
@@ -50,16 +53,14 @@ class Delivery:
         self.push()
         return self.wait_for(*kinds, after=before)
 
-    def wait_for(self, *kinds: str, after: int = 0, timeout_s: float = 90) -> dict[str, Any]:
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            for event in self.application.events.all()[after:]:
-                if event["type"] in kinds:
-                    return event
-            time.sleep(0.1)
-        raise AssertionError(
-            f"none of {kinds} within {timeout_s} s, but "
-            f"{[each['message'] for each in self.application.events.all()[after:]]}"
+    def wait_for(self, *kinds: str, after: int = 0) -> dict[str, Any]:
+        """Returns the first event of one of these types, but for the oldest so many."""
+        return wait_for(
+            lambda: next(
+                (each for each in self.application.events.all()[after:] if each["type"] in kinds),
+                None,
+            ),
+            what=f"an event of {kinds}",
         )
 
     def deploy(self) -> str:
@@ -91,13 +92,12 @@ class Delivery:
 
     def executions(self, action: str) -> list[Any]:
         """Returns the executions of an action, newest first, once they have all ended."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+
+        def ended() -> list[Any] | None:
             found = self.engine.executions(action=f"cicd_canary.{action}", top_level=False)
-            if all(each.is_completed for each in found):
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"{action} does not end")
+            return found if all(each.is_completed for each in found) else None
+
+        return wait_for(ended, what=f"{action} to end")
 
     def announced(self) -> list[str]:
         """Returns what rules have posted to the channel; an event is announced after it is told."""
@@ -105,6 +105,46 @@ class Delivery:
             each.parameters["message"]
             for each in self.engine.executions(action="chatops.post_message", top_level=False)
         ]
+
+    def assert_github_shows(
+        self, commit: str, statuses: dict[str, str], **environments: list[str]
+    ) -> None:
+        """Waits until GitHub has been told this of a commit; an event is reported after it is told.
+
+        :param environments: the states that the deployment to each environment may have gone
+            through, oldest first. The last has to be there; a report that comes late leaves out
+            those before.
+        """
+
+        def shown() -> tuple[dict[str, str], dict[str, list[str]]]:
+            states = {
+                environment: states
+                for sha, environment, states in github.deployments(repository)
+                if sha == commit
+            }
+            return github.statuses(repository, commit), {key: states[key][-1:] for key in states}
+
+        github, repository = self.world.github, f"acme/{self.app}"
+        wanted = statuses, {name: states[-1:] for name, states in environments.items()}
+        wait_to_equal(shown, wanted)
+        for sha, environment, states in github.deployments(repository):
+            if sha == commit:
+                possible = iter(environments[environment])
+                assert all(state in possible for state in states), states
+
+    def assert_tags(self, **commits: str) -> None:
+        """Waits until the repository on GitHub has these tags, and no others.
+
+        :param commits: the commit that each stage has deployed.
+        """
+
+        def there() -> dict[str, str]:
+            listed = self.checkout.git("ls-remote", "--tags", "origin").split()
+            return dict(zip(listed[1::2], listed[::2]))
+
+        wait_to_equal(
+            there, {f"refs/tags/deployed/{stage}": commit for stage, commit in commits.items()}
+        )
 
     def workspaces(self) -> str:
         """Returns what lies in the workspaces on the build host."""
@@ -132,11 +172,11 @@ def serving(world: World, data_dir: Path, pack: Path = PROJECT) -> Iterator[Engi
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + 20
-        while not listens("10.77.0.1", 8095):
-            assert server.poll() is None, (data_dir / "log").read_text()
-            assert time.monotonic() < deadline, (data_dir / "log").read_text()
-            time.sleep(0.1)
+        try:
+            wait_for(lambda: server.poll() is not None or listens(WORLD_ADDRESS, WEBHOOK_PORT))
+            assert server.poll() is None
+        except AssertionError:
+            pytest.fail((data_dir / "log").read_text(), pytrace=False)
         with Engine(
             packs=[str(pack)], config_dir=str(world.config_dir), data_dir=str(data_dir)
         ) as engine:
@@ -187,17 +227,28 @@ def test_a_push_reaches_the_canary_and_nothing_else(shop: Delivery):
         "canary-1": version
     }
     assert shop.answers("canary-1") == version
+    commit = shop.application.releases.get(version).commit
+    shop.assert_github_shows(commit, EVERYTHING_PASSED, canary=["queued", "in_progress", "success"])
+    shop.assert_tags(canary=commit)
 
 
 def test_promotion_takes_exactly_the_canarys_package_to_production(shop: Delivery):
     canary = shop.application.stages.get("canary").settled[-1]
     said = shop.say("!deploy promote")
-    assert f"shop {canary['version']} is in production on 3 hosts" in said
+    assert f"shop {canary.version} is in production on 3 hosts" in said
     assert "To undo" not in said  # There is no previous version.
     assert set(shop.installed().values()) == {canary.version}
     reports = shop.application.hosts.all()
     assert {reports[host].sha256 for host in HOSTS} == {canary.sha256}
     assert {shop.answers(host) for host in HOSTS} == {canary.version}
+    commit = shop.application.releases.get(canary.version).commit
+    shop.assert_github_shows(
+        commit,
+        EVERYTHING_PASSED,
+        canary=["queued", "in_progress", "success"],
+        production=["in_progress", "success"],
+    )
+    shop.assert_tags(canary=commit, production=commit)
 
 
 def test_promoting_again_says_that_there_is_nothing_to_promote(shop: Delivery):
@@ -261,6 +312,16 @@ def test_production_can_be_rolled_back(shop: Delivery):
     assert {shop.answers(host) for host in HOSTS if host != "canary-1"} == {old}
     assert shop.answers("canary-1") == new
     assert "nothing to promote" in shop.say("!deploy promote")
+    shop.assert_github_shows(
+        shop.application.releases.get(new).commit,
+        EVERYTHING_PASSED,
+        canary=["queued", "in_progress", "success"],
+        production=["in_progress", "success", "inactive"],
+    )
+    shop.assert_tags(
+        canary=shop.application.releases.get(new).commit,
+        production=shop.application.releases.get(old).commit,
+    )
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -273,7 +334,8 @@ def assert_build_fails(delivery: Delivery, reason: str) -> None:
     assert re.search(reason, event["message"]), event
     assert delivery.executions("ci")[0].status == "failed"
     assert delivery.application.releases.versions() == releases
-    wait_until(lambda: event["message"] in delivery.announced(), f"to read {event['message']!r}")
+    wait_for(lambda: event["message"] in delivery.announced(), what=f"to read {event['message']!r}")
+    delivery.assert_github_shows(event["commit"], {"cicd/ci": "failure"})
 
 
 @pytest.mark.parametrize("script", ["cisetup", "cibuild", "post-inst"])
@@ -313,6 +375,7 @@ def test_a_wrong_cicd_yaml_fails_packaging_and_names_the_key(
     assert re.search(f"packaging build .* failed: .*{reason}", event["message"])
     assert event["message"] in " ".join(shop.say("!deploy history shop").split())
     assert shop.workspaces() == ""
+    shop.assert_github_shows(event["commit"], {"cicd/ci": "success", "cicd/package": "failure"})
 
 
 def test_templates_in_what_the_project_says_are_no_templates(shop: Delivery, world: World):
@@ -331,6 +394,7 @@ def test_templates_in_what_the_project_says_are_no_templates(shop: Delivery, wor
         [[each.parameters, each.result] for each in shop.engine.executions(top_level=False)]
     )
     assert world.webhook_secret not in everything
+    assert TOKEN not in everything
     assert shop.application.releases.get(version).package.sha256
 
 
@@ -352,6 +416,11 @@ def test_a_version_that_does_not_get_healthy_is_taken_back(shop: Delivery):
     assert (canary.status, canary.version) == ("failed", old)
     assert shop.answers("canary-1") == old
     assert "failed on canary of shop" in shop.say("!deploy promote shop")
+    shop.assert_github_shows(
+        shop.application.releases.get(event["version"]).commit,
+        {"cicd/ci": "success", "cicd/package": "success", "cicd/canary": "failure"},
+        canary=["queued", "in_progress", "failure"],
+    )
 
 
 def test_a_host_that_refuses_ssh_stops_the_rollout_and_is_named(shop: Delivery, world: World):
@@ -373,33 +442,33 @@ def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
     world.host("consul").stop()
     try:
         commit = shop.push()
-        wait_until(
+        wait_for(
             lambda: any(
                 each.result and each.result["result"].get("without") == "consul"
                 for each in shop.engine.executions(
                     action="cicd_canary.build_start", top_level=False
                 )
             ),
-            "the push to find Consul away",
+            what="the push to find Consul away",
         )
     finally:
         world.host("consul").start()
-    wait_until(
+    wait_for(
         lambda: (shop.application.stages.get("canary").version or "").endswith(commit[:7]),
-        "the canary to run it",
+        what="the canary to run it",
     )
 
 
 def test_a_host_that_was_down_comes_back_to_what_the_stage_settled_on(shop: Delivery, world: World):
     world.host("production-3").stop()
     try:
-        wait_until(lambda: "production-3" not in passing(world), "production-3 to be seen down")
+        wait_for(lambda: "production-3" not in passing(world), what="production-3 to be seen down")
         said = shop.say("!deploy promote shop")
         version = shop.application.stages.get("canary").version
         assert f"shop {version} is in production on 2 hosts" in said
     finally:
         world.host("production-3").start()
-    wait_until(lambda: shop.installed()["production-3"] == version, "production-3 to catch up")
+    wait_for(lambda: shop.installed()["production-3"] == version, what="production-3 to catch up")
 
 
 def test_a_package_that_is_not_the_published_one_is_not_installed(shop: Delivery, world: World):
@@ -407,12 +476,12 @@ def test_a_package_that_is_not_the_published_one_is_not_installed(shop: Delivery
     new = shop.deploy()
     store, key = shop.application.store, f"shop/releases/{new}"
     record = store.get(key)
-    forged = record.json()
+    forged = json.loads(record.value)
     forged["package"]["sha256"] = "f" * 64
     store.commit([store.set(key, json.dumps(forged), record)])
     said = shop.say("!deploy promote shop")
     store.commit([store.overwrite(key, record.value)])
-    assert "its SHA-256 differs" in said
+    assert "its SHA-256 differs" in " ".join(said.split())
     assert shop.installed()["production-1"] == old
 
 
@@ -455,10 +524,3 @@ def passing(world: World) -> list[str]:
         for check in world.consul("health/state/passing")
         if check["CheckID"] == "serfHealth"
     ]
-
-
-def wait_until(true, what: str, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
-        time.sleep(0.2)

@@ -23,6 +23,7 @@ from typing import Iterator
 import jsonschema
 import pytest
 import yaml
+from waiting import wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 SANDBOX = str(PROJECT / "script/sandbox")
@@ -31,6 +32,11 @@ HOLD = ["sh", "-c", f"mktemp > /dev/null; echo {UP}; exec sleep 600"]
 
 sys.path.insert(0, str(PROJECT))
 
+from delivery.errors import DeliveryError  # noqa: E402
+from delivery.github import GitHub  # noqa: E402
+from delivery.github_repository import Repository  # noqa: E402
+from sandbox import fleet  # noqa: E402
+from sandbox.github import TOKEN  # noqa: E402
 from sandbox.repositories import Checkout, GitHubError  # noqa: E402
 from sandbox.world import World, WorldError  # noqa: E402
 
@@ -62,10 +68,7 @@ class Running:
 
     def assert_nothing_is_left(self) -> None:
         self.process.wait(timeout=15)
-        deadline = time.monotonic() + 5
-        while self.processes & running_processes() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not self.processes & running_processes()
+        wait_for(lambda: not self.processes & running_processes())
         assert traces() == self.before
 
 
@@ -146,11 +149,16 @@ def test_nothing_is_left_after_ctrl_c_in_a_terminal():
     os.close(slave)
 
 
+def some_of_its_hosts(pid: int) -> set[tuple[int, str]]:
+    """The processes of a world once there are more than it has without hosts."""
+    found = descendants(pid)
+    return found if len(found) > 12 else set()
+
+
 @needs_root
 def test_nothing_is_left_when_it_is_killed_while_coming_up():
     running = Running()
-    time.sleep(0.7)
-    running.processes = descendants(running.process.pid)
+    running.processes = wait_for(lambda: some_of_its_hosts(running.process.pid))
     running.process.kill()
     running.assert_nothing_is_left()
 
@@ -329,13 +337,6 @@ def get(url: str, **headers: str) -> dict[str, str]:
         return json.load(answer)
 
 
-def eventually(condition, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="session")
 def shops(world: World) -> list[str]:
     """Version 1 of the shop on production, version 2 on the canary, all known to the balancer."""
@@ -344,7 +345,7 @@ def shops(world: World) -> list[str]:
     for host in world.hosts_of("canary", "production"):
         install(host, "shop=2.0.0" if host.kind == "canary" else "shop=1.0.0")
     names = [host.name for host in world.hosts_of("canary", "production")]
-    eventually(lambda: hosts_in_the_balancer() == set(names))
+    wait_for(lambda: hosts_in_the_balancer() == set(names))
     return names
 
 
@@ -362,8 +363,8 @@ def test_a_package_is_installed_on_one_host_and_nowhere_else(world: World):
     assert world.host("production-1").run(query).stdout == "1.0.0"
     assert world.host("production-2").run(query).returncode != 0
     assert subprocess.run(query, capture_output=True).returncode != 0  # the machine's own
-    eventually(lambda: world.consul("health/service/notes?passing"))
-    eventually(lambda: answers("http://notes/"))
+    wait_for(lambda: world.consul("health/service/notes?passing"))
+    wait_for(lambda: answers("http://notes/"))
     assert get("http://notes/") == {
         "application": "notes",
         "version": "1.0.0",
@@ -426,9 +427,9 @@ def test_a_request_for_a_canary_that_is_out_is_answered_by_production(
     world: World, shops: list[str]
 ):
     set_maintenance(world.host("canary-1"), True)
-    eventually(lambda: get("http://shop/", X_Canary="true")["version"] == "1.0.0", seconds=2)
+    wait_for(lambda: get("http://shop/", X_Canary="true")["version"] == "1.0.0")
     set_maintenance(world.host("canary-1"), False)
-    eventually(lambda: get("http://shop/", X_Canary="true")["version"] == "2.0.0")
+    wait_for(lambda: get("http://shop/", X_Canary="true")["version"] == "2.0.0")
 
 
 @pytest.mark.parametrize(("host", "status"), [("nobody", 503), ("a_b", 400), ("../x", 400)])
@@ -441,17 +442,16 @@ def test_a_request_for_no_application_is_refused(world: World, host, status):
 def test_draining_and_restarting_a_host_loses_no_request(world: World, shops: list[str]):
     drained = world.host("production-1")
     with Traffic() as traffic:
-        time.sleep(0.5)
+        wait_for(lambda: traffic.served_since(0, "production-1"))
         set_maintenance(drained, True)
-        eventually(lambda: not traffic.served_since(time.monotonic() - 0.5, "production-1"))
+        wait_for(lambda: not traffic.served_since(time.monotonic() - 0.5, "production-1"))
         out_since = time.monotonic()
-        time.sleep(1)
+        wait_for(lambda: traffic.count_since(out_since) > 20)
         drained.run(["service", "shop", "stop"], check=True)
         drained.run(["service", "shop", "start"], check=True)
         set_maintenance(drained, False)
         back_since = time.monotonic()
-        eventually(lambda: traffic.served_since(back_since, "production-1"))
-        time.sleep(0.5)
+        wait_for(lambda: traffic.served_since(back_since, "production-1"))
     assert traffic.failures == []
     assert len(traffic.served) > 50
     assert not [
@@ -461,11 +461,12 @@ def test_draining_and_restarting_a_host_loses_no_request(world: World, shops: li
 
 def test_restarting_a_service_without_draining_it_loses_no_request(world: World, shops: list[str]):
     with Traffic() as traffic:
-        time.sleep(0.3)
+        wait_for(lambda: traffic.served_since(0, "production-2"))
         world.host("production-2").run(["service", "shop", "restart"], check=True)
-        time.sleep(1)
+        restarted = time.monotonic()
+        wait_for(lambda: traffic.served_since(restarted, "production-2"))
     assert traffic.failures == []
-    eventually(lambda: hosts_in_the_balancer() == set(shops))
+    wait_for(lambda: hosts_in_the_balancer() == set(shops))
 
 
 def set_maintenance(host, enable: bool) -> None:
@@ -504,6 +505,9 @@ class Traffic:
     def served_since(self, moment: float, host: str) -> bool:
         return any(at > moment and name == host for at, name in list(self.served))
 
+    def count_since(self, moment: float) -> int:
+        return sum(at > moment for at, _ in list(self.served))
+
     def _ask(self) -> None:
         while not self._over.wait(0.01):
             try:
@@ -517,11 +521,11 @@ def test_a_host_that_was_down_comes_back_as_it_was(world: World, shops: list[str
     host.stop()
     with pytest.raises(WorldError, match="production-3 is stopped"):
         host.run(["true"])
-    eventually(lambda: "production-3" not in hosts_in_the_balancer())
+    wait_for(lambda: "production-3" not in hosts_in_the_balancer())
     host.start()
     query = ["dpkg-query", "--show", "--showformat", "${Version}", "shop"]
     assert host.run(query).stdout == "1.0.0"
-    eventually(lambda: "production-3" in hosts_in_the_balancer())
+    wait_for(lambda: "production-3" in hosts_in_the_balancer())
 
 
 @pytest.mark.parametrize("application", ["shop", "notes"])
@@ -529,7 +533,7 @@ def test_an_application_can_be_made_unhealthy_by_a_commit(world: World, applicat
     host, port = world.host("canary-1"), world.applications[application]
     publish(world, application, "3.0.0", broken=True)
     install(host, f"{application}=3.0.0")
-    eventually(lambda: health_status(host.address, port) == 503)
+    wait_for(lambda: health_status(host.address, port) == 503)
     host.run(["apt-get", "-qq", "purge", "--yes", application], check=True)
 
 
@@ -569,7 +573,7 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def next(self) -> tuple[dict[str, str], dict[str, object]]:
-        eventually(lambda: self.received)
+        wait_for(lambda: self.received)
         headers, body = self.received.pop(0)
         return headers, json.loads(body)
 
@@ -605,7 +609,7 @@ def test_a_push_is_announced_as_github_does(world: World, receiver: Receiver, re
     (repository.directory / "added").write_text("1")
     commit = repository.commit("Second\n\nWith a body, and unicode: ü")
     repository.push()
-    eventually(lambda: receiver.received)
+    wait_for(lambda: receiver.received)
     headers, raw = receiver.received[0]
     body = json.loads(raw)
     expected = hmac.new(world.webhook_secret.encode(), raw, hashlib.sha256).hexdigest()
@@ -677,7 +681,7 @@ def test_a_delivery_can_be_sent_again_and_keeps_its_guid(
     headers, body = receiver.next()
     name = body["repository"]["full_name"]
     hook = world.github.hooks(name)[0]["id"]
-    eventually(lambda: len(world.github.deliveries(name, hook)) == 2)
+    wait_for(lambda: len(world.github.deliveries(name, hook)) == 2)
     delivery = world.github.deliveries(name, hook)[0]
     assert (delivery["event"], delivery["status_code"], delivery["redelivery"]) == (
         "push",
@@ -688,7 +692,7 @@ def test_a_delivery_can_be_sent_again_and_keeps_its_guid(
     again_headers, again = receiver.next()
     assert again == body
     assert again_headers["X-GitHub-Delivery"] == headers["X-GitHub-Delivery"] == delivery["guid"]
-    eventually(lambda: world.github.deliveries(name, hook)[0]["redelivery"])
+    wait_for(lambda: world.github.deliveries(name, hook)[0]["redelivery"])
 
 
 def test_a_delivery_nobody_takes_is_remembered_as_failed(world: World):
@@ -697,6 +701,35 @@ def test_a_delivery_nobody_takes_is_remembered_as_failed(world: World):
     assert (ping["event"], ping["status_code"]) == ("ping", 0)
     told = world.github.delivery("acme/shop", hook, ping["id"])
     assert "refused" in told["response"]["payload"]
+
+
+def test_the_api_knows_what_was_pushed_and_tags_what_can_be_fetched(
+    world: World, receiver: Receiver, repository: Checkout
+):
+    first = receiver.next()[1]["after"]
+    name = repository.git("remote", "get-url", "origin").strip()[len("http://github/") : -4]
+    second = repository.commit("Second")
+    repository.push()
+    receiver.next()
+    github = Repository(GitHub({"api_url": fleet.GITHUB_API_URL, "token": TOKEN}), name)
+    for commit in (first, second):
+        github.verify_push("main", commit)
+    repository.git("checkout", "--quiet", "-b", "aside", first)
+    repository.commit("Aside")
+    repository.push("HEAD:refs/heads/aside")
+    receiver.next()
+    with pytest.raises(DeliveryError, match="does not contain"):
+        github.verify_push("main", repository.git("rev-parse", "HEAD").strip())
+
+    assert github.set_tag("deployed/canary", second, movable=True)
+    assert receiver.next()[1]["ref"] == "refs/tags/deployed/canary"
+    assert github.set_tag("deployed/canary", first, movable=True)
+    assert receiver.next()[1]["forced"] is True
+    assert repository.git("ls-remote", "--tags", "origin").split()[0] == first
+
+    assert github.set_status(second, "cicd/ci", "success", "build 1 passed")
+    assert world.github.statuses(name, second) == {"cicd/ci": "success"}
+    assert world.github.deployments(name) == []
 
 
 def test_a_repository_nobody_made_cannot_be_cloned_or_pushed_to(world: World, tmp_path):

@@ -70,8 +70,9 @@ cd source
 git config gc.auto 0
 git config maintenance.auto false
 git remote add origin "$url"
-fetch() { git fetch --quiet --tags origin "$1" 2>../git.log; }
-if ! fetch "$commit" && ! fetch "refs/heads/$branch"; then
+# A log of its own each: what the server still says of the first would spoil the second.
+fetch() { git fetch --quiet --tags origin "$1" 2>"../$2"; }
+if ! fetch "$commit" commit.log && ! fetch "refs/heads/$branch" git.log; then
     fail "$(grep -m 1 '^fatal:' ../git.log || tail -n 1 ../git.log)"
 fi
 git cat-file -e "$commit^{commit}" 2>/dev/null ||

@@ -9,13 +9,13 @@ from unittest import mock
 import pytest
 from action_test_case import ConsulActionTestCase
 from events import Events
-from github_double import TOKEN, running_github
 from github_report import GithubReport
 from releases import COMMITS, begun, failed, published, settled
 from st2tests.base import BaseSensorTestCase
 
 from delivery import github, github_repository
 from delivery.application import Application
+from sandbox.github import TOKEN, running_github
 
 A, B = COMMITS[:2]
 
@@ -52,7 +52,7 @@ class GithubReportTestCase(ConsulActionTestCase):
         return self.github.deployments("acme/shop")
 
     def tags(self):
-        return self.github.repositories["acme/shop"].references
+        return self.github.repositories["acme/shop"].tags()
 
     def begin(self, stage, target, kind="deploy", source=None):
         return begun(self.shop, stage, target, [["node-1"]], "alice", kind, source=source)
@@ -262,7 +262,7 @@ class TestTags(GithubReportTestCase):
         ):
             settled(self.shop, "canary", target, kind)
             self.report("rollout_succeeded")
-            self.assertEqual(self.tags(), {"refs/tags/deployed/canary": commit})
+            self.assertEqual(self.tags(), {"deployed/canary": commit})
 
     def test_a_stage_that_was_not_reached_moves_no_tag(self):
         self.config["github"]["tags"] = "stage"
@@ -276,13 +276,13 @@ class TestTags(GithubReportTestCase):
             settled(self.shop, "canary", published(self.shop, number))
         self.report("rollout_succeeded", 1)
         self.report("rollout_succeeded", 0)
-        self.assertEqual(self.tags(), {"refs/tags/deployed/canary": B})
+        self.assertEqual(self.tags(), {"deployed/canary": B})
 
     def test_each_release_has_a_tag_of_its_own(self):
         self.config["github"]["tags"] = "release"
         version = published(self.shop).version
         self.report("release_published")
-        self.assertEqual(self.tags(), {f"refs/tags/release/{version}": A})
+        self.assertEqual(self.tags(), {f"release/{version}": A})
 
 
 class TestWhatIsNotReported(GithubReportTestCase):

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from action_test_case import ConsulActionTestCase
+from packaging_fail import PackagingFail
+from releases import COMMITS
+
+COMMIT = COMMITS[0]
+
+
+class TestPackagingFail(ConsulActionTestCase):
+    action_cls = PackagingFail
+
+    def setUp(self):
+        super().setUp()
+        self.shop.builds.start(COMMIT, "acme/shop", "main", "alice")
+        self.shop.builds.finish(COMMIT, passed=True)
+
+    def packaging_failures(self):
+        return [each for each in self.shop.events.all() if each["type"] == "packaging_failed"]
+
+    def test_passes_on_why_the_step_failed_and_records_nothing_more(self):
+        self.shop.builds.packaging_failed(COMMIT, "nfpm: no such file")
+        succeeded, result = self.act(app="shop", commit=COMMIT)
+        self.assertTrue(succeeded, result)
+        self.assertEqual(
+            result["error"], "shop aaaaaaa: packaging build 1 failed: nfpm: no such file"
+        )
+        self.assertEqual(len(self.packaging_failures()), 1)
+
+    def test_records_a_failure_whose_step_was_killed(self):
+        succeeded, result = self.act(app="shop", commit=COMMIT)
+        self.assertTrue(succeeded, result)
+        self.assertIn("a step ended without saying why", result["error"])
+        (event,) = self.packaging_failures()
+        self.assertEqual(event["commit"], COMMIT)
+        self.assertIn("a step ended without saying why", event["message"])
+
+    def test_refuses_a_commit_that_was_never_built(self):
+        self.assert_fails("shop has no build of bbbbbbb", app="shop", commit=COMMITS[1])

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+
+from build_host_test_case import NODE, BuildHostActionTestCase
+from release_publish import ReleasePublish
+from releases import SETTINGS
+
+from delivery.packaging import PACKAGE_FILE, Package, Recipe
+from delivery.releases import package_version
+
+
+class TestReleasePublish(BuildHostActionTestCase):
+    action_cls = ReleasePublish
+
+    def setUp(self):
+        super().setUp()
+        self.commit = self.push({"a": "b"})
+        self.version = package_version("1.0", 1, self.commit)
+        self.workspace = self.check_out(self.commit)
+
+    def leave(self, sha256="a" * 64):
+        """Leaves in the workspace what the steps before leave there."""
+        name = {"name": {"value": "shop", "from": "the application"}}
+        Recipe("shop", self.version, self.commit, "main", 1, name, SETTINGS).leave_in(
+            self.workspace
+        )
+        package = Package(f"shop_{self.version}_all.deb", "shop", self.version, "all", sha256, 7)
+        self.workspace.write(PACKAGE_FILE, json.dumps(package.as_dict()).encode())
+
+    def publish(self):
+        return self.act(app="shop", commit=self.commit, node=NODE, workspace=self.workspace.id)
+
+    def test_records_the_release_with_all_that_is_known_of_it(self):
+        self.leave()
+        succeeded, result = self.publish()
+        self.assertTrue(succeeded, result)
+        self.assertEqual(
+            (result["version"], result["sha256"], result["new"]), (self.version, "a" * 64, True)
+        )
+        release = self.shop.releases.get(self.version)
+        self.assertEqual(
+            (release.commit, release.branch, release.repository, release.build, release.by),
+            (self.commit, "main", "acme/shop", 1, "alice"),
+        )
+        self.assertEqual(release.package.sha256, "a" * 64)
+        self.assertEqual(release.metadata["name"]["value"], "shop")
+        self.assertEqual(release.settings, SETTINGS)
+
+    def test_the_same_release_again_is_no_news(self):
+        self.leave()
+        self.publish()
+        self.assertIs(self.publish()[1]["new"], False)
+
+    def test_a_release_after_a_failure_takes_the_failure_back(self):
+        self.shop.builds.packaging_failed(self.commit, "no space left")
+        self.leave()
+        self.publish()
+        self.assertEqual(self.shop.builds.get(self.commit).failure, "")
+
+    def test_another_package_under_the_same_version_is_refused(self):
+        self.leave()
+        self.publish()
+        self.leave(sha256="b" * 64)
+        succeeded, result = self.publish()
+        self.assertFalse(succeeded)
+        self.assertIn(self.version, result["error"])
+
+    def test_publishes_nothing_without_a_package(self):
+        succeeded, result = self.publish()
+        self.assertFalse(succeeded)
+        self.assertIn("metadata.json", result["error"])
+        self.assertEqual(self.shop.releases.versions(), [])
+        self.assertIn("metadata.json", self.shop.builds.get(self.commit).packaging_error)

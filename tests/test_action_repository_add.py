@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from unittest import mock
+
+from build_host_test_case import NODE, BuildHostActionTestCase
+from repository_add import RepositoryAdd
+
+from delivery import repository
+from delivery.packaging import PACKAGE_FILE, Package
+from delivery.remote import RemoteError
+
+PACKAGE = Package("shop_1_all.deb", "shop", "1", "all", "a" * 64, 7)
+
+
+class TestRepositoryAdd(BuildHostActionTestCase):
+    """The tools are tried in test_repository.py; here it is what they are given."""
+
+    action_cls = RepositoryAdd
+
+    def setUp(self):
+        super().setUp()
+        self.commit = self.push({"a": "b"})
+        self.workspace = self.check_out(self.commit)
+        self.tool = mock.Mock()
+        created = mock.patch.object(repository.TOOLS, "create", return_value=self.tool)
+        created.start()
+        self.addCleanup(created.stop)
+
+    def leave_package(self):
+        self.workspace.write(PACKAGE_FILE, json.dumps(PACKAGE.as_dict()).encode())
+
+    def test_adds_the_package_that_the_step_before_has_made(self):
+        self.leave_package()
+        succeeded, result = self.act(node=NODE, workspace=self.workspace.id)
+        self.assertTrue(succeeded, result)
+        workspace, package = self.tool.add.call_args[0]
+        self.assertEqual((workspace.id, package), (self.workspace.id, PACKAGE))
+        self.assertEqual((result["file"], result["sha256"]), (PACKAGE.file, PACKAGE.sha256))
+
+    def test_says_why_the_repository_did_not_take_it(self):
+        self.leave_package()
+        self.tool.add.side_effect = RemoteError("builder: version 1 is taken")
+        step = {"node": NODE, "workspace": self.workspace.id}
+        self.assert_fails("version 1 is taken", **step, app="shop", commit=self.commit)
+        self.assertIn("version 1 is taken", self.shop.builds.get(self.commit).packaging_error)
+
+    def test_adds_nothing_when_there_is_no_package(self):
+        self.assert_fails("read package.json", node=NODE, workspace=self.workspace.id)
+        self.tool.add.assert_not_called()
