@@ -711,7 +711,7 @@ def test_canceling_a_subworkflow_cancels_the_workflow_above(pack, make_engine, t
         version: 1.0
         tasks:
           sub: {{action: test.inner}}
-          work: {{action: core.local cmd='while [ ! -e {done} ]; do sleep 0.05; done'}}
+          work: {{action: core.local, input: {{cmd: 'until test -e {done}; do sleep 0.05; done'}}}}
         """)
     engine = make_engine()
     execution = engine.start("test.flow")
