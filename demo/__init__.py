@@ -1,1 +1,1 @@
-"""The main job, told and shown: what `script/demo` runs inside the sandbox."""
+"""The demonstration that `script/demo` runs inside the sandbox."""

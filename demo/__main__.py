@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         done = all(true for _, true in story.promises)
         screen.say()
         screen.say(
-            f"   {'All of it is true' if done else 'NOT all of it is true'}; "
+            f"   {'All checks passed' if done else 'NOT all checks passed'}; "
             f"{time.monotonic() - began:.0f} s."
         )
         if options.keep:
@@ -58,19 +58,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="script/demo",
         description=(
-            "A git push becomes a Debian package, the package reaches a canary, and a chat command "
-            "takes it to production while a client keeps asking."
+            "A git push becomes a Debian package on a canary, and a chat command takes it to "
+            "production under live traffic."
         ),
     )
     parser.add_argument(
         "--app",
         choices=["shop", "notes"],
         default="shop",
-        help="the sample application: shop (Python) or notes (Node.js)",
+        help="sample application: shop (Python) or notes (Node.js)",
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="leave everything running, with a chat prompt"
-    )
+    parser.add_argument("--keep", action="store_true", help="keep the fleet and open a chat prompt")
     return parser.parse_args(arguments)
 
 
@@ -100,21 +98,22 @@ def wait_for_the_receiver(engine: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + ENGINE_START_S
     while not listens("10.77.0.1", 8095):
         if engine.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"the embedded engine did not start:\n{log.read_text()}")
+            raise SystemExit(f"demo: the embedded engine did not start:\n{log.read_text()}")
         time.sleep(0.05)
 
 
 def keep(world: World, app: str, environment: dict[str, str]) -> None:
-    """Leaves the user a chat prompt; everything goes when it ends."""
-    screen.heading(5, "Yours to try")
+    """Opens a chat prompt; the fleet is removed when it ends."""
+    screen.heading(5, "Try it yourself")
     for line in (
-        "!deploy status, !deploy history " + app + ", !deploy rollback " + app + ", !help",
-        "in another terminal:",
+        f"In chat: !deploy status, !deploy history {app}, !deploy rollback {app}, !help",
+        "In another terminal:",
         f"  script/sandbox exec lb -- curl -s -H 'Host: {app}' http://lb/",
         "  script/sandbox shell canary-1",
-        f"  the work tree is {world.directory}/demo/checkout/{app} inside the sandbox:",
-        "  script/sandbox shell sandbox   # then change it, git commit, git push",
-        "Ctrl-D ends the chat and takes the sandbox down.",
+        "  script/sandbox shell sandbox",
+        f"To push a change: edit {world.directory}/demo/checkout/{app}",
+        "  in that last shell, then git commit and git push.",
+        "Ctrl-D ends the chat and removes the fleet.",
     ):
         screen.say("   " + line)
     screen.say()

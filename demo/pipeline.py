@@ -1,4 +1,4 @@
-"""Follows what the embedded engine does and what the delivery records, as it happens."""
+"""Follows the embedded engine's steps and the delivery's events as they happen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNTOLD_ACTIONS = ("core.noop", "chatops.post_message", "cicd_canary.github_repor
 
 
 class PipelineFailed(Exception):
-    """What was waited for will not come."""
+    """The awaited state will not come."""
 
 
 class Follower:

@@ -1,4 +1,4 @@
-"""What the demo looks like: 80 columns, colours only on a terminal, no line ever redrawn."""
+"""The demo's output: 80 columns, colours only on a terminal, no line ever redrawn."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def heading(number: int, text: str) -> None:
 
 
 def explain(text: str) -> None:
-    """A sentence between the lines of what happens."""
+    """Prints a sentence of explanation."""
     for line in wrapped(text, INSET_WIDTH, ""):
         say(coloured(INDENT + line, GREY))
 
 
 def step(at_s: float, what: str, detail: str, seconds: float, succeeded: bool = True) -> None:
-    """One step of the pipeline: when, in which workflow, which task, how long it took."""
+    """Prints a step of the pipeline: time, workflow, task and duration."""
     mark = coloured("✓", GREEN) if succeeded else coloured("✗", RED)
     say(f"   {at_s:6.1f} s  {what:<16}{detail:<34}{seconds:7.2f} s  {mark}")
 
 
 def event(at_s: float, text: str) -> None:
-    """Something that happened, as the delivery itself says it."""
+    """Prints an event in the delivery's own words."""
     first, *rest = wrapped(text, WIDTH - len(EVENT_INDENT), "")
     say(f"   {at_s:6.1f} s  {coloured(first, CYAN)}")
     for line in rest:
@@ -53,13 +53,13 @@ def event(at_s: float, text: str) -> None:
 
 
 def chat(user: str, line: str) -> None:
-    """What somebody types in chat."""
+    """Prints a line typed in chat."""
     say(f"   {coloured(user, YELLOW)}: {coloured(line, BOLD)}")
 
 
 def check(text: str, true: bool) -> None:
-    """One of the things the demo promises."""
-    say(f"   {coloured('✓', GREEN) if true else coloured('✗ NOT TRUE:', RED)} {text}")
+    """Prints the outcome of a check."""
+    say(f"   {coloured('✓', GREEN) if true else coloured('✗ FAILED:', RED)} {text}")
 
 
 def table(rows: Sequence[Sequence[Any]], widths: Sequence[int]) -> None:

@@ -48,14 +48,14 @@ class Story:
     # --- chapters -------------------------------------------------------------------------------
 
     def first_version(self) -> None:
-        screen.heading(1, "Version 1.0.0 goes all the way")
+        screen.heading(1, "Version 1.0.0 reaches production")
         self.push("1.0.0")
-        screen.explain("The canary runs it. Production has nothing yet.")
+        screen.explain("The canary runs it. Production is still empty.")
         self.promote()
 
     def second_version(self) -> None:
         screen.heading(2, "Version 2.0.0 reaches the canary, under traffic")
-        screen.explain("A client now sends 50 requests a second through HAProxy, until the end.")
+        screen.explain("From here on a client sends 50 requests a second through HAProxy.")
         self.push("2.0.0")
         old, new = self.version("production"), self.version("canary")
         self.show_who_answers(old, new)
@@ -72,47 +72,45 @@ class Story:
         ):
             screen.say(f"   {command:<40}{tally(answers)}")
         self.promise(
-            "the canary answers with the new version, production with the old one",
+            "the canary serves the new version, production the old one",
             all(
                 reply.version == (new if reply.host.startswith("canary") else old)
                 for reply in replies + marked
             ),
         )
         self.promise(
-            "a request with X-Canary: true always goes to the canary",
+            "requests with X-Canary: true always reach the canary",
             all(reply.host.startswith("canary") for reply in marked),
         )
         screen.say()
         self.type("!deploy status")
 
     def production(self) -> None:
-        screen.heading(3, "The canary's version goes to production, batch by batch")
+        screen.heading(3, "Promotion to production, batch by batch")
         canary = self.application.stages.get("canary").settled[-1]
         self.promote()
         production = self.application.stages.get("production").settled[-1]
         self.promise(
-            "production got exactly the canary's version and package",
+            "production has the canary's exact version and package",
             production.target == canary.target,
         )
 
     def outcome(self, traffic: Traffic) -> None:
-        screen.heading(4, "What came of it")
+        screen.heading(4, "Result")
         version = self.version("production")
         hosts = self.hosts()
         screen.table(
-            [("host", "stage", "version", "sha256 of its package", "answers"), *hosts],
+            [("host", "stage", "version", "package SHA-256", "serves it"), *hosts],
             (14, 12, 18, 24, 9),
         )
         screen.say()
         self.promise(
             f"all {len(hosts)} hosts run {version}", all(row[2] == version for row in hosts)
         )
+        self.promise("all hosts installed the same package", len({row[3] for row in hosts}) == 1)
+        self.promise("all hosts serve that version", all(row[4] == "yes" for row in hosts))
         self.promise(
-            "all of them installed the very same package", len({row[3] for row in hosts}) == 1
-        )
-        self.promise("all of them answer with that version", all(row[4] == "yes" for row in hosts))
-        self.promise(
-            f"{len(traffic.replies)} requests were sent, {len(traffic.failed)} failed",
+            f"{len(traffic.replies)} requests sent, {len(traffic.failed)} failed",
             bool(traffic.replies) and not traffic.failed,
         )
         for reply in traffic.failed[:5]:
@@ -123,7 +121,7 @@ class Story:
         screen.say()
         screen.table(
             [
-                ("where the time went", "total", "on the hosts", "our overhead"),
+                ("time", "total", "on the hosts", "overhead"),
                 *(
                     (what, f"{total:.1f} s", f"{work:.1f} s", f"{total - work:.1f} s")
                     for what, total, work in self.spent

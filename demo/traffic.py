@@ -1,4 +1,4 @@
-"""A client that never stops asking: steady requests through the load balancer."""
+"""A client that sends steady requests through the load balancer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TIMEOUT_S = 10
 
 
 class Reply(NamedTuple):
-    """What one request came to; `problem` is empty when it was answered with 200."""
+    """The outcome of a request; `problem` is empty after an answer of 200."""
 
     at: float
     version: str

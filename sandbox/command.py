@@ -24,31 +24,40 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="script/sandbox", description="A small real fleet on this machine."
+        prog="script/sandbox", description="A small fleet on this machine."
     )
     actions = top.add_subparsers(metavar="ACTION", required=True)
-    run = actions.add_parser("run", help="bring a world up, run a command in it, take it down")
-    run.add_argument("--canary", type=host_count, default=1, metavar="N", help="canary hosts (1)")
+    run = actions.add_parser("run", help="create a fleet, run a command in it, remove the fleet")
     run.add_argument(
-        "--production", type=host_count, default=3, metavar="N", help="production hosts (3)"
+        "--canary", type=host_count, default=1, metavar="N", help="number of canary hosts (1)"
+    )
+    run.add_argument(
+        "--production",
+        type=host_count,
+        default=3,
+        metavar="N",
+        help="number of production hosts (3)",
     )
     run.add_argument(
         "--reachable",
         action="store_true",
-        help="link it to this machine's network, and run the command there",
+        help="link the fleet to this machine's network and run the command there",
     )
-    run.add_argument("--quiet", action="store_true", help="do not say how it comes up")
+    run.add_argument("--quiet", action="store_true", help="do not show the steps")
     run.set_defaults(action=run_world)
-    lister = actions.add_parser("list", help="list the running worlds and their hosts")
+    lister = actions.add_parser("list", help="list the running fleets and their hosts")
     lister.set_defaults(action=list_worlds)
-    execute = actions.add_parser("exec", help="run a command on a host of a running world")
-    shell = actions.add_parser("shell", help="open a shell on a host of a running world")
+    execute = actions.add_parser("exec", help="run a command on a host")
+    shell = actions.add_parser("shell", help="open a shell on a host")
     for command in (execute, shell):
         command.add_argument(
-            "--world", type=int, metavar="PID", help="which world, when several run; see list"
+            "--world",
+            type=int,
+            metavar="PID",
+            help="id of the fleet, if several are running; see list",
         )
         command.add_argument(
-            "host", metavar="HOST", help="its name, or sandbox for the world itself"
+            "host", metavar="HOST", help="name of a host, or sandbox for the fleet's own machine"
         )
     for command in (run, execute):
         command.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
@@ -86,9 +95,11 @@ def enter_host(options: argparse.Namespace) -> int:
     """Become the command on the host: first into the world, then into the host."""
     worlds = running_worlds()
     if options.world is None and len(worlds) > 1:
-        raise WorldError(f"several worlds run: choose with --world {' or '.join(map(str, worlds))}")
+        raise WorldError(
+            f"several fleets are running; choose one with --world {' or '.join(map(str, worlds))}"
+        )
     if not worlds or options.world not in (None, *worlds):
-        raise WorldError("no such world runs: start one with script/sandbox run -- COMMAND")
+        raise WorldError("no such fleet is running; start one with script/sandbox run -- COMMAND")
     pid = options.world or next(iter(worlds))
     command = command_of(options)
     environment = host_environment()
@@ -105,7 +116,7 @@ def enter_host(options: argparse.Namespace) -> int:
 def command_of(options: argparse.Namespace) -> list[str]:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
-        raise WorldError("no command given: add -- COMMAND...")
+        raise WorldError("no command given; add -- COMMAND...")
     return command
 
 

@@ -106,7 +106,7 @@ class Starting:
         self._status = os.fdopen(status)
         self.pid = int(self._status.readline() or 0)
         if not self.pid:
-            raise RuntimeError(f"host {host.name} could not be given namespaces: root is needed")
+            raise RuntimeError(f"host {host.name}: could not create namespaces; run as root")
 
     def go(self) -> None:
         """Tell the host that its network is there."""
@@ -118,7 +118,9 @@ class Starting:
         with self._status:
             said = self._status.readline()
         if said != "ready\n":
-            raise RuntimeError(f"host {self.host.name} did not start: {said.strip() or 'it died'}")
+            raise RuntimeError(
+                f"host {self.host.name} did not start: {said.strip() or 'no output'}"
+            )
 
 
 def _first_process(

@@ -132,7 +132,7 @@ def consul_source() -> str:
                 fields["Signed-By"] = source["signed-by"]
             return "".join(f"{name}: {value}\n" for name, value in fields.items())
     raise InstallError(
-        f"no APT source for Debian {codename} main in /etc/apt, so nowhere to take consul from; "
+        f"no APT source for Debian {codename} main in /etc/apt to install consul from; "
         "add one, or install consul yourself"
     )
 
@@ -141,7 +141,7 @@ def debian_codename() -> str:
     release = Path("/etc/os-release").read_text()
     found = re.search(r"^VERSION_CODENAME=\"?([a-z]+)\"?$", release, re.MULTILINE)
     if not found:
-        raise InstallError("/etc/os-release names no VERSION_CODENAME: the sandbox needs Debian 12")
+        raise InstallError("/etc/os-release has no VERSION_CODENAME; the sandbox needs Debian 12")
     return found.group(1)
 
 
@@ -213,7 +213,7 @@ def apt_get(*arguments: str, cwd: str = "/") -> None:
     )
     if done.returncode:
         said = [line for line in done.stdout.splitlines() if line.startswith("E:")]
-        reason = (said or done.stdout.splitlines() or ["it said nothing"])[-1]
+        reason = (said or done.stdout.splitlines() or ["no output"])[-1]
         raise InstallError(f"apt-get {arguments[-1]} failed: {reason}")
 
 

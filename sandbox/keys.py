@@ -23,7 +23,7 @@ def make(directory: Path, hosts: list[Host]) -> Keys:
     ]
     for program, process in [*(("ssh-keygen", each) for each in generators), ("gpg", made_by_gpg)]:
         if process.wait() != 0:
-            raise RuntimeError(f"{program} could not make a key")
+            raise RuntimeError(f"{program} could not create a key")
     addresses = {host.name: host.address for host in hosts}
     known, host_keys = "", {}
     for name in names:

@@ -53,7 +53,7 @@ def run(
     Raises SandboxError when this process may not make namespaces.
     """
     if os.geteuid() != 0:
-        raise SandboxError("the sandbox makes namespaces and mounts, so it needs root")
+        raise SandboxError("not root; run the sandbox as root, because it creates namespaces")
     alive_read, alive_write = os.pipe()
     waited_for = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
@@ -240,7 +240,7 @@ class Manager:
             )
         except subprocess.CalledProcessError:
             raise SandboxError(
-                f"cannot make {MACHINE_LINK} on this machine: does another reachable world run?"
+                f"could not create {MACHINE_LINK}; is another reachable fleet running?"
             ) from None
         for line in (
             f"address add {fleet.MACHINE_ADDRESS}/{fleet.NETWORK_BITS} dev {MACHINE_LINK}",
@@ -340,7 +340,7 @@ class Manager:
     def _obey(self, action: str, name: str) -> None:
         running = name in self._pids
         if name not in self._hosts:
-            raise SandboxError(f"no host {name}; there are: {' '.join(self._hosts)}")
+            raise SandboxError(f"no host {name}; hosts: {' '.join(self._hosts)}")
         if action == "stop" and running:
             self._stop_host(name)
         elif action == "start" and not running:
@@ -366,11 +366,11 @@ class Manager:
     def _wait_for(self, ready: Callable[[], str | None]) -> None:
         """Wait until nothing is missing any more."""
         deadline = time.monotonic() + READY_SECONDS
-        missing: str | None = "nothing asked yet"
+        missing: str | None = "nothing checked yet"
         while missing:
             missing = ready()
             if missing and time.monotonic() > deadline:
-                raise SandboxError(f"after {READY_SECONDS} s still waiting for {missing}")
+                raise SandboxError(f"timed out after {READY_SECONDS} s, waiting for {missing}")
             time.sleep(0.03)
 
 

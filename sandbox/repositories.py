@@ -139,6 +139,6 @@ class Checkout:
             ["git", "-C", str(self.directory), *arguments], text=True, capture_output=True
         )
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
             raise GitHubError(f"git {arguments[0]} failed: {reason}")
         return done.stdout

@@ -57,7 +57,7 @@ class World:
         """The world this process runs in; WorldError when it runs in none."""
         where = directory or os.environ.get("CICD_SANDBOX")
         if not where:
-            raise WorldError("CICD_SANDBOX is not set: start this with script/sandbox run")
+            raise WorldError("CICD_SANDBOX is not set; start this with script/sandbox run")
         return cls(Path(where), json.loads((Path(where) / "world.json").read_text()))
 
     @property
@@ -66,7 +66,7 @@ class World:
 
     def host(self, name: str) -> WorldHost:
         if name not in self.hosts:
-            raise WorldError(f"no host {name}; there are: {' '.join(self.hosts)}")
+            raise WorldError(f"no host {name}; hosts: {' '.join(self.hosts)}")
         return self.hosts[name]
 
     def hosts_of(self, *kinds: str) -> list[WorldHost]:
@@ -157,7 +157,7 @@ class WorldHost:
         deadline = time.monotonic() + REJOIN_SECONDS
         while not (listens(self.address, 22) and self._is_alive_in_consul()):
             if time.monotonic() > deadline:
-                raise WorldError(f"{self.name} did not come back in {REJOIN_SECONDS} s")
+                raise WorldError(f"{self.name} did not rejoin Consul within {REJOIN_SECONDS} s")
             time.sleep(0.05)
 
     def _is_alive_in_consul(self) -> bool:

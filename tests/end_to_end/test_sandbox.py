@@ -199,7 +199,7 @@ def test_two_worlds_run_at_the_same_time_and_do_not_meet():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["exec", "--world", "1", "canary-1", "--", "true"], "no such world runs"),
+        (["exec", "--world", "1", "canary-1", "--", "true"], "no such fleet is running"),
         (["run", "--", "/nonexistent"], "cannot run /nonexistent"),
         (["run"], "no command given"),
     ],
@@ -254,7 +254,7 @@ def test_the_configuration_is_valid_for_the_pack(world: World):
 
 
 def test_an_unknown_host_is_named_with_the_known_ones(world: World):
-    with pytest.raises(WorldError, match="no host canary-9; there are: github consul"):
+    with pytest.raises(WorldError, match="no host canary-9; hosts: github consul"):
         world.host("canary-9")
 
 
