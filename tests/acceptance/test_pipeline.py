@@ -123,7 +123,7 @@ def test_promotion_by_chat_says_what_it_does_and_what_came_of_it(shop: Delivery,
     with phase("promotion of three hosts by chat"):
         heard = shop.stackstorm.hear("deploy promote shop", user=OLGA)
         execution = shop.stackstorm.wait(heard["execution"]["id"])
-    assert heard["message"].startswith("Promoting shop to production")
+    assert heard["message"].startswith("Promoting shop, batch by batch")
     assert heard["execution"]["id"] in heard["message"]
     assert f"shop {version} is in production on 3 hosts" in shop.stackstorm.said(execution)
     assert shop.application.stages.get("production").rollout.by == OLGA
