@@ -7,7 +7,7 @@ from delivery_action import DeliveryAction
 from delivery import ci
 from delivery.ci import builds
 
-# A pipeline calls back a moment before Jenkins has written the build's result.
+# A pipeline calls back a moment before its server has written the build's result.
 PATIENCE_S = 20
 
 
