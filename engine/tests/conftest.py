@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import textwrap
 
 import pytest
 import yaml
 
 from packengine.engine import Engine
+from packengine.run import SHIMS
+
+if importlib.util.find_spec("st2tests") is None:
+    sys.path.append(SHIMS)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIXTURE_PACKS = [os.path.join(HERE, "packs", name) for name in ("fixture", "examples")]

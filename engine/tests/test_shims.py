@@ -6,15 +6,14 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 from unittest import TestCase
 
 import pytest
 
-SHIMS = Path(__file__).resolve().parents[1] / "packengine" / "shims"
+from packengine.run import SHIMS
 
 st2tests = importlib.util.find_spec("st2tests")
-if st2tests is None or not st2tests.origin.startswith(str(SHIMS)):
+if st2tests is None or not st2tests.origin.startswith(SHIMS):
     pytest.skip(
         "StackStorm itself is installed, so its own names are the ones imported",
         allow_module_level=True,
