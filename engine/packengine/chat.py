@@ -183,7 +183,7 @@ class Room:
                 execution = self._engine.execution(execution.id)
                 self.look()
         except KeyboardInterrupt:
-            self.write(f"\nExecution {execution.id} goes on, its result comes later.")
+            self.write(f"\nExecution {execution.id} continues; its result will follow.")
             raise
         return execution.status == SUCCEEDED
 
@@ -226,7 +226,7 @@ class Room:
             if word.lower() in f"{display} {alias.description}".lower()
         )
         if not commands:
-            self.write(f'No command has to do with "{word}". !help lists all commands.')
+            self.write(f'No command mentions "{word}". !help lists all commands.')
             return
         width = self._width
         column = min(max(len(display) for display, _ in commands), width // 2) + len(PREFIX) + 2
@@ -239,7 +239,9 @@ class Room:
                 self.write(part)
             if word:
                 for format_string in alias.get_format_strings():
-                    self.write(f"{'':{column}}matches {format_string}")
+                    line = f"{'':{column}}matches {format_string}"
+                    if len(line) <= width and "\n" not in line:  # else a long regular expression
+                        self.write(line)
 
 
 def wrapped(line: str, width: int, indent: str | None = None) -> list[str]:
@@ -279,7 +281,7 @@ def _converse(engine: Engine, user: str, out: TextIO) -> None:
                 break
     terminal.write("\n")
     if room.is_waited_for():
-        terminal.write("Leaving when what was started has ended. Ctrl-C ends it now.\n")
+        terminal.write("Waiting for running commands. Ctrl-C ends them now.\n")
 
 
 class _Terminal:

@@ -209,9 +209,16 @@ def test_help_for_a_word_says_what_is_matched(engine):
     ]
 
 
+def test_help_for_a_word_leaves_out_formats_that_do_not_fit_the_line(engine):
+    out = io.StringIO()
+    chat.Room(engine, "ada", out, 40).say("!help quietly")
+    assert "matches" not in out.getvalue()
+    assert max(len(line) for line in out.getvalue().splitlines()) <= 40
+
+
 def test_help_for_a_word_nobody_knows_says_so(engine):
     assert said(engine, "!help xyzzy")[1] == (
-        'No command has to do with "xyzzy". !help lists all commands.\n'
+        'No command mentions "xyzzy". !help lists all commands.\n'
     )
 
 
@@ -394,7 +401,7 @@ def test_ctrl_c_stops_the_waiting_and_not_the_execution(terminal):
     terminal.type("!greet bob seconds=3\r")
     terminal.read_until("Greeting bob.\n")
     terminal.interrupt()
-    terminal.read_until("Execution [0-9a-f]+ goes on, its result comes later.\nada> ")
+    terminal.read_until("Execution [0-9a-f]+ continues; its result will follow.\nada> ")
     terminal.read_until("Hello bob from ada\nada> ")
     assert terminal.leave() == 0
 
@@ -406,7 +413,7 @@ def test_leaving_lets_what_was_started_end(terminal, tmp_path):
     terminal.interrupt()
     terminal.read_until("ada> ")
     terminal.type("\x04")
-    terminal.read_until("Leaving when what was started has ended.")
+    terminal.read_until("Waiting for running commands.")
     assert terminal.exit_code() == 0
     with Engine([str(tmp_path / "room")], data_dir=str(tmp_path / "data")) as engine:
         assert [execution.status for execution in engine.executions()] == ["succeeded"]

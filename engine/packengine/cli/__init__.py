@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "--pack",
         action="append",
         metavar="DIR",
-        help="directory of a pack, more than once for several (ENGINE_PACKS, colon-separated; "
+        help="directory of a pack, repeatable (ENGINE_PACKS, colon-separated; "
         "by default the current directory)",
     )
     commands = result.add_subparsers(metavar="COMMAND", required=True)

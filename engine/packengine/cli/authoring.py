@@ -15,7 +15,7 @@ def add_authoring(commands: Commands) -> None:
         commands,
         "lint",
         _lint,
-        "List what is wrong with a pack and StackStorm's registration lets pass.",
+        "List a pack's faults, including those that StackStorm's registration ignores.",
         PACK,
         JSON,
         needs_engine=False,

@@ -11,13 +11,13 @@ from packengine.engine import Engine
 
 
 def add_action(commands: Commands) -> None:
-    group = add_group(commands, "action", "Look at actions.")
+    group = add_group(commands, "action", "List and show actions.")
     add_command(
         group,
         "list",
         _action_list,
         "List actions.",
-        (("-p", "--pack-ref"), {"metavar": "PACK", "dest": "of_pack", "help": "only this pack's"}),
+        (("-p", "--pack-ref"), {"metavar": "PACK", "dest": "of_pack", "help": "only this pack"}),
         JSON,
     )
     add_command(
@@ -52,15 +52,17 @@ def _action_get(engine: Engine, options: Options) -> int:
 
 
 def add_rule(commands: Commands) -> None:
-    group = add_group(commands, "rule", "Look at rules, enable and disable them.")
+    group = add_group(commands, "rule", "List, enable and disable rules.")
     add_command(group, "list", _rule_list, "List rules.", JSON)
     ref = (("ref",), {"metavar": "PACK.RULE"})
-    add_command(group, "enable", _rule_enable, "Enable a rule; it stays so.", ref)
-    add_command(group, "disable", _rule_disable, "Disable a rule; it stays so.", ref)
-    enforcements = add_group(commands, "rule-enforcement", "Look at what rules did.")
-    add_command(enforcements, "list", _enforcement_list, "List what rules did, newest first.", JSON)
-    instances = add_group(commands, "trigger-instance", "Look at what happened.")
-    add_command(instances, "list", _instance_list, "List what happened, newest first.", JSON)
+    add_command(group, "enable", _rule_enable, "Enable a rule permanently.", ref)
+    add_command(group, "disable", _rule_disable, "Disable a rule permanently.", ref)
+    enforcements = add_group(commands, "rule-enforcement", "Inspect enforcements of rules.")
+    add_command(
+        enforcements, "list", _enforcement_list, "List enforcements of rules, newest first.", JSON
+    )
+    instances = add_group(commands, "trigger-instance", "Inspect trigger instances.")
+    add_command(instances, "list", _instance_list, "List trigger instances, newest first.", JSON)
 
 
 def _rule_list(engine: Engine, options: Options) -> int:
@@ -110,7 +112,7 @@ def _instance_list(engine: Engine, options: Options) -> int:
 
 def add_resources(commands: Commands) -> None:
     for name, what in (("trigger", "triggers"), ("sensor", "sensors"), ("alias", "aliases")):
-        group = add_group(commands, name, f"Look at {what}.")
+        group = add_group(commands, name, f"Inspect {what}.")
         command = add_command(group, "list", _resource_list, f"List {what}.", JSON)
         command.set_defaults(resources=what)
 

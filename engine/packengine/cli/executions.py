@@ -22,30 +22,33 @@ from packengine.execution import PENDING, SUCCEEDED, Execution
 
 
 def add_execution(commands: Commands) -> None:
-    group = add_group(commands, "execution", "Look at, cancel and pause executions.")
+    group = add_group(commands, "execution", "List, show, cancel and pause executions.")
     add_command(
         group,
         "list",
         _execution_list,
         "List executions, newest first.",
-        (("-n", "--last"), {"type": int, "default": 50, "metavar": "N", "help": "how many (50)"}),
+        (
+            ("-n", "--last"),
+            {"type": int, "default": 50, "metavar": "N", "help": "number of executions (50)"},
+        ),
         (("--action",), {"metavar": "PACK.ACTION"}),
         (("--status",), {}),
-        (("--all",), {"action": "store_true", "help": "also the tasks of workflows"}),
+        (("--all",), {"action": "store_true", "help": "include the tasks of workflows"}),
         JSON,
     )
     add_command(
         group,
         "get",
         _execution_get,
-        "Show an execution and, of a workflow, its tasks.",
+        "Show an execution and a workflow's tasks.",
         ID,
         JSON,
-        (("-d", "--detail"), {"action": "store_true", "help": "show everything that is kept"}),
+        (("-d", "--detail"), {"action": "store_true", "help": "show every field"}),
     )
     add_command(group, "cancel", _execution_cancel, "Cancel an execution.", ID)
     add_command(group, "pause", _execution_pause, "Pause a workflow between its tasks.", ID)
-    add_command(group, "resume", _execution_resume, "Go on with a paused workflow.", ID)
+    add_command(group, "resume", _execution_resume, "Resume a paused workflow.", ID)
 
 
 def _execution_list(engine: Engine, options: Options) -> int:
@@ -97,13 +100,13 @@ def _show_the_rest(engine: Engine, execution: Execution) -> int:
 
 
 def add_inquiry(commands: Commands) -> None:
-    group = add_group(commands, "inquiry", "Look at inquiries and respond to them.")
-    add_command(group, "list", _inquiry_list, "List inquiries nobody has responded to.", JSON)
+    group = add_group(commands, "inquiry", "List, show and answer inquiries.")
+    add_command(group, "list", _inquiry_list, "List open inquiries.", JSON)
     add_command(
         group,
         "respond",
         _inquiry_respond,
-        "Respond to an inquiry; its workflow goes on here.",
+        "Respond to an inquiry and resume its workflow in this process.",
         ID,
         (("response",), {"nargs": "+", "metavar": "name=value"}),
         USER,

@@ -32,10 +32,10 @@ def add_key(commands: Commands) -> None:
         _key_set,
         "Set a key.",
         name,
-        (("value",), {"nargs": "?", "help": "read from standard input when left out"}),
+        (("value",), {"nargs": "?", "help": "by default read from standard input"}),
         scope,
-        (("-e", "--encrypt"), {"action": "store_true", "help": "the value is a secret"}),
-        (("-l", "--ttl"), {"type": int, "metavar": "SECONDS", "help": "until it expires"}),
+        (("-e", "--encrypt"), {"action": "store_true", "help": "mark the value as secret"}),
+        (("-l", "--ttl"), {"type": int, "metavar": "SECONDS", "help": "seconds until it expires"}),
     )
     add_command(group, "delete", _key_delete, "Delete a key.", name, scope)
     add_command(
@@ -44,7 +44,7 @@ def add_key(commands: Commands) -> None:
         _key_list,
         "List keys.",
         scope,
-        (("-p", "--prefix"), {"default": "", "help": "only keys that start so"}),
+        (("-p", "--prefix"), {"default": "", "help": "only keys with this prefix"}),
         JSON,
     )
 

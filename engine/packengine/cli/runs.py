@@ -32,7 +32,7 @@ def add_run(commands: Commands) -> None:
         commands,
         "run",
         _run,
-        "Run an action and show how it ends.",
+        "Run an action and show its result.",
         (("ref",), {"metavar": "PACK.ACTION"}),
         (("parameters",), {"nargs": "*", "metavar": "name=value"}),
         (
@@ -40,14 +40,14 @@ def add_run(commands: Commands) -> None:
             {
                 "action": "store_true",
                 "dest": "detach",
-                "help": "only start it, in a process of its own",
+                "help": "start it in a separate process and return",
             },
         ),
         JSON,
-        (("--trace-tag",), {"help": "ties executions of one cause together"}),
+        (("--trace-tag",), {"help": "tag shared by related executions"}),
         USER,
     )
-    run.epilog = "Objects and arrays are given as JSON; an array of texts also as a,b,c."
+    run.epilog = "Pass objects and arrays as JSON, an array of strings also as a,b,c."
     perform = commands.add_parser("perform")  # what `run --async` starts; not for people
     perform.add_argument("id")
     perform.set_defaults(command=_perform, needs_engine=True)
@@ -138,9 +138,7 @@ def read_words(whose: str, words: Sequence[str], declared: dict[str, Any]) -> di
             given[name] = _read_value(text, declared.get(name, {}))
         except (ValueError, SyntaxError):
             raise UsageError(
-                'Parameter "{}" of {}: the text given is not of type {}'.format(
-                    name, whose, declared[name]["type"]
-                )
+                'Parameter "{}" of {}: not of type {}'.format(name, whose, declared[name]["type"])
             ) from None
     return given
 
