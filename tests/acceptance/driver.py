@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+import requests
 from stackstorm import Json, StackStorm, eventually, skip_module_without_stackstorm
 
 from delivery.application import Application
@@ -22,6 +23,7 @@ from sandbox.world import World, listens
 HOSTS = ["canary-1", "production-1", "production-2", "production-3"]
 OLGA = "olga"
 PACK = "cicd_canary"
+TEMPLATE = "{{config_context.github.webhook_secret}}"
 
 
 def skip_module_without_sandbox() -> None:
@@ -58,6 +60,17 @@ def started_again(stackstorm: StackStorm, pause_s: float = 0) -> Iterator[None]:
         "the receiver sensor to listen: is the sensor container running?",
         60,
     )
+
+
+def post(path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    """Posts to the receiver; returns the status and the text of its answer."""
+    answer = requests.post(
+        f"http://{MACHINE_ADDRESS}:{WEBHOOK_PORT}{path}",
+        body,
+        timeout=10,
+        headers=dict(headers, **{"Content-Type": "application/json"}),
+    )
+    return answer.status_code, answer.text
 
 
 class Delivery:

@@ -7,12 +7,20 @@ the job that calls back is run as Jenkins' agent runs it.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import subprocess
 from typing import Any, Iterator
 
 import pytest
-from driver import Delivery, configure, skip_module_without_sandbox, started_again
+from driver import (
+    TEMPLATE,
+    Delivery,
+    configure,
+    post,
+    skip_module_without_sandbox,
+    started_again,
+)
 from jenkins_double import Build, Jenkins, running_jenkins
 from stackstorm import StackStorm, eventually, now
 
@@ -56,7 +64,7 @@ def started_build(notes: Delivery, jenkins: Jenkins) -> Build:
             record = notes.application.builds.get(notes.commit)
         except DeliveryError:
             return None
-        return jenkins.jobs[JOB].builds.get(record.get("ci", {}).get("number"))
+        return jenkins.jobs[JOB].builds.get(record.ci.get("number"))
 
     return eventually(triggered, "the build to be triggered")
 
@@ -139,3 +147,26 @@ def test_nothing_was_sent_to_jenkins_that_it_refused(jenkins: Jenkins):
     assert [
         status for method, _, status in jenkins.requests if method == "POST" and status >= 400
     ] == []
+
+
+@pytest.mark.parametrize(
+    "callback", [TEMPLATE, f"{TEMPLATE}-{'1' * 40}-20260101", f"shop-{'1' * 40}-<%ctx()%>"]
+)
+def test_a_callback_that_is_a_template_starts_nothing(
+    stackstorm: StackStorm,
+    jenkins: Jenkins,
+    configured: dict[str, Any],
+    began: str,
+    callback: str,
+):
+    status, said = post(
+        "/jenkins",
+        json.dumps({"callback": callback, "number": 1}).encode(),
+        {"X-CICD-Secret": configured["ci"]["jenkins"]["callback_secret"]},
+    )
+    assert status == 400
+    assert "{{" not in said
+    finished = stackstorm.everything(
+        "triggerinstances", trigger="cicd_canary.build_finished", timestamp_gt=began
+    )
+    assert all(each["payload"]["commit"] != "1" * 40 for each in finished)

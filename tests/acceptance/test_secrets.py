@@ -12,16 +12,13 @@ import uuid
 from typing import Any
 
 import pytest
-import requests
-from driver import Delivery, log_files, skip_module_without_sandbox
+from driver import TEMPLATE, Delivery, log_files, post, skip_module_without_sandbox
 from stackstorm import ApiError, StackStorm, eventually
 
-from sandbox.fleet import MACHINE_ADDRESS, WEBHOOK_PORT
 from sandbox.world import World
 
 skip_module_without_sandbox()
 
-TEMPLATE = "{{config_context.github.webhook_secret}}"
 LONG_ENOUGH_TO_BE_NO_WORD = 20
 
 
@@ -103,36 +100,6 @@ def test_a_repository_starts_nothing(
     assert status == 422
     assert "{{" not in said
     assert_not_pushed(stackstorm, began)
-
-
-@pytest.mark.parametrize(
-    "callback", [TEMPLATE, f"{TEMPLATE}-{'1' * 40}-20260101", f"shop-{'1' * 40}-<%ctx()%>"]
-)
-def test_a_callback_of_jenkins_starts_nothing(
-    stackstorm: StackStorm, configured: dict[str, Any], began: str, callback: str
-):
-    status, said = post(
-        "/jenkins",
-        json.dumps({"callback": callback, "number": 1}).encode(),
-        {"X-CICD-Secret": configured["ci"]["jenkins"]["callback_secret"]},
-    )
-    assert status == 400
-    assert "{{" not in said
-    finished = stackstorm.everything(
-        "triggerinstances", trigger="cicd_canary.build_finished", timestamp_gt=began
-    )
-    assert all(each["payload"]["commit"] != "1" * 40 for each in finished)
-
-
-def post(path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
-    """Posts to the receiver; returns the status and the text of its answer."""
-    answer = requests.post(
-        f"http://{MACHINE_ADDRESS}:{WEBHOOK_PORT}{path}",
-        body,
-        timeout=10,
-        headers=dict(headers, **{"Content-Type": "application/json"}),
-    )
-    return answer.status_code, answer.text
 
 
 def assert_not_pushed(stackstorm: StackStorm, began: str) -> None:

@@ -1,8 +1,8 @@
 """What builds and tests a commit: one interface, one file per tool (`delivery.tools`).
 
     server = TOOLS.create(configuration)
-    verdict = server.run(job)                        # passed, failed, or running on a server
-    verdict = server.look(job, build.get("ci", {}))  # what has become of it; starts nothing
+    verdict = server.run(job)             # passed, failed, or running on a server
+    verdict = server.look(job, build.ci)  # what has become of it; starts nothing
     verdict.status, verdict.reason, verdict.seconds, verdict.log
 
 `delivery.ci.builds` records the verdicts; `delivery.ci.callback` is how a server says that it is
