@@ -30,10 +30,10 @@ class TestPackagingFail(ConsulActionTestCase):
     def test_records_a_failure_whose_step_was_killed(self):
         succeeded, result = self.act(app="shop", commit=COMMIT)
         self.assertTrue(succeeded, result)
-        self.assertIn("a step ended without saying why", result["error"])
+        self.assertIn("a step ended without a reason", result["error"])
         (event,) = self.packaging_failures()
         self.assertEqual(event["commit"], COMMIT)
-        self.assertIn("a step ended without saying why", event["message"])
+        self.assertIn("a step ended without a reason", event["message"])
 
     def test_refuses_a_commit_that_was_never_built(self):
         self.assert_fails("shop has no build of bbbbbbb", app="shop", commit=COMMITS[1])
