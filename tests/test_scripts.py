@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -80,3 +82,103 @@ def test_cicd_host_setup_refuses_what_it_cannot_use(arguments, expected):
     refused = run("host/cicd-host-setup", *arguments)
     assert refused.returncode == 2
     assert expected in refused.stdout
+
+
+# Stands for Python, venv and pip, and writes down what it is asked for.
+FAKE_PYTHON = """\
+#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$2 $3" in
+"venv --clear") rm -rf "$4" && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+"pip install") exit "$PIP_STATUS" ;;
+esac
+"""
+
+
+class Setup:
+    """A project of script/setup alone, with a Python that installs nothing."""
+
+    def __init__(self, root):
+        self.root = root
+        self.calls = root / "calls"
+        (root / "script").mkdir()
+        shutil.copy(os.path.join(ROOT, "script", "setup"), root / "script")
+        (root / "engine").mkdir()
+        for name in ("requirements.txt", "requirements-tests.txt", "engine/pyproject.toml"):
+            (root / name).write_text("")
+        self.program("python", FAKE_PYTHON)
+        self.python = root / ".venv" / "bin" / "python"
+
+    def program(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def start(self, pip_status=0):
+        self.calls.write_text("")
+        return subprocess.Popen(
+            [str(self.root / "script" / "setup")],
+            env={
+                **os.environ,
+                "PYTHON": str(self.root / "python"),
+                "CALLS": str(self.calls),
+                "PIP_STATUS": str(pip_status),
+            },
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, pip_status=0):
+        """Runs it; returns its exit status, its last line and whether it made a virtualenv."""
+        process = self.start(pip_status)
+        lines = process.communicate(timeout=60)[0].splitlines()
+        made = "-m venv --clear" in self.calls.read_text()
+        return process.returncode, lines[-1] if lines else "", made
+
+
+@pytest.fixture
+def setup(tmp_path):
+    return Setup(tmp_path)
+
+
+def test_setup_makes_the_virtualenv_once(setup):
+    assert setup.run()[::2] == (0, True)
+    assert setup.run()[::2] == (0, False)
+    assert "pip install" not in setup.calls.read_text()
+
+
+def test_setup_makes_anew_a_virtualenv_whose_making_was_interrupted(setup):
+    setup.program(".venv/bin/python", "#!/bin/sh\necho No module named pip >&2\nexit 1\n")
+    assert setup.run()[::2] == (0, True)
+    assert (setup.root / ".venv" / ".installed").exists()
+
+
+def test_setup_makes_anew_a_virtualenv_whose_python_is_gone(setup):
+    setup.run()
+    setup.python.unlink()
+    setup.python.symlink_to(setup.root / "gone")
+    marker = (setup.root / ".venv" / ".installed").read_text()
+    assert setup.run()[::2] == (0, True)
+    assert (setup.root / ".venv" / ".installed").read_text() == marker
+    assert not setup.python.is_symlink()
+
+
+def test_setup_says_that_pip_failed_and_goes_on_from_there_next_time(setup):
+    status, last, _ = setup.run(pip_status=3)
+    assert status == 1
+    assert last.startswith("script/setup: pip could not install Python packages: ")
+    assert last.endswith("run script/setup again")
+    assert setup.run()[::2] == (0, False)
+    assert "pip install" in setup.calls.read_text()
+
+
+def test_setup_waits_for_another(setup):
+    with open(setup.root / "script" / "setup") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = setup.start()
+        assert process.stdout.readline() == "Waiting for another script/setup ...\n"
+        assert setup.calls.read_text() == ""
+    process.communicate(timeout=60)
+    assert process.returncode == 0
