@@ -63,6 +63,8 @@ class Database:
 
     :param data_dir: directory, made with mode 0700 when missing, since it holds secrets.
     :raises ValueError: when the database was made by another version of the engine.
+    :raises OSError: when the directory or the file cannot be made.
+    :raises sqlite3.Error: when the file is no database, or cannot be read or written.
     """
 
     def __init__(self, data_dir: str) -> None:
@@ -77,7 +79,9 @@ class Database:
 
     def _create_tables(self) -> None:
         version = self.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _VERSION):
+        if version == _VERSION:
+            return  # Nothing is written, so that what there is can be read from a full disk.
+        if version != 0:
             raise ValueError(
                 f"{self.path} was made by another version of the engine; remove it or use another "
                 "data directory"

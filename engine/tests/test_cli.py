@@ -12,7 +12,7 @@ import sys
 import pytest
 from patience import wait_for
 
-from packengine import cli, show
+from packengine import cli, datastore, show
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -87,6 +87,57 @@ def test_a_mistake_is_one_line_that_says_what_to_do(st2, words, message):
     assert errors.startswith("ERROR: ")
     assert errors.count("\n") == 1
     assert message in errors
+
+
+COMMANDS = [
+    ["run", "fixture.greet", "name=ada"],
+    ["key", "set", "a", "b"],
+    ["execution", "list"],
+    ["serve", "--api-port", "0"],
+]
+
+
+def is_one_line(errors):
+    return errors.startswith("ERROR: ") and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_data_directory_that_cannot_be_made_is_named(st2, tmp_path, words):
+    (tmp_path / "file").write_text("")
+    code, _, errors = st2("--data-dir", str(tmp_path / "file" / "data"), *words)
+    assert code == 2
+    assert is_one_line(errors)
+    assert str(tmp_path / "file") in errors
+    assert "--data-dir" in errors
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_file_that_is_no_database_is_named(st2, tmp_path, words):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "engine.sqlite").write_text("garbage " * 1000)
+    code, _, errors = st2(*words)
+    assert code == 2
+    assert is_one_line(errors)
+    assert f"{tmp_path}/data/engine.sqlite cannot be used: file is not a database" in errors
+
+
+def test_a_full_disk_is_one_line_and_what_is_there_can_be_read(st2, monkeypatch):
+    assert st2("key", "set", "a", "kept")[0] == 0
+    connect = datastore.connect
+
+    def connect_when_full(path):
+        connection = connect(path)
+        connection.execute("PRAGMA query_only = ON")  # fails each write, like a full disk
+        return connection
+
+    monkeypatch.setattr(datastore, "connect", connect_when_full)
+    code, output, _ = st2("key", "get", "a")
+    assert (code, "kept" in output) == (0, True)
+    for words in COMMANDS[:2]:
+        code, _, errors = st2(*words)
+        assert code == 2
+        assert is_one_line(errors)
+        assert "see that its disk has room" in errors
 
 
 def test_parameters_are_read_by_their_types(st2):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
+import sqlite3
 import sys
 from typing import Iterator, Sequence
 
@@ -17,10 +19,16 @@ from packengine.engine import DEFAULT_API_PORT, Engine
 from packengine.packs import ActionDisabled, PackError, UnknownReference
 from packengine.parameters import ParameterError
 
+
+class DataDirectoryError(Exception):
+    """The data directory or its database cannot be used."""
+
+
 # What a person did wrong or can put right; everything else is a bug and shows its traceback.
 _EXPECTED = (
     ActionDisabled,
     ConfigError,
+    DataDirectoryError,
     KeyNotFound,
     PackError,
     ParameterError,
@@ -37,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not options.needs_engine:
             return int(options.command(options))
-        with _engine(options) as engine:
+        with _usable(options.data_dir), _engine(options) as engine:
             return int(options.command(engine, options))
     except _EXPECTED as error:
         print(f"ERROR: {error}", file=sys.stderr)
@@ -46,6 +54,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+@contextlib.contextmanager
+def _usable(data_dir: str) -> Iterator[None]:
+    """While in this context, says what to do when the data directory cannot be used.
+
+    :raises DataDirectoryError: in place of what SQLite or the system say about it.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The other kinds are mistakes of the engine.
+        if type(error) is sqlite3.DatabaseError:
+            remedy = "remove the file or name another directory with --data-dir"
+        elif isinstance(error, sqlite3.OperationalError):
+            remedy = "see that its disk has room and that you may write there, then try again"
+        else:
+            raise
+        path = os.path.join(data_dir, "engine.sqlite")
+        raise DataDirectoryError(f"{path} cannot be used: {error}; {remedy}") from error
+    except OSError as error:
+        if not _concerns(data_dir, error):
+            raise
+        remedy = "name another one with --data-dir or ENGINE_DATA_DIR"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "make room on its disk, then try again"
+        raise DataDirectoryError(
+            f"Data directory {data_dir} cannot be used: {error}; {remedy}"
+        ) from error
+
+
+def _concerns(data_dir: str, error: OSError) -> bool:
+    """Returns whether an error names the data directory, what is in it, or where it is to be."""
+    if not isinstance(error.filename, str):
+        return False
+    paths = [os.path.abspath(data_dir), os.path.abspath(error.filename)]
+    return os.path.commonpath(paths) in paths
 
 
 @contextlib.contextmanager
