@@ -62,7 +62,10 @@ def main(arguments: list[str]) -> int:
         for file, number in sorted(files.items()):
             print(f"    {number:3} of {file}")
     counts = tally.counts
-    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    line = f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped"
+    if status == pytest.ExitCode.INTERRUPTED:
+        line += "; interrupted before the end"
+    print(line)
     if status == pytest.ExitCode.OK and not counts["passed"]:
         return 1
     return int(status)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -182,3 +183,12 @@ def test_setup_waits_for_another(setup):
         assert setup.calls.read_text() == ""
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_an_interrupted_run_of_tests_says_so(tmp_path):
+    path = tmp_path / "test_two.py"
+    path.write_text("def test_one(): pass\ndef test_two(): raise KeyboardInterrupt\n")
+    shown = run(sys.executable, "-m", "tests.run", "-p", "no:cacheprovider", str(path))
+    assert shown.returncode == pytest.ExitCode.INTERRUPTED
+    closing = shown.stdout.splitlines()[-1]
+    assert closing == "1 passed, 0 failed, 0 skipped; interrupted before the end"
