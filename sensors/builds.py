@@ -16,6 +16,7 @@ from delivery import ci
 from delivery.application import running_builds
 from delivery.ci import builds
 from delivery.errors import DeliveryError
+from delivery.store import ConsulUnreachable
 
 TRIGGER = "cicd_canary.build_finished"
 
@@ -54,12 +55,13 @@ class Builds(DeliverySensor, PollingSensor):
         timeout_s = self.configured.section("ci")["timeout_s"]
         running = sorted(running_builds(self.store), key=lambda each: each[1].started_at)
         for application, build in running:
-            job = builds.job_of(self.configured, application, build)
             try:
+                job = builds.job_of(self.configured, application, build)
                 news = builds.has_news(server, job, build, timeout_s)
-            except ci.NoAnswer:
+            except (ci.NoAnswer, ConsulUnreachable):
                 raise
-            except DeliveryError as error:
+            except Exception as error:
+                # A tool's file may be anybody's: one build must not hold up the others.
                 self._logger.error("%s %s: %s", application.name, build.commit[:7], error)
                 continue
             if news:

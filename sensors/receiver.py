@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -225,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         if door is None:
             return self._answer(Answer(404, "unknown path; GitHub's webhooks go to " + PATH))
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit():
+        if not re.fullmatch("[0-9]{1,12}", length):
             return self._answer(Answer(411, "the header Content-Length is missing"))
         if int(length) > door.body_limit_bytes:
             limit = f"{door.body_limit_bytes >> 20} MiB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from losing_wire import losing_wire
@@ -10,7 +11,9 @@ from releases import COMMITS, begun, published, settled, shop
 
 from delivery import ledger as ledger_module
 from delivery.application import Application, running_builds, unseen_events
+from delivery.errors import DeliveryError
 from delivery.ledger import Ledger
+from delivery.names import plain
 from delivery.promotion import candidates
 from delivery.records import MalformedRecord
 from delivery.report import status
@@ -172,6 +175,7 @@ def test_a_malformed_event_is_passed_over_and_marked_as_seen(store):
     assert ("shop", "build_passed") in unseen
     assert ("notes", "release_published") in unseen
     put(store, "shop/events/0000000004", "{}")
+    put(store, "shop/events/zzz", "{}")
     application.events.mark_seen("0000000003")
     list(unseen_events(store, store.keys()))
     assert application.events.seen() == "0000000004"
@@ -197,3 +201,82 @@ def test_a_malformed_report_of_a_host_is_no_report(store):
     report = shop(store).hosts.all()["node-1"]
     assert (report.version, report.status) == (None, "its report is malformed")
     assert f"{store.prefix}/shop/hosts/node-1" in report.reason
+
+
+LIES = {
+    "rollout_succeeded": {"version": "1.0-1.aaaaaaa", "deployment": "d"},
+    "rollout_failed": {"stage": "canary", "version": "{{ x }}", "deployment": "d"},
+    "build_passed": {},
+}
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_an_event_without_what_its_type_has_is_malformed(store, kind):
+    event = dict(LIES[kind], type=kind, message="m", at="2026-01-01T00:00:00Z")
+    put(store, "shop/events/0000000001", json.dumps(event))
+    assert shop(store).events.all() == []
+    assert list(unseen_events(store, store.keys())) == []
+
+
+def test_events_that_were_deleted_by_hand_do_not_hide_those_to_come(store):
+    application = shop(store)
+    published(application)
+    application.events.mark_seen("0000000003")
+    store.commit([store.delete_below("shop/events")])
+    application.freezes.start("olga")
+    assert [event["type"] for _, event in unseen_events(store, store.keys())] == ["frozen"]
+
+
+@pytest.mark.parametrize("value", ["zzz", "7", ""])
+def test_a_malformed_cursor_has_every_event_handed_over_again(store, value):
+    published(shop(store))
+    put(store, "shop/events_seen", value)
+    assert len(list(unseen_events(store, store.keys()))) == 3
+
+
+@pytest.mark.parametrize("value", ["", "{{ x }}", "9.9-9.fffffff", "garbage"])
+def test_a_pointer_that_leads_nowhere_stops_no_release(store, value):
+    application = shop(store)
+    published(application)
+    put(store, "shop/newest_release", value)
+    put(store, "shop/releases/0.9-0.0000000", "garbage")
+    assert application.releases.newest().version == "1.0-1.aaaaaaa"
+    assert "next:" not in status(store, None)["text"]
+    assert application.releases.newest().version != published(application, 2).version
+    assert application.releases.newest().build == 2
+
+
+def test_a_release_that_cannot_be_read_stops_no_other_from_being_published(store):
+    application = shop(store)
+    published(application)
+    put(store, "shop/releases/1.0-1.aaaaaaa", "garbage")
+    with pytest.raises(MalformedRecord, match="releases/1.0-1.aaaaaaa in Consul is malformed"):
+        application.releases.newest()
+    assert application.releases.get(published(application, 2).version).build == 2
+    assert application.releases.newest().build == 2
+
+
+def test_texts_for_people_are_short_and_without_what_nobody_sees():
+    assert plain("a\x1b[2Jb\x00c\u202ed {\x00{ e }}") == "a[2Jbcd ?  e ?".replace("  ", " ")
+    assert len(plain("x" * 600000)) <= 2000
+
+
+def test_a_record_that_is_too_large_is_said_to_be_so(store):
+    ledger = Ledger(store, "shop")
+    with pytest.raises(DeliveryError, match="the record is too large: shorten it") as caught:
+        ledger.commit([ledger.set("a", "x" * 600000, None)])
+    assert not isinstance(caught.value, ConsulUnreachable)
+
+
+def test_many_pushes_at_once_are_all_recorded(store):
+    commits = [f"{number:040x}" for number in range(24)]
+
+    def push(commit):
+        Application(Store(store.url, prefix=store.prefix), "shop").builds.start(
+            commit, "acme/shop", "main", "alice"
+        )
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(push, commits))
+    numbers = sorted(shop(store).builds.get(commit).number for commit in commits)
+    assert numbers == list(range(1, 25))

@@ -179,16 +179,40 @@ def test_a_rollout_whose_lock_has_lapsed_takes_it_again(store):
     store.sessions.close(rollout.session)
     resumed = application.rollouts.resume("canary", rollout.deployment)
     application.rollouts.assign(resumed, ["node-1"])
-    assert application.rollouts.settle(resumed).status == "live"
+    done = application.rollouts.record_batch(resumed, {})
+    assert application.rollouts.settle(done).status == "live"
 
 
 def test_a_step_without_the_lock_changes_nothing(store):
     application = shop(store)
     rollout = begun(application, "canary", published(application), [["node-1"]], "alice", "deploy")
+    rollout = application.rollouts.record_batch(rollout, {})
     store.sessions.close(rollout.session)
     with pytest.raises(LostRace):
         application.rollouts.settle(rollout)
     assert application.stages.get("canary").version is None
+
+
+@pytest.mark.parametrize("failed_hosts", [None, {"node-1": "is broken"}])
+def test_a_version_that_no_host_has_proven_is_never_settled_on(store, failed_hosts):
+    application = shop(store)
+    rollout = begun(application, "canary", published(application), [["node-1"]], "alice", "deploy")
+    if failed_hosts:
+        rollout = application.rollouts.record_batch(rollout, failed_hosts)
+    with pytest.raises(DeliveryError, match="cannot be settled on canary of shop"):
+        application.rollouts.settle(rollout)
+    assert application.stages.get("canary").version is None
+
+
+def test_an_abort_that_comes_too_late_leaves_no_word(store):
+    application = shop(store)
+    rollout = begun(application, "canary", published(application), [["node-1"]], "alice", "deploy")
+    rollout = application.rollouts.record_batch(rollout, {})
+    application.rollouts.settle(rollout)
+    with pytest.raises(LostRace):
+        application.rollouts.aborts.ask(rollout, "olga")
+    assert store.get("shop/stages/canary/abort") is None
+    assert types(application)[-1] == "rollout_succeeded"
 
 
 # --- promotion and rollback -----------------------------------------------------------------------

@@ -22,6 +22,7 @@ from delivery.rollout import health
 from delivery.rollout.abort import Aborted
 from delivery.rollout.plan import cut
 from delivery.rollout.steps import RolloutFailed, Steps, Superseded
+from delivery.store import ConsulUnreachable
 
 
 class Hosts:
@@ -274,3 +275,44 @@ def test_hosts_go_back_batch_by_batch_the_last_one_first(fleet):
     fleet.hosts.told.clear()
     fleet.steps.revert("canary", deployment)
     assert fleet.hosts.told == [[node] for node in reversed(fleet.nodes)]
+
+
+def test_a_step_that_is_repeated_after_it_was_done_says_the_same(fleet):
+    """Its process may have died after the commit and before its answer."""
+    old, new = published(fleet.application, 1), published(fleet.application, 2)
+    rollout = fleet.steps.deploy("canary", old.version, "alice")
+    fleet.complete(rollout)
+    assert fleet.steps.finish("canary", rollout.deployment).status == "live"
+    rollout = fleet.steps.deploy("canary", new.version, "alice")
+    while rollout.remaining:
+        rollout = fleet.steps.update_batch("canary", rollout.deployment)
+    told = len(fleet.hosts.told)
+    assert fleet.steps.update_batch("canary", rollout.deployment).remaining == 0
+    assert len(fleet.hosts.told) == told
+    assert fleet.steps.revert("canary", rollout.deployment) == {}
+    assert fleet.steps.revert("canary", rollout.deployment) == {}
+    assert fleet.application.stages.get("canary").status == "failed"
+    assert [each["type"] for each in fleet.application.events.all()].count("rollout_failed") == 1
+
+
+def test_when_every_host_fails_no_budget_saves_the_rollout(fleet):
+    rules = {"batch_size": 3, "failure_budget": 9, "healthy_deadline_s": 1, "min_healthy_s": 0}
+    target = published(fleet.application, rollout=rules)
+    fleet.hosts.refusing = set(fleet.nodes)
+    rollout = fleet.steps.deploy("canary", target.version, "alice")
+    with pytest.raises(RolloutFailed, match="connection refused"):
+        fleet.steps.update_batch("canary", rollout.deployment)
+
+
+def test_consul_may_be_away_while_a_batch_becomes_healthy(fleet, monkeypatch):
+    target = published(fleet.application)
+    rollout = fleet.steps.deploy("canary", target.version, "alice")
+    look, away = health.Health.pending, ["once", "twice"]
+
+    def pending(self, nodes, wanted):
+        if away:
+            raise ConsulUnreachable(f"away {away.pop()}")
+        return look(self, nodes, wanted)
+
+    monkeypatch.setattr(health.Health, "pending", pending)
+    assert fleet.steps.update_batch("canary", rollout.deployment).failed_hosts == {}

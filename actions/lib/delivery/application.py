@@ -19,7 +19,7 @@ from delivery.errors import DeliveryError
 from delivery.events import Events
 from delivery.freeze import Freezes
 from delivery.host_reports import HostReports
-from delivery.ledger import Event, Ledger
+from delivery.ledger import EVENT_ID, Event, Ledger
 from delivery.names import check, matches, nearest
 from delivery.records import MalformedRecord
 from delivery.releases import Releases
@@ -108,4 +108,4 @@ def _events_by_application(keys: Iterable[str]) -> Iterator[tuple[str, list[str]
     events = (key.split("/") for key in keys if key.count("/") == 2 and "/events/" in key)
     for name, group in itertools.groupby(events, key=lambda parts: parts[0]):
         if matches("application", name):
-            yield name, [parts[2] for parts in group]
+            yield name, [parts[2] for parts in group if EVENT_ID.fullmatch(parts[2])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple
 
@@ -270,7 +271,7 @@ def _next_number(counter: Entry | None) -> int:
     """:raises MalformedRecord: when the counter does not hold a number."""
     if not counter:
         return 1
-    if not counter.value.isdigit():
+    if not re.fullmatch("[0-9]{1,9}", counter.value):
         raise MalformedRecord(
             f"{counter.key} in Consul is malformed; write the number of the last build"
         )

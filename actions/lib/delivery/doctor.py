@@ -20,7 +20,7 @@ from delivery.configuration import Configuration
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.github_repository import Repository
-from delivery.names import plain
+from delivery.names import matches, plain
 from delivery.remote import Host, Result
 from delivery.rollout.steps import CONVERGE
 from delivery.rollout.transitions import LOCK_TTL_S
@@ -123,6 +123,8 @@ def _finding(about: str, look: Callable[[], str]) -> Finding:
         return Finding(about, True, look())
     except DeliveryError as error:
         return Finding(about, False, plain(str(error)))
+    except Exception as error:  # a tool's file may be anybody's
+        return Finding(about, False, plain(f"{type(error).__name__}: {error}"))
 
 
 def _consul(store: Store) -> str:
@@ -202,6 +204,7 @@ def _applications_in_consul(store: Store, configuration: Configuration) -> list[
         name
         for name, tags in services.items()
         if name != configuration.build_service()
+        and matches("application", name)
         and any(tag.startswith(f"{name}::") for tag in tags)
     )
 

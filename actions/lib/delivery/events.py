@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from delivery.ledger import Event, Ledger
+from delivery.names import plain
 from delivery.records import Fields, readable
 from delivery.store import Entry
+
+# Names that events of a type carry, beside their message, and that their readers rely on.
+OF_A_COMMIT, OF_A_ROLLOUT = ("commit",), ("stage", "version", "deployment")
+FACTS = {
+    "build_started": OF_A_COMMIT,
+    "build_passed": OF_A_COMMIT,
+    "build_failed": OF_A_COMMIT,
+    "packaging_failed": OF_A_COMMIT,
+    "release_published": ("commit", "version"),
+    "rollout_started": OF_A_ROLLOUT,
+    "batch_finished": OF_A_ROLLOUT,
+    "rollout_succeeded": OF_A_ROLLOUT,
+    "rollout_failed": OF_A_ROLLOUT,
+    "abort_asked": OF_A_ROLLOUT,
+}
 
 
 class Events:
@@ -16,7 +32,7 @@ class Events:
     def all(self) -> list[Event]:
         """Returns what happened, oldest first, each with its `id`; without malformed events."""
         found = self._ledger.get_below("events")
-        return list(readable(_parse, sorted(found.items())))
+        return list(readable(self._parse, sorted(found.items())))
 
     def get(self, event_id: str) -> Event | None:
         """Returns an event, or None when it is not kept any more.
@@ -24,7 +40,7 @@ class Events:
         :raises MalformedRecord: naming the key.
         """
         entry = self._ledger.get(f"events/{event_id}")
-        return _parse(event_id, entry) if entry else None
+        return self._parse(event_id, entry) if entry else None
 
     def seen(self) -> str:
         """Returns the id of the last event that was handed over; empty if none was."""
@@ -34,12 +50,17 @@ class Events:
         """Records that this event, and those before it, were handed over."""
         self._ledger.commit([self._ledger.overwrite("events_seen", event_id)])
 
+    def _parse(self, event_id: str, entry: Entry) -> Event:
+        return _parse(event_id, entry, self._ledger.application)
 
-def _parse(event_id: str, entry: Entry) -> Event:
-    """:raises MalformedRecord: when a field that every event has is missing."""
+
+def _parse(event_id: str, entry: Entry, application: str) -> Event:
+    """:raises MalformedRecord: when a field that events of its type have is missing."""
     fields = Fields.of(entry)
-    fields.text("type")
-    fields.text("message")
+    kind = fields.text("type")
+    message = plain(fields.text("message"))
     fields.time("at")
+    for name in FACTS.get(kind, ()):
+        fields.name(name, name)
     facts = {name: value for name, value in fields.values.items() if name != "transaction"}
-    return dict(facts, id=event_id)
+    return dict(facts, id=event_id, application=application, message=message)

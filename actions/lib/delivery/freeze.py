@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from delivery.clock import now, seconds_since
 from delivery.errors import DeliveryError
-from delivery.ledger import Ledger
+from delivery.ledger import Ledger, retry
 from delivery.names import check, plain
 from delivery.records import Fields
 from delivery.store import Entry, Operation
@@ -69,13 +69,12 @@ class Freezes:
             at=now(),
             until=None if for_s is None else now(for_s),
         )
-        self._ledger.commit(
-            [
-                self._ledger.set(
-                    "freeze", json.dumps(dataclasses.asdict(freeze)), self._ledger.get("freeze")
-                )
-            ],
-            self._ledger.event("frozen", by=by, message=f"{self._ledger.application}: {freeze}"),
+        record = json.dumps(dataclasses.asdict(freeze))
+        told = self._ledger.event("frozen", by=by, message=f"{self._ledger.application}: {freeze}")
+        retry(
+            lambda: self._ledger.commit(
+                [self._ledger.set("freeze", record, self._ledger.get("freeze"))], told
+            )
         )
         return freeze
 

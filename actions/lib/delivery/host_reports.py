@@ -28,8 +28,8 @@ class HostReport(NamedTuple):
         try:
             fields = Fields.of(entry)
             return cls(
-                fields.optional_text("version"),
-                fields.optional_text("sha256"),
+                fields.optional_text("version") and fields.name("version", "version"),
+                fields.optional_text("sha256") and fields.name("sha256", "sha256"),
                 plain(fields.text("status")),
                 plain(fields.text("reason", "")),
                 fields.optional_text("at") and fields.time("at"),

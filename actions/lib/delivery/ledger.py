@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import secrets
 import time
@@ -31,9 +32,12 @@ from delivery.store import (
 
 EVENTS_KEPT = 200  # per application, and those not yet seen
 PRUNED_AT_ONCE = 8
-ATTEMPTS = 5  # of a change that lost a race
+RACE_PATIENCE_S = 15  # for which a change that lost a race is tried again
+PAUSES_S = (0.01, 0.2)  # between two attempts, at random, so that rivals do not meet again
 ANSWER_PATIENCE_S = 10  # for which a change whose answer was lost is sent again
 SEND_AGAIN_S = 0.5
+
+EVENT_ID = re.compile("[0-9]{10}")
 
 Event = Dict[str, Any]
 Result = TypeVar("Result")
@@ -48,14 +52,16 @@ def retry(change: Callable[[], Result], lost: type[DeliveryError] = LostRace) ->
 
     :param change: reads what it relies on and commits.
     :param lost: the error that calls for another attempt.
-    :raises LostRace: when it has lost every time.
+    :raises LostRace: when it has lost for `RACE_PATIENCE_S`.
     """
-    for _ in range(ATTEMPTS - 1):
+    deadline = time.monotonic() + RACE_PATIENCE_S
+    while True:
         try:
             return change()
         except lost:
-            continue
-    return change()
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(*PAUSES_S))
 
 
 class Ledger(Store):
@@ -97,17 +103,18 @@ class Ledger(Store):
     def event_ids(self) -> list[str]:
         """Returns the numbers of the events that are kept, oldest first."""
         ids = (key[len("events/") :] for key in self.keys("events"))
-        return [each for each in ids if re.fullmatch("[0-9]{10}", each)]
+        return [each for each in ids if EVENT_ID.fullmatch(each)]
 
     def seen(self) -> str:
         """Returns the number of the last event that was handed over; empty if none was."""
         entry = self.get("events_seen")
-        return entry.value if entry else ""
+        return entry.value if entry and EVENT_ID.fullmatch(entry.value) else ""
 
     def _commit_with_event(self, operations: list[Operation], event: Event) -> None:
         """Numbers the event. One of those committed at once gets the number, others try again."""
         ids = self.event_ids()
-        key = f"events/{int(ids[-1]) + 1 if ids else 1:010d}"
+        # Numbers go on after what was handed over, even if somebody has deleted the events.
+        key = f"events/{int(ids[-1] if ids else self.seen() or 0) + 1:010d}"
         numbered = self.set(key, json.dumps(event), None)
 
         def is_recorded() -> bool:

@@ -27,6 +27,9 @@ PATTERNS = {
     "sha256": r"[0-9a-f]{64}",
 }
 
+TEXT_LIMIT = 2000  # characters of any text for people
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
 
 def check(kind: str, value: object) -> str:
     """Returns `value` if it is a proper name of this kind (a key of PATTERNS).
@@ -49,8 +52,12 @@ def shown(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Returns text on one line and without the markers that a template engine would act upon."""
-    return re.sub(r"\{\{|\}\}|\{%|%\}|\{#|#\}|<%|%>", "?", " ".join(text.split()))
+    """Returns text that is safe to show: on one line, of at most `TEXT_LIMIT` characters, without
+    control and direction characters, and without the markers that a template engine acts upon.
+    """
+    line = " ".join(UNSEEN.sub("", each) for each in text.split())
+    safe = re.sub(r"\{\{|\}\}|\{%|%\}|\{#|#\}|<%|%>", "?", line)
+    return safe if len(safe) <= TEXT_LIMIT else safe[: TEXT_LIMIT - 4] + " ..."
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

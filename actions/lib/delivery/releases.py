@@ -15,8 +15,8 @@ from typing import Any, Mapping, NamedTuple
 from delivery.clock import now
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger, retry
-from delivery.names import check, nearest
-from delivery.records import Fields
+from delivery.names import check, matches, nearest
+from delivery.records import Fields, MalformedRecord, readable
 from delivery.settings import is_batch_size
 from delivery.store import Entry, Operation
 
@@ -160,8 +160,7 @@ class Releases:
 
         :raises DeliveryError: when nothing has been published yet.
         """
-        entry = self._ledger.get(NEWEST)
-        newest = self.get(entry.value) if entry else self._newest_of_all()
+        newest = self._newest(self._ledger.get(NEWEST))
         if not newest:
             raise DeliveryError(f"{self._ledger.application} has no release yet; push a commit")
         return newest
@@ -194,15 +193,33 @@ class Releases:
     def _move_newest(self, release: Release) -> Operation:
         """An operation: point at the newest release, unless that changed meanwhile."""
         entry = self._ledger.get(NEWEST)
-        newest = self.get(entry.value) if entry else self._newest_of_all()
+        try:
+            newest = self._newest(entry)
+        except MalformedRecord:
+            newest = None  # what is published now takes its place
         if newest and newest.build > release.build:
             return self._ledger.set(NEWEST, newest.version, entry)
         return self._ledger.set(NEWEST, release.version, entry)
 
-    def _newest_of_all(self) -> Release | None:
-        """Returns the newest release of a store of version 0.1.0, which does not point at it."""
-        found = [Release.parse(each) for each in self._ledger.get_below("releases").values()]
-        return max(found, key=lambda each: each.build) if found else None
+    def _newest(self, pointer: Entry | None) -> Release | None:
+        """Returns the release pointed at; the newest that can be read if the pointer leads nowhere,
+        or is missing as in a store of version 0.1.0.
+
+        :raises MalformedRecord: when the one pointed at is malformed and there is no other.
+        """
+        malformed: MalformedRecord | None = None
+        if pointer and matches("version", pointer.value):
+            entry = self._ledger.get(f"releases/{pointer.value}")
+            try:
+                if entry:
+                    return Release.parse(entry)
+            except MalformedRecord as error:
+                malformed = error
+        found = self._ledger.get_below("releases").items()
+        known = list(readable(lambda _, entry: Release.parse(entry), found))
+        if malformed and not known:
+            raise malformed
+        return max(known, key=lambda each: each.build) if known else None
 
 
 def _check_settings(settings: Fields) -> None:

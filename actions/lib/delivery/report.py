@@ -16,13 +16,12 @@ from delivery.clock import seconds_since
 from delivery.discovery import Discovery, Instance
 from delivery.errors import DeliveryError
 from delivery.host_reports import HostReport
-from delivery.names import shown
+from delivery.names import plain, shown
 from delivery.promotion import candidates
-from delivery.records import MalformedRecord
 from delivery.releases import Release
 from delivery.rollout.record import UNUSABLE
 from delivery.stages import Stage
-from delivery.store import Store
+from delivery.store import ConsulUnreachable, Store
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -139,8 +138,10 @@ def _application(application: Application, waits: bool) -> dict[str, Any]:
         if application.releases.versions():
             names = application.stages.names()
             report["stages"] = [_stage(application.stages.get(name)) for name in names]
-    except MalformedRecord as malformed:
-        report["problem"] = str(malformed)
+    except ConsulUnreachable:
+        raise
+    except DeliveryError as error:
+        report["problem"] = plain(str(error))
     return report
 
 

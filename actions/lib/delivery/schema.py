@@ -119,7 +119,14 @@ def _check_value(value: Any, schema: Mapping[str, Any], path: str, root: Mapping
     if kind is Mapping:
         _check_keys(value, schema, f"{path}.", root)
     for number, item in enumerate(value if kind is list else ()):
-        _check_value(item, schema["items"], f"{path}[{number}]", root)
+        _check_item(item, schema["items"], f"{path}[{number}]", root)
+
+
+def _check_item(item: Any, schema: Mapping[str, Any], path: str, root: Mapping[str, Any]) -> None:
+    """A key without a value is as good as left out; an item without one is not."""
+    if item is None:
+        raise _unexpected(path, item, schema, TYPES[schema["type"]][1])
+    _check_value(item, schema, path, root)
 
 
 def _is_outside(value: Any, schema: Mapping[str, Any]) -> bool:

@@ -213,7 +213,7 @@ class Sessions:
 def reaching_consul(url: str) -> Iterator[None]:
     """Turns what goes wrong between us and Consul into an error that says where and what to do."""
     import requests
-    from consul.exceptions import ACLPermissionDenied, ClientError, ConsulException
+    from consul.exceptions import ACLPermissionDenied, BadRequest, ClientError, ConsulException
 
     try:
         yield
@@ -229,12 +229,18 @@ def reaching_consul(url: str) -> Iterator[None]:
             f"Consul at {url} rejected the token; check consul.token in the pack's configuration "
             "and the token's policies"
         ) from error
-    except ClientError as error:
-        raise ConsulUnreachable(
-            f"Consul at {url} rejected the request: {_one_line(error)}"
-        ) from error
+    except (BadRequest, ClientError) as error:
+        raise _rejected(url, _one_line(error)) from error
     except ConsulException as error:
         raise AnswerLost(f"Consul at {url} failed: {_one_line(error)}") from error
+
+
+def _rejected(url: str, answer: str) -> DeliveryError:
+    """Returns the error for an answer from 400 to 499; only a busy Consul is worth asking again."""
+    if answer.startswith("429"):
+        return ConsulUnreachable(f"Consul at {url} is busy: {answer}")
+    advice = "; the record is too large: shorten it" if answer.startswith("413") else ""
+    return DeliveryError(f"Consul at {url} rejected the request: {answer}{advice}")
 
 
 def _never_arrived(error: Exception) -> bool:

@@ -56,6 +56,11 @@ def begin(server: CiServer, application: Application, job: Job, starts: int = 1)
     except DeliveryError as error:
         application.builds.finish(job.commit, passed=False, reason=str(error))
         raise
+    except Exception as error:
+        # The tool's file may be anybody's: whatever it raises is the verdict's reason.
+        reason = f"{type(server).__name__}: {type(error).__name__}: {error}"
+        application.builds.finish(job.commit, passed=False, reason=reason)
+        raise
     if verdict.status == "running":
         application.builds.record_ci(job.commit, dict(verdict.record, starts=starts))
     else:

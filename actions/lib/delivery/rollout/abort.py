@@ -9,7 +9,7 @@ from delivery.errors import DeliveryError
 from delivery.ledger import Ledger
 from delivery.names import check
 from delivery.records import Fields
-from delivery.rollout.record import Rollout
+from delivery.rollout.record import Rollout, state_key
 from delivery.store import Operation
 
 
@@ -24,11 +24,15 @@ class Aborts:
         self._ledger = ledger
 
     def ask(self, rollout: Rollout, by: str) -> None:
-        """Leaves word that the rollout is to stop; its next step sees it."""
+        """Leaves word that the rollout is to stop; its next step sees it.
+
+        :raises LostRace: when the rollout has moved on meanwhile, perhaps to its end.
+        """
         wish = {"deployment": rollout.deployment, "by": check("user", by), "at": now()}
-        version, stage = rollout.target.version, rollout.stage
+        version, stage, entry = rollout.target.version, rollout.stage, rollout.entry
+        moved_on = [self._ledger.unchanged(state_key(stage), entry)] if entry else []
         self._ledger.commit(
-            [self._ledger.overwrite(_key(stage), json.dumps(wish))],
+            [*moved_on, self._ledger.overwrite(_key(stage), json.dumps(wish))],
             self._ledger.event(
                 "abort_asked",
                 stage=stage,

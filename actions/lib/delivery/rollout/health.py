@@ -8,6 +8,7 @@ from typing import Collection
 from delivery.discovery import Discovery
 from delivery.host_reports import HostReport, HostReports
 from delivery.releases import Rules, Target
+from delivery.store import ConsulUnreachable
 
 POLL_S = 0.2
 
@@ -34,7 +35,7 @@ class Health:
         deadline = time.monotonic() + rules.healthy_deadline_s
         healthy_since: float | None = None
         while True:
-            pending = self.pending(nodes, target)
+            pending = self._pending_or_away(nodes, target)
             moment = time.monotonic()
             if not pending:
                 healthy_since = moment if healthy_since is None else healthy_since
@@ -45,6 +46,13 @@ class Health:
             else:
                 healthy_since = None
             time.sleep(POLL_S)
+
+    def _pending_or_away(self, nodes: Collection[str], target: Target) -> dict[str, str]:
+        """Returns the nodes that are not there; all of them while Consul cannot be asked."""
+        try:
+            return self.pending(nodes, target)
+        except ConsulUnreachable as away:
+            return dict.fromkeys(nodes, str(away))
 
     def pending(self, nodes: Collection[str], target: Target) -> dict[str, str]:
         """Returns the nodes that are not healthy with the target, and why."""

@@ -23,6 +23,11 @@ DOING = {
 }
 
 
+def state_key(stage: str) -> str:
+    """Returns the key of a stage's record."""
+    return f"stages/{stage}/state"
+
+
 class Settled(NamedTuple):
     """A package a stage settled on: `at` is ISO 8601, UTC."""
 
@@ -136,6 +141,11 @@ class Rollout:
     def remaining(self) -> int:
         """How many batches are not done yet."""
         return len(self.batches) - self.completed
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether at least one host has not failed."""
+        return len(set(self.hosts) - set(self.failed_hosts)) > 0
 
     @property
     def doing(self) -> str:

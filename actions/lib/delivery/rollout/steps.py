@@ -11,17 +11,18 @@ import contextlib
 import json
 import threading
 import time
-from typing import Iterator, Sequence
+from typing import Collection, Iterator, Sequence
 
 from delivery.application import Application
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
+from delivery.ledger import retry
 from delivery.names import plain
 from delivery.releases import Release, Rules, Target
 from delivery.remote import Result, Ssh
 from delivery.rollout.health import Health
 from delivery.rollout.plan import Order, plan
-from delivery.rollout.record import Rollout
+from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout
 from delivery.rollout.transitions import Locked
 from delivery.stages import Stage
 from delivery.store import ConsulUnreachable
@@ -87,11 +88,13 @@ class Steps:
         """
         rollout = self._rollouts.resume(stage, deployment)
         self._rollouts.aborts.refuse_if_asked(rollout)
+        if not rollout.remaining:
+            return rollout  # the process that recorded the last batch did not live to say so
         self._rollouts.assign(rollout, rollout.batch)
         failed = self._bring(rollout, rollout.batch, rollout.target)
         every = {**rollout.failed_hosts, **failed}
         reason = ""
-        if len(every) > rollout.failure_budget:
+        if len(every) > rollout.failure_budget or len(every) == len(rollout.hosts):
             reason = "; ".join(f"{node}: {plain(why)}" for node, why in sorted(every.items()))
         rollout = self._rollouts.record_batch(rollout, failed, reason)
         if reason:
@@ -103,6 +106,8 @@ class Steps:
 
         :raises Aborted: when somebody has asked for the rollout to stop.
         """
+        if self._ended_as(stage, deployment, PROMOTABLE):
+            return self._application.stages.get(stage)
         return self._rollouts.settle(self._rollouts.resume(stage, deployment))
 
     def abort(self, by: str) -> Stage:
@@ -112,8 +117,13 @@ class Steps:
 
         :returns: the stage, no longer `rolling_out` if the rollout was reverted here.
         """
-        rollout = self._rollouts.under_way()
-        self._rollouts.aborts.ask(rollout, by)
+
+        def ask() -> Rollout:
+            rollout = self._rollouts.under_way()
+            self._rollouts.aborts.ask(rollout, by)
+            return rollout
+
+        rollout = retry(ask)
         if not self._rollouts.is_locked():
             self.revert(rollout.stage, rollout.deployment)
         return self._application.stages.get(rollout.stage)
@@ -126,6 +136,8 @@ class Steps:
         :returns: the hosts that could not be brought back now, and why. They will come back by
             themselves, since the stage's version never moved.
         """
+        if self._ended_as(stage, deployment, UNUSABLE):
+            return {}
         rollout = self._rollouts.resume(stage, deployment)
         not_back: dict[str, str] = {}
         for batch in self._rollouts.assigned_batches(rollout):
@@ -134,6 +146,13 @@ class Steps:
                 not_back.update(self._bring(rollout, batch, rollout.previous.target))
         self._rollouts.fail(rollout)
         return not_back
+
+    def _ended_as(self, stage: str, deployment: str, statuses: Collection[str]) -> bool:
+        """Returns whether a step that is repeated had done its work already."""
+        rollout = self._application.stages.get(stage).rollout
+        return (
+            rollout is not None and rollout.deployment == deployment and rollout.status in statuses
+        )
 
     def _begin(
         self, kind: str, stage: str, target: Target, by: str, source: str | None = None

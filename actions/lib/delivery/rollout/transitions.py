@@ -11,6 +11,7 @@ and the next rollout takes over.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import secrets
 from typing import Callable, Mapping, Sequence
@@ -23,9 +24,15 @@ from delivery.names import check, plain
 from delivery.releases import Target
 from delivery.rollout.abort import Aborts
 from delivery.rollout.plan import Order
-from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout
+from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout, state_key
 from delivery.stages import Stage, Stages
-from delivery.store import OPERATIONS_PER_TRANSACTION, Entry, LostRace, Operation
+from delivery.store import (
+    OPERATIONS_PER_TRANSACTION,
+    ConsulUnreachable,
+    Entry,
+    LostRace,
+    Operation,
+)
 
 LOCK = "lock"
 LOCK_TTL_S = 60  # a rollout whose process is gone loses its lock after this long
@@ -83,7 +90,7 @@ class Rollouts:
         if order.source:
             guards.append(
                 self._ledger.unchanged(
-                    _state_key(order.source), self._source(order.source, order.target)
+                    state_key(order.source), self._source(order.source, order.target)
                 )
             )
         planned = self._planned(order, before)
@@ -166,8 +173,15 @@ class Rollouts:
         This is where the advertised version moves, and the assignments go.
 
         :raises Aborted: when somebody has asked for the rollout to stop.
+        :raises DeliveryError: when batches remain, or no host has proven the version.
         """
         self.aborts.refuse_if_asked(rollout)
+        if rollout.remaining or not rollout.is_proven:
+            raise DeliveryError(
+                f"{rollout.target.version} cannot be settled on {rollout.stage} of {self._name}: "
+                f"{rollout.remaining} batches remain, {len(rollout.failed_hosts)} of "
+                f"{len(rollout.hosts)} hosts failed"
+            )
         settled = rollout.settle(now())
         version, stage = rollout.target.version, rollout.stage
         runs = "is back on" if rollout.kind == "rollback" else "runs"
@@ -180,7 +194,7 @@ class Rollouts:
             ],
             self._event(settled, "rollout_succeeded", f"{stage} {runs} {version}"),
         )
-        self._ledger.sessions.close(rollout.session)
+        self._let_go(rollout)
         return self._stages.get(stage)
 
     def fail(self, rollout: Rollout) -> Stage:
@@ -209,7 +223,7 @@ class Rollouts:
                 f"{over.reason}",
             ),
         )
-        self._ledger.sessions.close(rollout.session)
+        self._let_go(rollout)
         return self._stages.get(rollout.stage)
 
     def under_way(self) -> Rollout:
@@ -263,7 +277,7 @@ class Rollouts:
         try:
             self._ledger.commit([*operations, lock, self._write(rollout)], event)
         except DeliveryError as error:
-            self._ledger.sessions.close(rollout.session)
+            self._let_go(rollout)
             if isinstance(error, LostRace):
                 self.refuse_if_locked()
             raise
@@ -271,6 +285,11 @@ class Rollouts:
     def _commit(self, rollout: Rollout, operations: list[Operation], event: Event) -> None:
         """Writes a record and more, while the rollout holds the lock."""
         self._ledger.commit([self._holds_lock(rollout), *operations, self._write(rollout)], event)
+
+    def _let_go(self, rollout: Rollout) -> None:
+        """Ends the session that holds the lock; while Consul is away it ends by itself."""
+        with contextlib.suppress(ConsulUnreachable):
+            self._ledger.sessions.close(rollout.session)
 
     def _for_each(
         self, rollout: Rollout, nodes: Sequence[str], operation: Callable[[str], Operation]
@@ -305,7 +324,7 @@ class Rollouts:
         return rollout
 
     def _write(self, rollout: Rollout) -> Operation:
-        return self._ledger.set(_state_key(rollout.stage), rollout.as_json(), rollout.entry)
+        return self._ledger.set(state_key(rollout.stage), rollout.as_json(), rollout.entry)
 
     def _holds_lock(self, rollout: Rollout) -> Operation:
         return self._ledger.holds(LOCK, rollout.session)
@@ -319,10 +338,6 @@ class Rollouts:
             deployment=rollout.deployment,
             message=f"{self._name}: {what}",
         )
-
-
-def _state_key(stage: str) -> str:
-    return f"stages/{stage}/state"
 
 
 def _assigned(stage: str) -> str:
