@@ -162,24 +162,40 @@ OUTPUT = {
 
 CONFIG = {"definitions": _PARAMETER_DEFINITIONS, "allOf": [_PARAMETERS]}
 
+# What a trigger says of its payload and parameters: any JSON schema, of which the engine and lint
+# read the types and properties.
+_SHAPE = {
+    "type": "object",
+    "properties": {
+        "type": {"type": ["array", "object", "string"]},
+        "properties": {
+            "type": ["null", "object"],
+            "additionalProperties": {"$ref": "#/definitions/shape"},
+        },
+    },
+}
+_SHAPES = {"shape": _SHAPE}
+
 _TRIGGER_TYPE_PROPERTIES = dict(
     _COMPUTED,
     name=_REQUIRED_STRING,
     pack=_STRING,
     description=_STRING,
-    payload_schema=_OBJECT,
-    parameters_schema=_OBJECT,
+    payload_schema={"$ref": "#/definitions/shape"},
+    parameters_schema={"$ref": "#/definitions/shape"},
     tags=_TAGS,
 )
 
 TRIGGER = {
     "type": "object",
+    "definitions": _SHAPES,
     "properties": _TRIGGER_TYPE_PROPERTIES,
     "additionalProperties": False,
 }
 
 SENSOR = {
     "type": "object",
+    "definitions": _SHAPES,
     "properties": dict(
         _COMPUTED,
         class_name=_REQUIRED_STRING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any, Callable, Dict, Iterator, TypeVar
@@ -11,7 +12,7 @@ import yaml
 from packengine import metadata_schemas, payload, schema, stackstorm
 from packengine.operators import OPERATORS
 from packengine.policy_types import POLICY_TYPES
-from packengine.problems import UNSUPPORTED, Problem, unsupported
+from packengine.problems import UNSUPPORTED, Problem, described, unsupported
 from packengine.resources import (
     Action,
     Alias,
@@ -53,6 +54,14 @@ class PackReader:
         if problem is None:
             self._ref = self._pack_ref(manifest, metadata)
         if not self._ref:
+            return False
+        same = self._content.packs.get(self._ref)
+        if same is not None:
+            self._problem(
+                manifest,
+                f"the pack {self._ref} is already loaded from {same.path}",
+                "name one of the two directories, or change the ref",
+            )
             return False
         config_schema, config_problem = self._config_schema()
         self._content.packs[self._ref] = Pack(
@@ -104,7 +113,11 @@ class PackReader:
                 continue
             path = os.path.join(directory, name)
             metadata, problem = self._load(path, metadata_schema)
-            problem = problem or self._elsewhere(path, metadata) or add(path, metadata)
+            try:
+                problem = problem or self._elsewhere(path, metadata) or add(path, metadata)
+            except Exception as error:  # one file must not keep the others from being read
+                what = f"cannot be used: {described(error)}"
+                problem = self._problem(path, what, "correct the file")
             if problem is not None:
                 self._refuse(kind, _name_of(metadata, name), problem)
                 self._refuse_resource(metadata, problem)
@@ -167,6 +180,10 @@ class PackReader:
 
     def _add_trigger(self, path: str, metadata: Metadata) -> None:
         ref = "{}.{}".format(self._ref, metadata["name"])
+        same = self._content.triggers.get(ref)
+        if same is not None and same.path:
+            # Not refused: StackStorm takes one of the two, and rules that name it run.
+            self._problem(path, f"there is already a trigger {ref}", "describe it in one place")
         self._content.triggers[ref] = TriggerType(
             ref=ref,
             pack=self._ref,
@@ -348,6 +365,11 @@ def _parameter_problems(path: str, parameters: Metadata, runner: RunnerType) -> 
             )
         if "position" in details:
             position = details["position"]
+            if isinstance(position, float) and not math.isfinite(position):
+                yield Problem(
+                    path, f'parameter "{name}" has the position {position}', "number them from 0"
+                )
+                continue
             if position in taken:
                 yield Problem(
                     path,
@@ -373,6 +395,9 @@ def _output_problems(path: str, output_schema: Metadata | None) -> Iterator[Prob
 
 def _criteria_problems(path: str, criteria: Metadata) -> Iterator[Problem]:
     for key, criterion in criteria.items():
+        if not isinstance(key, str):
+            yield Problem(path, f"criteria: the key {key!r} is not text", "quote it")
+            continue
         try:
             payload.parse(key.split("#", 1)[0])
         except payload.PathError as error:
@@ -382,7 +407,7 @@ def _criteria_problems(path: str, criteria: Metadata) -> Iterator[Problem]:
         operator = criterion.get("type") if isinstance(criterion, dict) else None
         if operator is None:
             yield Problem(path, f'criterion "{key}" has no type', "add one")
-        elif operator not in OPERATORS:
+        elif not isinstance(operator, str) or operator not in OPERATORS:
             choices = ", ".join(sorted(OPERATORS))
             yield Problem(
                 path,

@@ -8,7 +8,7 @@ from typing import Any, Iterable, Iterator, Mapping, TypeVar
 
 from packengine import schema, stackstorm
 from packengine.pack_reader import PackReader
-from packengine.problems import Problem, unsupported
+from packengine.problems import Problem, guarded, unsupported
 from packengine.resources import Action, Content, Rule, TriggerType
 from packengine.system_triggers import SYSTEM_TRIGGERS
 
@@ -71,7 +71,7 @@ class Registry(Content):
             # What two files describe, and actions whose policy cannot be applied, were read.
             self._of_kind(kind).pop(ref, None)
         for rule in list(self.rules.values()):
-            for problem in self._trigger_problems(rule):
+            for problem in guarded(rule.path, self._trigger_problems(rule)):
                 self.problems.append(problem)
                 self.refused["Rule", rule.ref] = problem
                 self.rules.pop(rule.ref, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 # The pack is wrong: StackStorm refuses the file too, or fails when it is used.
 FAULT = "fault"
@@ -37,6 +37,23 @@ class Problem(NamedTuple):
         """
         path = os.path.relpath(self.path, directory) if directory else self.path
         return f"{path}: {self.what}; {self.remedy}"
+
+
+def described(error: BaseException) -> str:
+    """Returns an exception nobody foresaw as one line of at most 300 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def guarded(path: str, problems: Iterator[Problem]) -> Iterator[Problem]:
+    """Yields problems of a file; what checking it raises is one more of them.
+
+    A pack may hold anything, and one file must not keep the others from being checked.
+    """
+    try:
+        yield from problems
+    except Exception as error:
+        yield Problem(path, f"cannot be checked: {described(error)}", "correct the file")
 
 
 def unsupported(path: str, what: str, place: str = "") -> Problem:

@@ -72,8 +72,12 @@ def validate(instance: Any, schema: Schema, describe: Describe) -> Any:
     :param describe: returns words for a place, such as :func:`dotted`.
     :raises SchemaError: with the first thing that does not fit.
     """
-    instance = with_defaults(instance, schema)
-    check(instance, allow_none_for_optional(schema), describe)
+    try:
+        instance = with_defaults(instance, schema)
+        lenient = allow_none_for_optional(schema)
+    except (AttributeError, TypeError, RecursionError) as error:
+        raise SchemaError(f"its schema cannot be used: {error}", "correct the schema") from error
+    check(instance, lenient, describe)
     return instance
 
 
@@ -83,12 +87,37 @@ def check(instance: Any, schema: Schema, describe: Describe) -> None:
     :param describe: returns words for a place, such as :func:`dotted`.
     :raises SchemaError: with the first thing that does not fit.
     """
-    errors = sorted(
-        Validator(schema).iter_errors(instance), key=lambda error: [str(p) for p in error.path]
-    )
+    try:
+        errors = sorted(
+            Validator(schema).iter_errors(instance), key=lambda error: [str(p) for p in error.path]
+        )
+    except Exception as error:  # jsonschema raises many kinds for what is no schema
+        place = _place_of_key(instance)
+        if place is not None:
+            key = f"the key {place[-1]!r} is not text"
+            raise SchemaError(f"{describe(place[:-1])}: {key}", "quote it") from error
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise SchemaError(f"its schema cannot be used: {words}", "correct the schema") from error
     if errors:
         remedy = _REMEDIES.get(errors[0].validator, "correct it")
         raise SchemaError(_message(errors[0], schema, describe), remedy)
+
+
+def _place_of_key(instance: Any) -> tuple[Any, ...] | None:
+    """Returns the place of the first key that is not text, None when there is none."""
+    waiting: list[tuple[tuple[Any, ...], Any]] = [((), instance)]
+    seen: set[int] = set()  # YAML can make a list hold itself
+    while waiting:
+        place, value = waiting.pop()
+        if id(value) in seen or not isinstance(value, (dict, list)):
+            continue
+        seen.add(id(value))
+        children = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, child in children:
+            if isinstance(value, dict) and not isinstance(key, str):
+                return (*place, key)
+            waiting.append(((*place, key), child))
+    return None
 
 
 def _message(error: ValidationError, schema: Schema, describe: Describe) -> str:
@@ -96,7 +125,7 @@ def _message(error: ValidationError, schema: Schema, describe: Describe) -> str:
     if error.validator == "required":  # draft 3 reports the missing property as part of the path
         return f"{describe(path)} is required"
     if error.validator == "additionalProperties":
-        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
+        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})), key=str)
         return f"{describe(path + tuple(unknown[:1]))} is not known"
     if _is_secret(schema, path):
         return f"{describe(path)} has a value that does not fit its {error.validator}"

@@ -109,7 +109,7 @@ def tasks_with_action(spec: Any) -> Iterator[tuple[str, str, Any]]:
     """Yields name, action and input of each task whose action is no expression."""
     from orquesta.expressions import base as expressions
 
-    for name, task in spec.tasks.items():
+    for name, task in (spec.tasks or {}).items():
         ref = getattr(task, "action", None)
         if ref and not expressions.has_expressions(ref):
             yield name, ref, getattr(task, "input", None) or {}

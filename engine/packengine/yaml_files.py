@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from packengine.problems import described
+from packengine.regular_files import read_text
+
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -36,7 +39,14 @@ def load_yaml(path: str) -> Any:
 
     :raises OSError: when it cannot be read.
     :raises UnicodeDecodeError: when it is not UTF-8.
-    :raises yaml.YAMLError: when it is no YAML, or a key is there twice.
+    :raises yaml.YAMLError: when it is no YAML, a key is there twice, or a value cannot be.
     """
-    with open(path, encoding="utf-8") as stream:
-        return yaml.load(stream, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    text = read_text(path)
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise
+    except Exception as error:
+        # A date that does not exist, a tag that does not fit its value, nesting without end: the
+        # loader lets through whatever making the value raised.
+        raise yaml.YAMLError(f"holds a value that cannot be read: {described(error)}") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from tiny import ACTION, FILES, FLOW, GONE, SENSOR, changed, write
 
 from packengine import cli
 from packengine.lint import lint
+from packengine.packs import PackError
 
 GREET = "actions/greet.yaml"
 TASKS = (FLOW, "tasks")
@@ -284,6 +286,76 @@ FAULTS = [
         changed(ALIAS, "ack", "format", "{{ execution.parameters.whom or 'x' }}"),
         "has no attribute 'whom'; read only what every line of the format gives",
     ),
+    (
+        changed("aliases/again.yaml", dict(FILES[ALIAS], name="again")),
+        'aliases/greet.yaml: "greet word" also matches "greet {{ who }}" of tiny.again, so',
+    ),
+    # what StackStorm says only when it runs
+    (
+        changed("triggers/saw.yaml", {"name": "saw"}),
+        "sensors/door.yaml: there is already a trigger tiny.saw; describe it in one place",
+    ),
+    (
+        changed("actions/greet.py", ACTION.replace("def run", "async def run")),
+        "actions/greet.py: run() is async, and the runner does not wait for what it returns",
+    ),
+    (
+        changed(GREET, "entry_point", "../../greet.py"),
+        "actions/greet.yaml: entry_point lies outside of the pack; move the file",
+    ),
+    (
+        changed(SAW, "criteria", "trigger.who", {"type": "regex", "pattern": "("}),
+        "rules/saw.yaml: criterion \"trigger.who\": '(' is no regular expression",
+    ),
+    (
+        changed(*TASKS, "greet", "input", "who", "{{ ctx().who | shout }}"),
+        f"{FLOW}: No filter named 'shout'",
+    ),
+    (
+        changed(*TASKS, "greet", "input", "who", "<% ctx(who).shout(1 + sum([2])) %>"),
+        f"{FLOW}: YAQL has no function shout in <% ctx(who)",
+    ),
+    # what no pack should hold
+    (changed(SAW, "x: 2001-99-99\n"), "rules/saw.yaml: holds a value that cannot be read: Value"),
+    (changed(SAW, "x: !!int foo\n"), "rules/saw.yaml: holds a value that cannot be read: Value"),
+    (changed(FLOW, "x: !!int foo\n"), f"{FLOW}: holds a value that cannot be read: Value"),
+    (changed(FLOW, "tasks", GONE), f"{FLOW}: .: 'tasks' is a required property"),
+    (
+        changed("config.schema.yaml", {5: {"type": "string"}}),
+        "config.schema.yaml: the document: the key 5 is not text; quote it",
+    ),
+    (
+        changed(GREET, "parameters", "who", "position", float("inf")),
+        'actions/greet.yaml: parameter "who" has the position inf; number them from 0',
+    ),
+    (
+        changed(SAW, "criteria", "trigger.who", "type", ["equals"]),
+        "rules/saw.yaml: criterion \"trigger.who\": StackStorm does not have the operator ['equals']",
+    ),
+    (
+        changed("sensors/door.yaml", "trigger_types", 0, "payload_schema", {"properties": [1]}),
+        "sensors/door.yaml: trigger_types[0].payload_schema.properties: [1] is not of type",
+    ),
+    (
+        changed(ALIAS, "formats", ["greet {{ who }}" + "x" * 5000]),
+        "characters, more than 2000; shorten the format",
+    ),
+    (
+        changed(ALIAS, "formats", ["greet {{ who }}\\d{4294967296}"]),
+        "is no regular expression: the repetition number is too large; correct the format",
+    ),
+    (
+        changed(ALIAS, "formats", ["(?:" * 600 + "{{ who }}" + ")" * 600]),
+        "aliases/greet.yaml: ",
+    ),
+    (
+        changed("actions/greet.py", "class A(B):\n    pass\n\n\nclass B(A):\n    pass\n"),
+        "actions/greet.py: defines no class with a method run",
+    ),
+    (
+        changed("actions/lib/words.py", "x = " + "-" * 100_000 + "1\n"),
+        "actions/lib/words.py: ",
+    ),
 ]
 
 
@@ -301,6 +373,7 @@ def test_a_pack_with_this_fault_is_found_out(files, line, tmp_path):
         ACTION.replace("Action)", "LibraryAction)"),
         "from lib.greet import Base\n\n\nclass Greet(Base):\n    pass\n",
         "class Helper:\n    pass\n" + ACTION,
+        ACTION.replace("\nclass", "\nwith open(__file__):\n  class").replace("\n    ", "\n      "),
     ],
 )
 def test_what_a_file_does_not_tell_is_left_in_peace(text, tmp_path):
@@ -361,6 +434,28 @@ def test_what_another_pack_has_is_checked_when_it_is_here(tmp_path):
     assert lines(together.faults, tmp_path / "user") == [
         "rules/saw.yaml: tiny.greet: the required who is not given; pass it"
     ]
+
+
+@pytest.mark.parametrize(
+    "file", ["actions/lib/x.py", "sensors/x.py", "actions/x.yaml", "x.yaml.example"]
+)
+@pytest.mark.parametrize("kind", ["dangling", "circle", "pipe"])
+def test_what_is_no_regular_file_is_a_fault(file, kind, tmp_path):
+    path = write(tmp_path, FILES) / file
+    path.parent.mkdir(exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere" if kind == "dangling" else path.name)
+    faults = lines(lint(str(tmp_path)).faults, tmp_path)
+    assert [line.split(":")[0] for line in faults] == [file]
+
+
+def test_two_packs_of_one_ref_are_refused(tmp_path):
+    write(tmp_path / "a", FILES)
+    write(tmp_path / "b", FILES)
+    with pytest.raises(PackError, match="b/pack.yaml: the pack tiny is already loaded from .*a;"):
+        lint(str(tmp_path / "a"), [str(tmp_path / "b")])
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from packengine.lint import (
 )
 from packengine.lint.subject import Subject
 from packengine.packs import PackError, Registry
-from packengine.problems import FAULT, UNCHECKED, UNSUPPORTED, Problem
+from packengine.problems import FAULT, UNCHECKED, UNSUPPORTED, Problem, guarded
 
 CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     configuration.check,
@@ -64,7 +64,7 @@ def lint(path: str, others: Iterable[str] = ()) -> Report:
     pack = next(pack for pack in registry.packs.values() if pack.path == path)
     subject = Subject(registry, pack)
     for check in CHECKS:
-        found.extend(check(subject))
+        found.extend(guarded(pack.path, check(subject)))
     return _report(found)
 
 

@@ -8,7 +8,10 @@ from typing import Any, Iterator
 from packengine import aliases, resources
 from packengine.lint import formats
 from packengine.lint.subject import Subject, argument_problems
-from packengine.problems import Problem
+from packengine.problems import Problem, guarded
+
+# Characters of a format. Matching one that is much longer takes minutes.
+_LONGEST = 2000
 
 
 def check(subject: Subject) -> Iterator[Problem]:
@@ -16,21 +19,31 @@ def check(subject: Subject) -> Iterator[Problem]:
     usable: list[tuple[resources.Alias, aliases.Alias]] = []
     for resource in subject.aliases:
         alias = aliases.Alias(dict(resource.metadata, pack=resource.pack))
-        problems = list(_pattern_problems(resource.path, alias))
+        problems = list(guarded(resource.path, _pattern_problems(resource.path, alias)))
         yield from problems
         if not problems:
             usable.append((resource, alias))
     for resource, alias in usable:
-        yield from _parameter_problems(subject, resource.path, alias)
-        yield from _acknowledgement_problems(subject, resource.path, alias)
-        yield from _ambiguities(resource.path, alias, [other for _, other in usable])
+        for problems in (
+            _parameter_problems(subject, resource.path, alias),
+            _acknowledgement_problems(subject, resource.path, alias),
+            _ambiguities(resource.path, alias, [other for _, other in usable]),
+        ):
+            yield from guarded(resource.path, problems)
 
 
 def _pattern_problems(path: str, alias: aliases.Alias) -> Iterator[Problem]:
     for text in alias.get_format_strings():
+        if len(text) > _LONGEST:
+            what = f'"{text[:40]}..." has {len(text)} characters, more than {_LONGEST}'
+            yield Problem(path, what, "shorten the format")
+            continue
         try:
             formats.parsed(text)
-        except re.error as error:
+            aliases.extract_parameters(text, "")
+        except aliases.NoMatch:
+            continue
+        except (re.error, OverflowError, RecursionError) as error:
             yield Problem(path, f'"{text}" is no regular expression: {error}', "correct the format")
 
 
@@ -84,22 +97,26 @@ def _ambiguities(path: str, alias: aliases.Alias, others: list[aliases.Alias]) -
     for text in alias.get_format_strings():
         for command in formats.examples(text):
             matching = [
-                other_text
+                (other.ref, other_text)
                 for other in others
                 for other_text in other.get_format_strings()
                 if _matches(other_text, command)
             ]
-            if text not in matching:
+            if (alias.ref, text) not in matching:
                 yield Problem(
                     path,
                     f'nothing that reads like "{command}" matches "{text}"',
                     "write no = outside of placeholders: StackStorm takes key=value for itself",
                 )
             elif len(matching) > 1:
-                more = '", "'.join(each for each in matching if each != text)
+                matching.remove((alias.ref, text))
+                more = ", ".join(
+                    f'"{each}"' if ref == alias.ref else f'"{each}" of {ref}'
+                    for ref, each in matching
+                )
                 yield Problem(
                     path,
-                    f'"{command}" also matches "{more}", so StackStorm refuses it',
+                    f'"{command}" also matches {more}, so StackStorm refuses it',
                     "make one of the formats narrower",
                 )
 

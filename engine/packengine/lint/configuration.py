@@ -41,7 +41,7 @@ def _example_problems(subject: Subject, path: str) -> Iterator[Problem]:
     }
     try:
         schema.check(load_yaml(path) or {}, document, schema.dotted)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         yield Problem(path, " ".join(str(error).split()), "correct the file")
     except schema.SchemaError as error:
         yield Problem(path, f"{error}", f"{error.remedy}, or change config.schema.yaml")

@@ -7,7 +7,8 @@ import os
 from typing import Iterator
 
 from packengine.lint.subject import Subject
-from packengine.problems import Problem
+from packengine.problems import Problem, described, guarded
+from packengine.regular_files import read_text
 from packengine.resources import Action, Sensor
 
 _NEED_A_FILE = ("python-script", "orquesta", "local-shell-script", "remote-shell-script")
@@ -21,32 +22,42 @@ _OWN_METHOD = {"Sensor": "run", "PollingSensor": "poll"}
 def check(subject: Subject) -> Iterator[Problem]:
     """Yields entry points that cannot be run."""
     for action in subject.actions:
-        runner = action.runner.name
-        if runner in _REFUSE_A_FILE and action.entry_point:
-            script = runner.replace("cmd", "script")
-            yield Problem(
-                action.path,
-                f"{runner} takes no entry_point",
-                f"leave it out, or use {script}",
-            )
-        elif runner in _NEED_A_FILE:
-            problem = _missing(action.path, action.entry_point)
-            if problem is not None:
-                yield problem
-            elif runner == "python-script":
-                yield from _action_problems(action)
+        yield from guarded(action.path, _of_action(subject, action))
     for sensor in subject.sensors:
-        problem = _missing(sensor.path, sensor.entry_point)
-        if problem is not None:
-            yield problem
-        else:
-            yield from _sensor_problems(sensor)
+        yield from guarded(sensor.path, _of_sensor(subject, sensor))
     yield from _syntax_problems(subject.pack.path)
 
 
-def _missing(path: str, entry_point: str) -> Problem | None:
+def _of_action(subject: Subject, action: Action) -> Iterator[Problem]:
+    runner = action.runner.name
+    if runner in _REFUSE_A_FILE and action.entry_point:
+        script = runner.replace("cmd", "script")
+        yield Problem(
+            action.path,
+            f"{runner} takes no entry_point",
+            f"leave it out, or use {script}",
+        )
+    elif runner in _NEED_A_FILE:
+        problem = _missing(subject.pack.path, action.path, action.entry_point)
+        if problem is not None:
+            yield problem
+        elif runner == "python-script":
+            yield from _action_problems(action)
+
+
+def _of_sensor(subject: Subject, sensor: Sensor) -> Iterator[Problem]:
+    problem = _missing(subject.pack.path, sensor.path, sensor.entry_point)
+    if problem is not None:
+        yield problem
+    else:
+        yield from _sensor_problems(sensor)
+
+
+def _missing(pack: str, path: str, entry_point: str) -> Problem | None:
     if not entry_point:
         return Problem(path, "has no entry_point", "name its file")
+    if os.path.relpath(entry_point, pack).split(os.sep, 1)[0] == os.pardir:
+        return Problem(path, "entry_point lies outside of the pack", "move the file into the pack")
     if os.path.isfile(entry_point):
         return None
     name = os.path.relpath(entry_point, os.path.dirname(os.path.dirname(path)))
@@ -67,12 +78,17 @@ def _syntax_problems(directory: str) -> Iterator[Problem]:
 def _parsed(path: str) -> tuple[ast.Module, Problem | None]:
     """Returns a file's syntax tree, empty with a problem when it cannot be read."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            return ast.parse(stream.read()), None
+        return ast.parse(read_text(path)), None
     except SyntaxError as error:
         return ast.Module([], []), Problem(path, f"line {error.lineno}: {error.msg}", "correct it")
-    except (UnicodeDecodeError, ValueError) as error:
+    except OSError as error:
+        words = error.strerror or "it is no regular file"
+        problem = Problem(path, f"cannot be read: {words}", "correct or remove it")
+        return ast.Module([], []), problem
+    except ValueError as error:
         return ast.Module([], []), Problem(path, str(error), "correct it")
+    except (MemoryError, RecursionError) as error:  # what deep nesting raises
+        return ast.Module([], []), Problem(path, described(error), "nest it less deeply")
 
 
 def _classes(path: str) -> dict[str, ast.ClassDef] | None:
@@ -80,14 +96,14 @@ def _classes(path: str) -> dict[str, ast.ClassDef] | None:
     tree, problem = _parsed(path)
     if problem is not None:
         return None
-    # Also those that stand below an if or a try.
+    # Also those that stand below an if, a try or a with.
     found: dict[str, ast.ClassDef] = {}
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop(0)
         if isinstance(node, ast.ClassDef):
             found[node.name] = node
-        elif isinstance(node, (ast.If, ast.Try)):
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.expr)):
             waiting.extend(ast.iter_child_nodes(node))
     return found
 
@@ -113,16 +129,21 @@ def _defined(node: ast.ClassDef) -> dict[str, ast.AST]:
     return found
 
 
-def _inherited(name: str, classes: dict[str, ast.ClassDef]) -> tuple[dict[str, ast.AST], set[str]]:
-    """Returns what a class has by classes of its file, and the names of its other bases."""
+def _inherited(
+    name: str, classes: dict[str, ast.ClassDef], below: frozenset[str] = frozenset()
+) -> tuple[dict[str, ast.AST], set[str]]:
+    """Returns what a class has by classes of its file, and the names of its other bases.
+
+    :param below: classes this one is asked for, so that a circle of bases comes to an end.
+    """
     has: dict[str, ast.AST] = {}
     outside: set[str] = set()
     for base in _base_names(classes[name]):
-        if base in classes and base != name:
-            more, further = _inherited(base, classes)
+        if base in classes and base != name and base not in below:
+            more, further = _inherited(base, classes, below | {name})
             has.update(more)
             outside |= further
-        else:
+        elif base not in below:
             outside.add(base)
     has.update(_defined(classes[name]))
     return has, outside - {"object", "ABC"}
@@ -162,6 +183,12 @@ def _action_problems(action: Action) -> Iterator[Problem]:
                 action.entry_point,
                 f"{certain[0]} does not extend Action, which takes config and action_service",
                 "extend st2common.runners.base_action.Action",
+            )
+        if isinstance(has["run"], ast.AsyncFunctionDef):
+            yield Problem(
+                action.entry_point,
+                "run() is async, and the runner does not wait for what it returns",
+                "write def run, and asyncio.run() in it",
             )
         if isinstance(has["run"], ast.FunctionDef):
             yield from _signature_problems(action, has["run"])

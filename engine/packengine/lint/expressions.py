@@ -9,7 +9,7 @@ from jinja2 import meta
 
 from packengine import templates
 from packengine.lint.subject import Subject
-from packengine.problems import Problem
+from packengine.problems import Problem, guarded
 from packengine.resources import Rule
 
 # What templates of a rule's parameters and of its criteria may name.
@@ -20,13 +20,15 @@ _IN_CRITERIA = {"trigger", "st2kv", "system", "item"}
 def check(subject: Subject) -> Iterator[Problem]:
     """Yields templates that do not parse. Those of workflows are Orquesta's to inspect."""
     for rule in subject.rules:
-        yield from _rule_problems(subject, rule)
+        yield from guarded(rule.path, _rule_problems(subject, rule))
     for alias in subject.aliases:
         for name in ("ack", "result", "immutable_parameters"):
-            yield from _problems(alias.path, name, alias.metadata.get(name))
+            found = _problems(alias.path, name, alias.metadata.get(name))
+            yield from guarded(alias.path, found)
     for action in subject.actions:
         for name, details in action.parameters.items():
-            yield from _problems(action.path, f"default of {name}", details.get("default"))
+            found = _problems(action.path, f"default of {name}", details.get("default"))
+            yield from guarded(action.path, found)
 
 
 def _rule_problems(subject: Subject, rule: Rule) -> Iterator[Problem]:

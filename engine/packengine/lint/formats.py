@@ -9,6 +9,10 @@ from typing import Any, Iterable
 
 _parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
+# How many examples of a format there may be, and how often one repeats a part: the number of both
+# grows exponentially with the format's length.
+_MOST = 256
+
 
 def parsed(text: str) -> Any:
     """Returns a format as a parsed regular expression, each placeholder a group of a word.
@@ -42,7 +46,7 @@ def examples(text: str) -> list[str]:
 def _spelt(tokens: Iterable[Any]) -> list[str]:
     lines = [""]
     for kind, value in tokens:
-        lines = [line + more for line in lines for more in _spellings(str(kind), value)]
+        lines = [line + more for line in lines for more in _spellings(str(kind), value)][:_MOST]
     return lines
 
 
@@ -63,6 +67,8 @@ def _spellings(kind: str, value: Any) -> list[str]:
     if kind in ("MAX_REPEAT", "MIN_REPEAT"):
         least, most, repeated = value
         counts = {least, min(max(least, 1), most)}
+        if least > _MOST:
+            raise OverflowError(f"it repeats a part {least} times")
         return sorted({line * count for line in _spelt(repeated) for count in counts})
     if kind in ("AT", "ASSERT", "ASSERT_NOT"):
         return [""]

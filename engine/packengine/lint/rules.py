@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator
+from typing import Any, Iterator
 
-from packengine.lint.subject import Subject
-from packengine.problems import Problem
+from packengine.lint.subject import Subject, is_computed
+from packengine.problems import Problem, guarded
 from packengine.resources import Rule
 from packengine.yaml_files import load_yaml
+
+# Operators whose pattern is a regular expression.
+_REGULAR = ("matchregex", "regex", "iregex")
 
 
 def check(subject: Subject) -> Iterator[Problem]:
     """Yields rules that never run, or not on what they seem to."""
     for rule in subject.rules:
-        yield from subject.trigger_problems(rule.path, rule.trigger)
-        yield from _payload_problems(subject, rule)
-        if "enabled" not in load_yaml(rule.path):
+        yield from guarded(rule.path, _of_rule(subject, rule))
+
+
+def _of_rule(subject: Subject, rule: Rule) -> Iterator[Problem]:
+    yield from subject.trigger_problems(rule.path, rule.trigger)
+    yield from _payload_problems(subject, rule)
+    yield from _pattern_problems(rule.path, rule.criteria)
+    if "enabled" not in load_yaml(rule.path):
+        yield Problem(
+            rule.path,
+            "enabled is not said, so StackStorm takes it for false",
+            "say enabled: true or enabled: false",
+        )
+
+
+def _pattern_problems(path: str, criteria: dict[str, Any]) -> Iterator[Problem]:
+    for key, criterion in criteria.items():
+        operator, pattern = criterion["type"], criterion.get("pattern")
+        if operator == "search" and isinstance(pattern, dict):
+            yield from _pattern_problems(path, pattern)
+        if operator not in _REGULAR or not isinstance(pattern, str) or is_computed(pattern):
+            continue
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
             yield Problem(
-                rule.path,
-                "enabled is not said, so StackStorm takes it for false",
-                "say enabled: true or enabled: false",
+                path,
+                f'criterion "{key}": {pattern!r} is no regular expression: {error}',
+                "correct the pattern",
             )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
+import jinja2
 import yaml
 
 from packengine import workflows
 from packengine.lint.subject import Subject
-from packengine.problems import Problem
+from packengine.problems import Problem, guarded
 from packengine.resources import Action
 from packengine.yaml_files import load_yaml
 
@@ -50,9 +51,13 @@ def check(subject: Subject) -> Iterator[Problem]:
         for found in errors:
             if found["type"] != "content":  # said by the check of calls
                 yield _inspection_problem(action.entry_point, found)
-        yield from _input_problems(action, content)
-        yield from _output_problems(action, content)
-        yield from _result_problems(subject, action, content)
+        for problems in (
+            _input_problems(action, content),
+            _output_problems(action, content),
+            _result_problems(subject, action, content),
+            _name_problems(action.entry_point, content),
+        ):
+            yield from guarded(action.entry_point, problems)
 
 
 def _inspection_problem(path: str, error: dict[str, Any]) -> Problem:
@@ -113,6 +118,71 @@ def _result_problems(
                     f"read one of {', '.join(sorted(given))}, or add it to {called.ref}'s "
                     "output_schema",
                 )
+
+
+def _name_problems(path: str, content: Any) -> Iterator[Problem]:
+    """Yields functions and filters that Orquesta, which only parses expressions, lets pass."""
+    # Only now, as it takes long; the inspection has made them ready for this Python.
+    from orquesta.expressions.jinja import JinjaEvaluator
+    from orquesta.expressions.yql import YAQLEvaluator
+    from yaql.language.exceptions import YaqlException
+
+    for text in sorted(set(_texts(content))):
+        try:
+            JinjaEvaluator._jinja_env.from_string(text)
+        except jinja2.TemplateAssertionError as error:
+            yield Problem(path, f"{error.message} in {text!r}", "correct the expression")
+        except jinja2.TemplateError:
+            pass  # said by Orquesta's inspection
+        for expression in YAQLEvaluator._regex_parser.findall(text):
+            try:
+                parsed = YAQLEvaluator._engine(YAQLEvaluator.strip_delimiter(expression))
+            except (YaqlException, ValueError, TypeError):
+                continue  # said by Orquesta's inspection
+            for name in sorted(set(_function_names(parsed))):
+                if not _is_yaql_function(name, YAQLEvaluator._root_ctx):
+                    yield Problem(
+                        path, f"YAQL has no function {name} in {expression}", "correct its name"
+                    )
+
+
+def _is_yaql_function(name: str, context: Any) -> bool:
+    while context is not None:
+        if context.get_functions(name)[0]:
+            return True
+        context = context.parent
+    return False
+
+
+def _function_names(parsed: Any) -> Iterator[str]:
+    """Returns the names of the functions and methods that a parsed YAQL expression calls."""
+    from yaql.language import expressions
+
+    waiting = [parsed]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, expressions.Function):
+            waiting.extend(node.args)
+            if re.match(r"\w", node.name):  # operators have names of their own
+                yield node.name
+        elif isinstance(node, expressions.MappingRuleExpression):
+            waiting.extend((node.source, node.destination))
+        elif isinstance(node, expressions.Wrap):
+            waiting.append(node.expr)
+        elif isinstance(node, expressions.Statement):
+            waiting.append(node.expression)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Returns all text in a document, each part once: YAML can make a list hold itself."""
+    waiting, seen = [value], set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, (dict, list)) and id(part) not in seen:
+            seen.add(id(part))
+            waiting.extend(part.values() if isinstance(part, dict) else part)
 
 
 def _entries(entries: Any) -> dict[str, bool]:
