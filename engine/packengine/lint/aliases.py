@@ -24,12 +24,12 @@ def check(subject: Subject) -> Iterator[Problem]:
         if not problems:
             usable.append((resource, alias))
     for resource, alias in usable:
-        for problems in (
+        for found in (
             _parameter_problems(subject, resource.path, alias),
             _acknowledgement_problems(subject, resource.path, alias),
             _ambiguities(resource.path, alias, [other for _, other in usable]),
         ):
-            yield from guarded(resource.path, problems)
+            yield from guarded(resource.path, found)
 
 
 def _pattern_problems(path: str, alias: aliases.Alias) -> Iterator[Problem]:
