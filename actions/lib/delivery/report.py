@@ -1,4 +1,4 @@
-"""What people ask for: how things are, how they came to be so, and what can be asked."""
+"""Answers to `deploy status`, `history`, `hosts` and `help`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def status(store: Store, name: str | None) -> dict[str, Any]:
-    """Returns how one application is, or all of them.
+    """Returns the state of one application, or of all.
 
     :returns: {applications: [{name, stages: [...], hosts: [...]}], text: for chat}
     """
@@ -39,7 +39,7 @@ def status(store: Store, name: str | None) -> dict[str, Any]:
 
 
 def history(application: Application, limit: int) -> dict[str, Any]:
-    """Returns the newest events of an application, newest first.
+    """Returns the newest events of an application, newest first; times are UTC.
 
     :param limit: how many.
     """
@@ -52,7 +52,7 @@ def history(application: Application, limit: int) -> dict[str, Any]:
 
 
 def hosts(application: Application, discovery: Discovery) -> dict[str, Any]:
-    """Returns how each host of an application is, those of the first stage first.
+    """Returns the state of each host of an application, those of the first stage first.
 
     :returns: {hosts: [{node, stage, version, status, at}], text: for chat}; `status` is what the
         host last reported, or what Consul finds wrong with it.
@@ -114,7 +114,7 @@ def ago(timestamp: str) -> str:
 
 
 def _application(application: Application, waits: bool) -> dict[str, Any]:
-    """Returns how an application is; a malformed record is told in place of its stages."""
+    """Returns the state of an application; a malformed record is shown in place of its stages."""
     report: dict[str, Any] = {
         "name": application.name,
         "can_be_promoted": waits,
@@ -219,7 +219,7 @@ def _usage_of(commands: Sequence[tuple[str, str]]) -> str:
 
 
 def _commands(aliases: str) -> Sequence[tuple[str, str]]:
-    """Returns how each command is written and what it does."""
+    """Returns the syntax and the description of each command."""
     found = []
     for path in sorted(glob.glob(os.path.join(aliases, "*.yaml"))):
         with open(path, encoding="utf-8") as file:

@@ -15,7 +15,7 @@ def add_authoring(commands: Commands) -> None:
         commands,
         "lint",
         _lint,
-        "List a pack's faults, including those that StackStorm's registration ignores.",
+        "List a pack's problems, including those registration misses.",
         PACK,
         JSON,
         needs_engine=False,
@@ -26,7 +26,7 @@ def add_authoring(commands: Commands) -> None:
         _test,
         "Run a pack's unit tests, without StackStorm.",
         PACK,
-        (("names",), {"nargs": "*", "metavar": "TEST", "help": "test_file.py::Case::test_method"}),
+        (("names",), {"nargs": "*", "default": [], "metavar": "TEST", "help": "test_file.py::Case::test_method"}),
         needs_engine=False,
     )
 

@@ -15,7 +15,7 @@ Argument = Tuple[Tuple[str, ...], Dict[str, Any]]
 
 JSON = (("-j", "--json"), {"action": "store_true", "help": "print JSON"})
 ID = (("id",), {"metavar": "ID"})
-USER = (("--user",), {"help": "user of the command; by default the login name"})
+USER = (("--user",), {"help": "user to run as (default: the login user)"})
 
 
 class UsageError(ValueError):

@@ -34,7 +34,7 @@ def add_run(commands: Commands) -> None:
         _run,
         "Run an action and show its result.",
         (("ref",), {"metavar": "PACK.ACTION"}),
-        (("parameters",), {"nargs": "*", "metavar": "name=value"}),
+        (("parameters",), {"nargs": "*", "default": [], "metavar": "name=value"}),
         (
             ("-a", "--async"),
             {
