@@ -69,6 +69,9 @@ def test_cicd_converge_refuses_wrong_usage(arguments, expected):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        ([], "--app is missing; run cicd-host-setup --help"),
+        (["--app", "shop", "--stage", "canary"], "--port is missing; run cicd-host-setup --help"),
+        (["--app", "shop", "--stage", "canary", "--port", "65536"], "--port 65536: use a port"),
         (["--app", "Shop", "--stage", "canary", "--port", "1"], "--app Shop: use lower-case"),
         (["--app", "shop", "--stage", "a;b", "--port", "1"], "--stage a;b: use lower-case"),
         (["--app", "shop", "--stage", "canary", "--port", "x"], "--port x: use a whole number"),
@@ -83,6 +86,30 @@ def test_cicd_host_setup_refuses_what_it_cannot_use(arguments, expected):
     refused = run("host/cicd-host-setup", *arguments)
     assert refused.returncode == 2
     assert expected in refused.stdout
+
+
+@pytest.mark.parametrize("script", ["acceptance", "bench", "check", "demo", "setup", "test"])
+def test_a_script_explains_itself(script):
+    shown = run("script/" + script, "--help")
+    assert shown.returncode == 0
+    assert f"script/{script}" in shown.stdout
+    assert "set -e" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["check", "--what"], "script/check: unknown argument --what: see script/check --help"),
+        (["setup", "--what"], "script/setup: unknown argument --what: see script/setup --help"),
+        (["demo", "--what"], "script/demo: unknown argument --what: see script/demo --help"),
+        (["demo", "--keep", "--app", "shoe"], "script/demo: --app takes shop or notes"),
+        (["demo", "--app"], "script/demo: --app takes shop or notes"),
+    ],
+)
+def test_a_script_refuses_wrong_arguments_at_once(command, expected):
+    refused = run("script/" + command[0], *command[1:])
+    assert refused.returncode == 2
+    assert refused.stdout == expected + "\n"
 
 
 # Stands for Python, venv and pip, and writes down what it is asked for.

@@ -57,6 +57,37 @@ def test_run_shows_the_tasks_of_a_workflow(st2):
     assert max(len(line) for line in output.splitlines()) <= 80
 
 
+def test_a_directory_of_configurations_has_to_be_there(st2, tmp_path):
+    missing = tmp_path / "nope"
+    code, _, errors = st2("--config-dir", str(missing), "run", "fixture.greet", "name=ada")
+    assert code == 2
+    assert errors == (
+        f"ERROR: --config-dir {missing}: no such directory; "
+        "name the one that holds the packs' configuration files\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["rnu"], "packengine: error: unknown command rnu; did you mean run?"),
+        (["perfrm"], "packengine: error: unknown command perfrm; use run, execution, "),
+        (["execution", "lst"], "packengine execution: error: unknown command lst; did you mean li"),
+        (["run"], "packengine run: error: the following arguments are required: PACK.ACTION"),
+        (["test"], "packengine test: error: the following arguments are required: PACK"),
+    ],
+)
+def test_a_wrong_command_line_is_answered_with_what_is_meant(words, expected, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(expected)
+    assert "perform" not in last
+    assert "name=value" not in last
+
+
 def test_run_prints_json(st2):
     code, output, _ = st2("run", "examples.orquesta-sequential", "name=Ada", "-j")
     shown = json.loads(output)

@@ -26,7 +26,15 @@ def add_authoring(commands: Commands) -> None:
         _test,
         "Run a pack's unit tests, without StackStorm.",
         PACK,
-        (("names",), {"nargs": "*", "default": [], "metavar": "TEST", "help": "test_file.py::Case::test_method"}),
+        (
+            ("names",),
+            {
+                "nargs": "*",
+                "default": [],
+                "metavar": "TEST",
+                "help": "test_file.py::Case::test_method",
+            },
+        ),
         needs_engine=False,
     )
 

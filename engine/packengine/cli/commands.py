@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 from typing import Any, Callable, Dict, Tuple
@@ -20,6 +21,21 @@ USER = (("--user",), {"help": "user to run as (default: the login user)"})
 
 class UsageError(ValueError):
     """The command line cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a misspelt command with the nearest one, and lists no hidden command."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        commands = action.choices
+        if not isinstance(commands, dict) or value in commands:
+            super()._check_value(action, value)
+            return
+        # A hidden command has no description.
+        shown = [name for name, parser in commands.items() if parser.description]
+        near = difflib.get_close_matches(value, shown, n=1)
+        advice = f"did you mean {near[0]}?" if near else "use " + ", ".join(shown)
+        self.error(f"unknown command {value}; {advice}")
 
 
 def add_command(
