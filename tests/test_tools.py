@@ -100,6 +100,41 @@ def test_a_file_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, monkeyp
     assert packaging.TOOLS.find("nfpm").name == "nfpm"
 
 
+def test_a_file_that_cannot_be_loaded_hides_no_other_mistake(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.setattr(packaging, "__path__", [*packaging.__path__, str(tmp_path)])
+    with pytest.raises(DeliveryError, match="unknown tool 'nfmp'; nearest: nfpm"):
+        Configuration({"packaging": {"tool": "nfmp"}})
+    with pytest.raises(DeliveryError, match=r"broken.py cannot be loaded: SystemExit: 3; correct"):
+        packaging.TOOLS.find("broken")
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "expected"),
+    [
+        (1, "programs = 'dpkg-deb'", r"programs is 'dpkg-deb'; make it a tuple of texts"),
+        (2, "programs = (7,)", r"programs is \(7,\); make it a tuple of texts"),
+        (3, "required = ('url',)", r"required is \('url',\); make it a mapping of text to text"),
+        (4, "required = {'url': None}", "required is .*; make it a mapping of text to text"),
+        (5, "own_settings = 'url'", "own_settings is 'url'; make it a mapping of JSON schemas"),
+        (6, "own_settings = {'url': 'string'}", "own_settings is .*; make it a mapping of JSON"),
+        (7, "own_settings = {'url': {}}", "own_settings is .*; make it a mapping of JSON schemas"),
+    ],
+)
+def test_what_a_class_says_of_itself_is_checked(tmp_path, monkeypatch, number, line, expected):
+    name = f"crate_{number}"
+    (tmp_path / f"{name}.py").write_text(
+        "from delivery.packaging import Packager\n"
+        "class Crate(Packager):\n"
+        f"    name = '{name}'\n"
+        f"    {line}\n"
+    )
+    monkeypatch.setattr(packaging, "__path__", [*packaging.__path__, str(tmp_path)])
+    with pytest.raises(DeliveryError, match=f"^delivery/packaging/{name}.py: Crate.{expected}"):
+        packaging.TOOLS.find(name)
+    assert name not in packaging.TOOLS.names()
+
+
 def test_a_file_that_is_added_is_a_tool_at_once(tmp_path, monkeypatch):
     (tmp_path / "crate.py").write_text(
         "from delivery.packaging import Packager\n"

@@ -101,8 +101,8 @@ class Registry(Generic[T]):
         self._registered[tool.name] = tool
 
     def names(self) -> list[str]:
-        """Returns the names of all tools."""
-        return sorted({*self._registered, *filter(self._in_folder, self._modules())})
+        """Returns the names of all tools but those whose file cannot be used."""
+        return sorted({*self._registered, *filter(self._is_usable, self._modules())})
 
     def knows(self, name: str) -> bool:
         """Returns whether there is a tool of this name."""
@@ -112,7 +112,7 @@ class Registry(Generic[T]):
         """Returns the class of a tool.
 
         :raises DeliveryError: when there is no such tool, with the nearest; or when its file
-            cannot be loaded, with the reason.
+            cannot be loaded or its class says what it may not, with the reason.
         """
         tool = self._registered.get(name) or self._in_folder(name)
         if tool is None:
@@ -136,14 +136,20 @@ class Registry(Generic[T]):
     def _modules(self) -> list[str]:
         return [each.name for each in pkgutil.iter_modules(sys.modules[self._package].__path__)]
 
+    def _is_usable(self, name: str) -> bool:
+        try:
+            return self._in_folder(name) is not None
+        except DeliveryError:
+            return False
+
     def _in_folder(self, name: str) -> type[T] | None:
         """Returns the tool in the module of this name; None if there is none in it."""
         if name not in self._modules():
             return None
+        where = f"{self._package.replace('.', '/')}/{name}.py"
         try:
             module = importlib.import_module(f"{self._package}.{name}")
-        except Exception as error:
-            where = f"{self._package.replace('.', '/')}/{name}.py"
+        except (Exception, SystemExit) as error:
             raise DeliveryError(
                 f"{where} cannot be loaded: {type(error).__name__}: {plain(str(error))}; "
                 "correct the file, or remove it"
@@ -151,8 +157,51 @@ class Registry(Generic[T]):
         for value in vars(module).values():
             is_tool = isinstance(value, type) and issubclass(value, self._kind)
             if is_tool and vars(value).get("name") == name:
+                _check(value, where)
                 return cast("type[T]", value)
         return None
+
+
+def _check(tool: type[Tool], where: str) -> None:
+    """Looks at what a tool says of itself, before anybody takes a string for a tuple of strings.
+
+    :raises DeliveryError: naming the file, the attribute and what it should be.
+    """
+    says: dict[str, Any] = {
+        name: getattr(tool, name) for name in ("programs", "required", "own_settings")
+    }
+    for name, is_proper, expected in (
+        ("programs", _is_texts, 'a tuple of texts, such as ("git",)'),
+        ("required", _is_advice, 'a mapping of text to text, such as {"url": "set it to ..."}'),
+        (
+            "own_settings",
+            _is_properties,
+            'a mapping of JSON schemas, such as {"url": {"type": "string"}}',
+        ),
+    ):
+        if not is_proper(says[name]):
+            raise DeliveryError(
+                f"{where}: {tool.__name__}.{name} is {shown(says[name])}; make it {expected}"
+            )
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)
+
+
+def _is_advice(value: Any) -> bool:
+    return isinstance(value, Mapping) and _is_texts([*value.keys(), *value.values()])
+
+
+def _is_properties(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_texts(list(value))
+        and all(
+            isinstance(each, Mapping) and isinstance(each.get("type"), str)
+            for each in value.values()
+        )
+    )
 
 
 def _value(section: Mapping[str, Any], key: str) -> Any:
