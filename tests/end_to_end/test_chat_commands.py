@@ -56,10 +56,8 @@ def test_a_promotion_that_fails_says_why_in_one_line_and_where_to_look(talk):
     target = published(talk.application)
     settled(talk.application, "canary", target)
     answer = talk.say("!Promote shop to production")
-    assert answer.startswith(
-        "Promoting shop to production, batch by batch; a failure reverts it. To stop: "
-        "!deploy abort shop (execution "
-    )
+    assert answer.startswith("Promotion of shop to production requested (execution ")
+    assert ") To stop: !deploy abort shop " in answer
     assert re.search(
         rf"Not promoted: {target.version} failed on production: host-1: .*; "
         r"production of shop has no previous version \(execution \w+\)$",

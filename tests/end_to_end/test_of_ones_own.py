@@ -161,13 +161,13 @@ def test_stages_of_any_name_are_gone_through_one_by_one(notes: Delivery):
     version = notes.deploy()
     assert set(notes.installed().values()) == {version, ""}
     assert notes.answers("canary-1") == version
-    told(notes, f"notes: staging runs {version}. To promote it: !deploy promote notes to edge")
+    told(notes, f"notes: staging runs {version}\nTo promote: !deploy promote notes to edge")
 
     said = notes.say("!deploy promote notes to edge")
-    assert "Promoting notes to edge, batch by batch" in said
+    assert "Promotion of notes to edge requested" in said
     assert f"notes {version} is in edge on 1 host." in said
     assert notes.answers("production-1") == version
-    told(notes, f"notes: edge runs {version}. To promote it: !deploy promote notes")
+    told(notes, f"notes: edge runs {version}\nTo promote: !deploy promote notes")
 
     said = notes.say("!deploy promote notes")
     assert f"notes {version} is in production on 2 hosts." in said
