@@ -4,14 +4,14 @@ from typing import Any
 
 from delivery_action import DeliveryAction
 
+from delivery.promotion import candidates
+
 
 class DeployUnfreeze(DeliveryAction):
     def deliver(self, app: str, by: str, chat_user: str, stackstorm_user: str) -> dict[str, Any]:
         self.require_permission("unfreeze", chat_user, stackstorm_user)
-        ended = self.application(app).freezes.end(by)
-        text = (
-            f"{app} is no longer frozen. Next: !deploy promote {app}"
-            if ended
-            else f"{app} was not frozen"
-        )
-        return {"ended": ended, "text": text}
+        if not self.application(app).freezes.end(by):
+            return {"ended": False, "text": f"{app} was not frozen"}
+        waiting = [each.name for each in candidates(self.configuration.store())]
+        following = f". Next: !deploy promote {app}" if app in waiting else ""
+        return {"ended": True, "text": f"{app} is no longer frozen{following}"}

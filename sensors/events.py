@@ -70,10 +70,16 @@ class Events(DeliverySensor, Sensor):
         )
 
     def _hint(self, application: Application, event: Mapping[str, Any]) -> str:
-        """Returns what to do next. A release that cannot be read must not hold up what follows."""
+        """Returns what to do next; nothing after a rollback, which nobody wants to see promoted.
+
+        A record that cannot be read must not hold up what follows.
+        """
         if event["type"] != "rollout_succeeded":
             return ""
         try:
+            latest = application.stages.get(event["stage"]).rollout
+            if latest and latest.kind == "rollback":
+                return ""
             release = application.releases.get(event["version"])
         except ConsulUnreachable:
             raise

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from action_test_case import ConsulActionTestCase
 from deploy_unfreeze import DeployUnfreeze
-from releases import published
+from releases import published, settled
 
 
 class TestDeployUnfreeze(ConsulActionTestCase):
@@ -10,10 +10,11 @@ class TestDeployUnfreeze(ConsulActionTestCase):
 
     def setUp(self):
         super().setUp()
-        published(self.shop)
+        self.target = published(self.shop)
         self.unfreeze = {"app": "shop", "by": "olga", "chat_user": "", "stackstorm_user": "olga"}
 
     def test_ends_a_freeze(self):
+        settled(self.shop, "canary", self.target)
         self.shop.freezes.start("alice", "the sale is on")
         _, result = self.act(**self.unfreeze)
         self.assertEqual(
@@ -22,6 +23,11 @@ class TestDeployUnfreeze(ConsulActionTestCase):
         )
         self.assertIsNone(self.shop.freezes.current())
         self.assertEqual(self.shop.events.all()[-1]["type"], "unfrozen")
+
+    def test_a_promotion_is_not_proposed_without_a_canary_that_waits_for_it(self):
+        self.shop.freezes.start("alice")
+        _, result = self.act(**self.unfreeze)
+        self.assertEqual((result["ended"], result["text"]), (True, "shop is no longer frozen"))
 
     def test_says_so_when_there_is_none(self):
         _, result = self.act(**self.unfreeze)

@@ -80,6 +80,17 @@ class TestEvents(WithConsul, BaseSensorTestCase):
             },
         )
 
+    def test_what_a_stage_was_rolled_back_to_is_not_proposed_for_promotion(self):
+        shop = Application(self.store, "shop")
+        old = published(shop)
+        settled(shop, "canary", old)
+        settled(shop, "canary", published(shop, number=2))
+        settled(shop, "canary", old, kind="rollback")
+        self.sensor.step()
+        last = self.get_dispatched_triggers()[-1]["payload"]
+        self.assertIn("is back on", last["message"])
+        self.assertEqual(last["hint"], "")
+
     def test_other_events_have_no_hint(self):
         published(Application(self.store, "shop"))
         self.sensor.step()
