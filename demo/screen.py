@@ -59,7 +59,11 @@ def chat(user: str, line: str) -> None:
 
 def check(text: str, true: bool) -> None:
     """Prints the outcome of a check."""
-    say(f"   {coloured('✓', GREEN) if true else coloured('✗ FAILED:', RED)} {text}")
+    mark, colour = ("✓", GREEN) if true else ("✗ FAILED:", RED)
+    first, *rest = wrapped(f"{mark} {text}", INSET_WIDTH, "  ")
+    say(INDENT + coloured(mark, colour) + first[len(mark) :])
+    for line in rest:
+        say(INDENT + line)
 
 
 def table(rows: Sequence[Sequence[Any]], widths: Sequence[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from demo import screen
 from demo.story import IndentedOutput
 from packengine.chat import wrapped
@@ -27,6 +29,15 @@ def test_a_long_event_is_aligned_with_its_first_line(capsys):
     first, *others = capsys.readouterr().out.splitlines()
     assert first.index("Promoting") == 13
     assert others and all(len(line) - len(line.lstrip()) == 13 for line in others)
+    assert all(len(line) <= 80 for line in (first, *others))
+
+
+@pytest.mark.parametrize("true", [True, False])
+def test_a_check_is_wrapped_between_words(capsys, true):
+    screen.check(ACKNOWLEDGEMENT, true)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("   ✓ Promoting" if true else "   ✗ FAILED: Promoting")
+    assert others and all(line.startswith("     ") and line[5] != " " for line in others)
     assert all(len(line) <= 80 for line in (first, *others))
 
 
