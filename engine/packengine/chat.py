@@ -274,7 +274,11 @@ def _converse(engine: Engine, user: str, out: TextIO) -> None:
     with terminal.history(os.path.join(engine.data_dir, "chat_history")), _looking(room):
         while True:
             try:
-                room.say(terminal.ask())
+                line = terminal.ask().strip()
+                if line and not line.startswith(PREFIX):
+                    room.write(f"Not a command: commands start with {PREFIX}; type {PREFIX}help")
+                    continue
+                room.say(line)
             except KeyboardInterrupt:
                 continue
             except EOFError:

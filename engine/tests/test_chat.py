@@ -386,6 +386,15 @@ def test_at_a_terminal_there_is_a_prompt_and_ctrl_d_leaves(terminal):
     assert terminal.leave() == 0
 
 
+def test_at_a_terminal_a_line_that_is_no_command_is_answered(terminal):
+    terminal.read_until("ada> ")
+    terminal.type("greet bob\r")
+    terminal.read_until("Not a command: commands start with !; type !help\nada> ")
+    terminal.type(" \r")
+    terminal.read_until("\nada> ")
+    assert "Not a command" not in terminal.text
+
+
 def test_what_arrives_while_somebody_types_appears_above_the_prompt(terminal, tmp_path):
     terminal.read_until("ada> ")
     terminal.type("!greet b")
