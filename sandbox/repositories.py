@@ -14,7 +14,13 @@ from typing import Any
 from sandbox.fleet import SAMPLES
 from sandbox.github import TOKEN
 
-AUTHOR = ["-c", "user.name=Dana Developer", "-c", "user.email=dana@acme.example"]
+# So that a person in the work tree can `git commit` and `git push` without further words.
+SETTINGS = {
+    "user.name": "Dana Developer",
+    "user.email": "dana@acme.example",
+    "branch.main.remote": "origin",
+    "branch.main.merge": "refs/heads/main",
+}
 VERSION_FILES = {
     "shop": ("pyproject.toml", r'(?m)^version = "[^"]*"$', 'version = "{}"'),
     "notes": ("package.json", r'"version": "[^"]*"', '"version": "{}"'),
@@ -99,6 +105,8 @@ class Checkout:
         directory.mkdir(parents=True)
         self.git("init", "--quiet", "--initial-branch", "main")
         self.git("remote", "add", "origin", clone_url)
+        for key, value in SETTINGS.items():
+            self.git("config", key, value)
 
     @classmethod
     def of_sample(cls, directory: Path, application: str, github_url: str) -> Checkout:
@@ -126,7 +134,7 @@ class Checkout:
     def commit(self, message: str) -> str:
         """Commit everything; returns the commit's SHA-1."""
         self.git("add", "--all")
-        self.git(*AUTHOR, "commit", "--quiet", "--allow-empty", "--message", message)
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD").strip()
 
     def push(self, *arguments: str) -> None:

@@ -18,7 +18,7 @@ from sandbox.github.commits import GitCommits
 from sandbox.github.rest import NAME, GitHub
 from sandbox.github.shapes import Answer, Json, Site, not_found
 
-DEFAULT_PUSHER = "developer"
+DEFAULT_PUSHER = "dana"  # The login of who commits in sandbox/repositories.py.
 STOP_WITHIN_S = 0.05
 
 

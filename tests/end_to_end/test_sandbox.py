@@ -642,7 +642,16 @@ def test_a_push_is_announced_as_github_does(world: World, receiver: Receiver, re
     assert body["repository"]["owner"]["login"] == "acme"
     assert body["repository"]["default_branch"] == "main"
     assert body["repository"]["clone_url"] == repository.git("remote", "get-url", "origin").strip()
-    assert body["pusher"]["name"] == body["sender"]["login"] == "developer"
+    assert body["pusher"]["name"] == body["sender"]["login"] == "dana"
+
+
+def test_a_person_in_the_work_tree_commits_and_pushes_without_further_words(
+    receiver: Receiver, repository: Checkout
+):
+    receiver.next()
+    repository.git("commit", "--quiet", "--allow-empty", "--message", "By hand")
+    repository.git("push", "--quiet")
+    assert receiver.next()[1]["head_commit"]["message"] == "By hand"
 
 
 def test_tags_deletions_and_forced_pushes_are_announced(
