@@ -139,3 +139,15 @@ def test_the_example_of_an_application_holds_every_key():
     for name, value in known.items():
         if isinstance(value, dict):
             assert everything[name].keys() == value.keys()
+
+
+def test_the_installation_stores_every_secret_of_the_example():
+    example = (ROOT / "cicd_canary.yaml.example").read_text(encoding="utf-8")
+    secrets = set(re.findall(r"st2kv\.system\.(\w+)", example))
+    stored = re.findall(r"st2 key set --encrypt (\w+)", PAGES["docs/installation.md"])
+    assert sorted(stored) == sorted(secrets)
+
+
+def test_configurations_are_registered_by_one_command():
+    lines = [line.strip() for line in ALL_PAGES.splitlines() if "--register-configs" in line]
+    assert set(lines) == {"sudo st2ctl reload --register-configs"}
