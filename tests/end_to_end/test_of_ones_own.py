@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_main_job import HOSTS, PROJECT, Delivery, serving, wait_until
+from test_main_job import HOSTS, PROJECT, Delivery, serving
+from waiting import wait_for
 
 from sandbox.world import World
 
@@ -214,11 +215,11 @@ def test_the_balancer_sends_marked_requests_to_the_first_stage(notes: Delivery):
             return json.load(answer)["host"]
         return ""
 
-    wait_until(lambda: answered_by(**{"X-Canary": "true"}) == "canary-1", "the staging host")
+    wait_for(lambda: answered_by(**{"X-Canary": "true"}) == "canary-1", what="the staging host")
     seen = {answered_by(**{"X-Canary": "true"}) for _ in range(8)}
     assert seen == {"canary-1"}
-    wait_until(lambda: answered_by() in STAGES["production"], "another stage's host")
+    wait_for(lambda: answered_by() in STAGES["production"], what="another stage's host")
 
 
 def told(delivery: Delivery, message: str) -> None:
-    wait_until(lambda: message in delivery.announced(), f"to read {message!r}")
+    wait_for(lambda: message in delivery.announced(), what=f"to read {message!r}")
