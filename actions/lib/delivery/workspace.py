@@ -40,7 +40,7 @@ SCRIPT_PATH = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 GIT_URL = re.compile(
     r"(https?://|ssh://([a-z0-9_-]+@)?|file:///)"
-    r"[A-Za-z0-9._~:/\[\]-]*[A-Za-z0-9\]]"
+    r"[A-Za-z0-9._~:/\[\]-]*[A-Za-z0-9_\]]"
 )
 
 
