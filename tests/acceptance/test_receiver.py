@@ -33,11 +33,21 @@ def is_healthy() -> bool:
         connection.close()
 
 
+def is_of_a_branch(world: World, hook: int, delivery: dict[str, Any]) -> bool:
+    if delivery["event"] != "push":
+        return False
+    request = world.github.delivery("acme/shop", hook, delivery["id"])["request"]
+    return request["payload"]["ref"].startswith("refs/heads/")
+
+
 def redeliver(world: World) -> int:
-    """Has the newest push delivered again; returns the answer's status."""
+    """Has the newest push to a branch delivered again; returns the answer's status.
+
+    Tags that the pack moves are pushes too.
+    """
     hook = world.github.hooks("acme/shop")[0]["id"]
     before = world.github.deliveries("acme/shop", hook)
-    push = next(each for each in before if each["event"] == "push")
+    push = next(each for each in before if is_of_a_branch(world, hook, each))
     world.github.redeliver("acme/shop", hook, push["id"])
     after: list[dict[str, Any]] = eventually(
         lambda: (lambda found: found if len(found) > len(before) else None)(
