@@ -4,6 +4,7 @@ from typing import Any
 
 from delivery_action import DeliveryAction, progress
 
+from delivery.changes import what_ships
 from delivery.promotion import choose
 
 
@@ -15,10 +16,19 @@ class PromotionBegin(DeliveryAction):
         store = self.configuration.store()
         application = self.application(app) if app else choose(store)
         stage = stage or application.stages.names()[-1]
-        rollout = self.steps(application).promote(stage, application.stages.before(stage), by)
+        source = application.stages.before(stage)
+        target = application.stages.promotion(stage, source)
+        ships = what_ships(
+            application,
+            application.stages.get(stage).version,
+            target.version,
+            self.configuration.web_url(),
+        )
+        rollout = self.steps(application).promote(stage, source, by, ships.summary)
         return dict(
             progress(rollout),
             app=application.name,
             begun=True,
             previous=rollout.previous.version if rollout.previous else None,
+            ships=ships.text,
         )

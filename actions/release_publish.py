@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from build_host_action import BuildHostAction
 
+from delivery.commits import Commit
 from delivery.packaging import Package, Recipe
 from delivery.releases import File, Release
+from delivery.remote import RemoteError
+from delivery.workspace import Workspace
 
 
 class ReleasePublish(BuildHostAction):
@@ -25,7 +28,16 @@ class ReleasePublish(BuildHostAction):
                 package=File(package.file, package.sha256, package.size_bytes),
                 metadata=recipe.metadata,
                 settings=recipe.settings,
+                commits=self.newest_commits(work, commit),
             )
         )
         application.builds.packaging_succeeded(commit)
         return {"version": package.version, "sha256": package.sha256, "new": new}
+
+    def newest_commits(self, work: Workspace, commit: str) -> Sequence[Commit]:
+        """Returns what is told of the release later; no release waits for it."""
+        try:
+            return work.log(commit)
+        except RemoteError as error:
+            self.logger.warning("The release is published without its commits: %s", error)
+            return []

@@ -14,9 +14,11 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 from delivery_sensor import DeliverySensor
 
 from delivery.application import Application, unseen_events
+from delivery.changes import what_ships
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, is_configured
 from delivery.next_step import promote_command
+from delivery.rollout.record import Rollout
 from delivery.store import ConsulUnreachable
 
 TRIGGER = "cicd_canary.event"
@@ -39,6 +41,7 @@ class Events(DeliverySensor, Sensor):
     def setup(self) -> None:
         configuration = self.configuration()
         self.store = configuration.store()
+        self.web_url = configuration.web_url()
         chat = configuration.section("chat")
         self.told = {"channel": chat["channel"], "route": chat["route"]}
         if not is_configured(configuration.section("github")):
@@ -72,12 +75,16 @@ class Events(DeliverySensor, Sensor):
     def _hint(self, application: Application, event: Mapping[str, Any]) -> str:
         """Returns what to do next; nothing after a rollback, which nobody wants to see promoted.
 
+        Of a promotion that begins it is what ships.
+
         A record that cannot be read must not hold up what follows.
         """
-        if event["type"] != "rollout_succeeded":
+        if event["type"] not in ("rollout_started", "rollout_succeeded"):
             return ""
         try:
             latest = application.stages.get(event["stage"]).rollout
+            if event["type"] == "rollout_started":
+                return self._ships(application, latest, event)
             if latest and latest.kind == "rollback":
                 return ""
             release = application.releases.get(event["version"])
@@ -88,6 +95,16 @@ class Events(DeliverySensor, Sensor):
             return ""
         command = promote_command(application.name, event["stage"], release.stages)
         return f"To promote: {command}" if command else ""
+
+    def _ships(
+        self, application: Application, latest: Rollout | None, event: Mapping[str, Any]
+    ) -> str:
+        """Returns what ships with a promotion; nothing for other rollouts and for one that is
+        over."""
+        if not latest or latest.kind != "promote" or latest.deployment != event["deployment"]:
+            return ""
+        running = latest.previous.version if latest.previous else None
+        return what_ships(application, running, latest.target.version, self.web_url).text
 
     def _rest(self, error: Exception) -> None:
         self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)

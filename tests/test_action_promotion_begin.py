@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 from action_test_case import ConsulActionTestCase
 from consul_server import register
 from promotion_begin import PromotionBegin
 from releases import failed, published, settled
+
+from delivery.commits import Commit
 
 
 class TestPromotionBegin(ConsulActionTestCase):
@@ -26,6 +30,27 @@ class TestPromotionBegin(ConsulActionTestCase):
         )
         self.assertEqual(result["hosts"], ["production-1", "production-2"])
         self.assertEqual(self.shop.stages.get("production").rollout.target, target)
+
+    def test_tells_what_ships_in_its_answer_and_in_the_event(self):
+        for stage in ("canary", "production"):
+            settled(self.shop, stage, published(self.shop, 1))
+        new = dataclasses.replace(
+            self.shop.releases.get(published(self.shop, 2).version),
+            version="1.0-3.ccccccc",
+            commit="c" * 40,
+            build=3,
+            commits=[Commit("c" * 40, "Fix it", "Ada")],
+        )
+        self.shop.releases.publish(new)
+        settled(self.shop, "canary", new.target)
+        succeeded, result = self.act(app="shop", stage=None, **self.who)
+        self.assertTrue(succeeded, result)
+        link = f"https://github.com/acme/shop/compare/{'a' * 40}...{'c' * 40}"
+        self.assertEqual(result["ships"], f"Ships: commits not recorded\n  {link}")
+        self.assertEqual(
+            self.shop.events.all()[-1]["message"],
+            "shop: promoting 1.0-3.ccccccc to production, olga: commits not recorded",
+        )
 
     def test_says_so_when_nothing_waits(self):
         self.assert_fails("nothing to promote", app=None, stage=None, **self.who)

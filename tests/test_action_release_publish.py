@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 from build_host_test_case import NODE, BuildHostActionTestCase
 from release_publish import ReleasePublish
 from releases import SETTINGS
 
+from delivery.commits import KEPT, Commit
 from delivery.packaging import PACKAGE_FILE, Package, Recipe
 from delivery.releases import package_version
 
@@ -46,6 +48,36 @@ class TestReleasePublish(BuildHostActionTestCase):
         self.assertEqual(release.package.sha256, "a" * 64)
         self.assertEqual(release.metadata["name"]["value"], "shop")
         self.assertEqual(release.settings, SETTINGS)
+        self.assertEqual(release.commits, [Commit(self.commit, "change", "Ada")])
+
+    def test_the_commits_are_those_of_the_commit_not_of_what_the_build_made_of_it(self):
+        source = f"{self.workspace.path}/source"
+        for argv in (
+            ["config", "log.showSignature", "true"],
+            ["-c", "user.name=x", "-c", "user.email=x", "commit", "-m", "by the build", "-a"],
+        ):
+            with open(f"{source}/a", "a") as file:
+                file.write("more")
+            subprocess.run(["git", "-C", source, *argv], check=True, stdout=subprocess.DEVNULL)
+        self.leave()
+        self.publish()
+        commits = self.shop.releases.get(self.version).commits
+        self.assertEqual([each.commit for each in commits], [self.commit])
+
+    def test_the_newest_fifty_are_kept_those_of_a_merged_branch_before_the_others(self):
+        base = self.commit
+        for number in range(KEPT):
+            self.repository.commit({"a": str(number)})
+        main = self.repository.git("rev-parse", "refs/heads/main")
+        self.repository.git("update-ref", "refs/heads/side", base)
+        side = self.repository.commit({"b": "1"}, branch="side")
+        merge = self.repository.git(
+            "commit-tree", f"{side}^{{tree}}", "-m", "merge", "-p", main, "-p", side
+        )
+        self.repository.git("update-ref", "refs/heads/main", merge)
+        found = self.check_out(merge).log(merge)
+        self.assertEqual([each.commit for each in found[:3]], [merge, side, main])
+        self.assertEqual(len(found), KEPT)
 
     def test_the_same_release_again_is_no_news(self):
         self.leave()

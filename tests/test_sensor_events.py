@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from consul_server import WithConsul
 from events import Events
-from releases import published, settled
+from releases import begun, published, settled
 from st2tests.base import BaseSensorTestCase
 
 from delivery.application import Application
@@ -79,6 +79,20 @@ class TestEvents(WithConsul, BaseSensorTestCase):
                 "production": "",
             },
         )
+
+    def test_a_promotion_that_begins_is_told_with_what_ships_and_no_other_rollout(self):
+        shop = Application(self.store, "shop")
+        target = published(shop)
+        settled(shop, "canary", target)
+        self.sensor.step()
+        begun(shop, "production", target, [["node-1"]], "alice", "promote", "canary")
+        self.sensor.step()
+        hints = [
+            each["payload"]["hint"]
+            for each in self.get_dispatched_triggers()
+            if each["payload"]["type"] == "rollout_started"
+        ]
+        self.assertEqual(hints, ["", "Ships: commits not recorded"])
 
     def test_what_a_stage_was_rolled_back_to_is_not_proposed_for_promotion(self):
         shop = Application(self.store, "shop")

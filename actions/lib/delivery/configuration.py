@@ -8,7 +8,7 @@ from delivery import schema
 from delivery.discovery import Discovery
 from delivery.remote import Ssh
 from delivery.store import Store
-from delivery.workspace import clone_url
+from delivery.workspace import clone_url, web_url
 
 
 class Configuration:
@@ -52,6 +52,10 @@ class Configuration:
     def clone_url(self, repository: str) -> str:
         """Returns where to clone owner/name from."""
         return clone_url(self.git_url(), repository)
+
+    def web_url(self) -> str:
+        """Returns where the repositories' pages are; empty where the git server has none."""
+        return web_url(self.git_url())
 
     def ssh(self, keep_connection_s: int = 0) -> Ssh:
         """Returns the way to other hosts, always the same one.

@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from delivery.clock import now
+from delivery.commits import Commit
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger, retry
 from delivery.names import check, matches, nearest
@@ -55,6 +56,8 @@ class Release:
     :param settings: the application's `.cicd.yaml`, defaults filled in.
     :param metadata: what the project's files say, {field: {value, source}}.
     :param created_at: ISO 8601, UTC; filled in when it is published.
+    :param commits: its newest ones, newest first, itself included; none in a release of before
+        they were kept.
     """
 
     version: str
@@ -67,6 +70,7 @@ class Release:
     settings: Mapping[str, Any]
     metadata: Mapping[str, Any]
     created_at: str = ""
+    commits: Sequence[Commit] = ()
 
     @classmethod
     def parse(cls, entry: Entry) -> Release:
@@ -88,13 +92,18 @@ class Release:
             settings=fields.object("settings"),
             metadata=fields.object("metadata"),
             created_at=fields.time("created_at"),
+            commits=[Commit.parse(entry.key, each) for each in fields.each("commits")],
         )
         _check_settings(fields.nested("settings"))
         return release
 
     def as_json(self) -> str:
         """Returns the record as it stands in Consul."""
-        return json.dumps(dict(dataclasses.asdict(self), package=self.package._asdict()))
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        values.update(
+            package=self.package._asdict(), commits=[each._asdict() for each in self.commits]
+        )
+        return json.dumps(values)
 
     @property
     def target(self) -> Target:

@@ -12,6 +12,7 @@ from typing import Any, Mapping, Sequence
 import yaml
 
 from delivery.application import Application, applications, known_application
+from delivery.changes import what_ships
 from delivery.clock import seconds_since
 from delivery.discovery import Discovery, Instance
 from delivery.errors import DeliveryError
@@ -26,15 +27,16 @@ from delivery.store import ConsulUnreachable, Store
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def status(store: Store, name: str | None) -> dict[str, Any]:
+def status(store: Store, name: str | None, web_url: str = "") -> dict[str, Any]:
     """Returns the state of one application, or of all.
 
+    :param web_url: where the pages of repositories are, for the link to what ships.
     :returns: {applications: [{name, stages: [...], hosts: [...]}], text: for chat}
     """
     chosen = [known_application(store, name)] if name else applications(store)
     waiting = {each.name for each in candidates(store)}
-    reports = [_application(each, each.name in waiting) for each in chosen]
-    text = "\n".join(line for report in reports for line in _lines(report))
+    reports = [_application(each, each.name in waiting, web_url) for each in chosen]
+    text = "\n".join(line for report in reports for line in _lines(report, bool(name)))
     return {"applications": reports, "text": text or "no application has been built yet"}
 
 
@@ -113,13 +115,17 @@ def ago(timestamp: str) -> str:
     return f"{seconds // size} {unit}"
 
 
-def _application(application: Application, waits: bool) -> dict[str, Any]:
-    """Returns the state of an application; a malformed record is shown in place of its stages."""
+def _application(application: Application, waits: bool, web_url: str) -> dict[str, Any]:
+    """Returns the state of an application; a malformed record is shown in place of its stages.
+
+    :param waits: whether its canary may be promoted; then `ships` says what would ship.
+    """
     report: dict[str, Any] = {
         "name": application.name,
         "can_be_promoted": waits,
         "frozen": None,
         "stages": [],
+        "ships": None,
         "hosts": [
             {
                 "node": node,
@@ -138,6 +144,8 @@ def _application(application: Application, waits: bool) -> dict[str, Any]:
         if application.releases.versions():
             names = application.stages.names()
             report["stages"] = [_stage(application.stages.get(name)) for name in names]
+            if waits:
+                report["ships"] = _ships(application, report["stages"], web_url)
     except ConsulUnreachable:
         raise
     except DeliveryError as error:
@@ -159,7 +167,19 @@ def _stage(stage: Stage) -> dict[str, Any]:
     }
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
+def _ships(
+    application: Application, stages: Sequence[Mapping[str, Any]], web_url: str
+) -> Mapping[str, Any]:
+    """Returns what a promotion to the last stage would bring there."""
+    source, last = stages[-2], stages[-1]
+    return what_ships(application, last["version"], source["version"], web_url).as_dict()
+
+
+def _lines(report: dict[str, Any], in_full: bool) -> list[str]:
+    """Returns the text of an application.
+
+    :param in_full: whether each of the first commits that would ship is shown.
+    """
     lines = [report["name"]]
     if report["problem"]:
         lines.append(f"  {report['problem']}")
@@ -170,7 +190,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report["frozen"]:
         lines.append(f"  {report['frozen']['text']}")
     elif report["can_be_promoted"]:
-        lines.append(f"  next: !deploy promote {report['name']}")
+        lines.append(f"  next: !deploy promote {report['name']} ({report['ships']['summary']})")
+        lines += [f"    {line}" for line in report["ships"]["lines"]] if in_full else []
     return lines
 
 

@@ -24,6 +24,7 @@ from typing import Sequence
 
 from delivery import names
 from delivery import workspace_scripts as scripts
+from delivery.commits import KEPT, Commit, read_log
 from delivery.errors import DeliveryError
 from delivery.remote import Host, RemoteError, Result, Ssh
 
@@ -134,6 +135,12 @@ class Workspace:
         describe, committed_at, rest = read.stdout.split(b"\n", 2)
         return Sources(_split_batch(rest), describe.decode("utf-8", "replace"), int(committed_at))
 
+    def log(self, commit: str) -> Sequence[Commit]:
+        """Returns the newest commits of the history that ends with this one, newest first."""
+        names.check("commit", commit)
+        read = self.shell(scripts.LOG, commit, str(KEPT), what="read the newest commits")
+        return read_log(read.stdout)
+
     def require_scripts(self, paths: Sequence[str]) -> None:
         """
         :raises RefusedSource: naming the first script that is missing or could not be run.
@@ -212,6 +219,17 @@ def clone_url(git_url: str, repository: str) -> str:
             f"github.git_url: {git_url!r} is not the URL of a git server without credentials"
         )
     return f"{git_url}/{names.check('repository', repository)}.git"
+
+
+def web_url(git_url: str) -> str:
+    """Returns where the pages of a git server's repositories are; empty if it has none.
+
+    :param git_url: the pack's `github.git_url`.
+    """
+    if git_url.startswith(("http://", "https://")):
+        return git_url.rstrip("/")
+    over_ssh = re.match(r"ssh://(?:[a-z0-9_-]+@)?([A-Za-z0-9.-]+)", git_url)
+    return f"https://{over_ssh.group(1)}" if over_ssh else ""
 
 
 def clean_log(text: str) -> str:

@@ -99,6 +99,16 @@ done > ../sources.list
 git cat-file --batch='%(objectsize) %(rest)' < ../sources.list
 """
 
+# Three lines of each commit, of a bounded length. Where branches meet, the commits of one come
+# before those of the other, so that what is new comes first.
+LOG = r"""
+commit=$1 number=$2
+shift 2
+cd source
+git -c log.showSignature=false log --topo-order --no-decorate --no-color --max-count="$number" \
+    --format='%H%n%an%n%s' "$commit" -- "$@" | cut --bytes=-1000
+"""
+
 REQUIRE_SCRIPTS = """
 for path do require_script "$path"; done
 """

@@ -16,6 +16,7 @@ class Order(NamedTuple):
     :param batches: node names, in the order in which they are updated.
     :param failure_budget: how many hosts may fail before it is stopped.
     :param source: the stage whose version this is, which must not change meanwhile; or None.
+    :param ships: what comes with it, in a few words for people.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Order(NamedTuple):
     by: str
     failure_budget: int = 0
     source: str | None = None
+    ships: str = ""
 
 
 def plan(discovery: Discovery, application: str, release: Release, stage: str) -> list[list[str]]:

@@ -70,10 +70,13 @@ class Steps:
             self._refuse_older(stage, release)
         return self._begin("deploy", stage, release.target, by)
 
-    def promote(self, stage: str, source: str, by: str) -> Rollout:
-        """Begins to bring exactly what stage `source` is running to `stage`."""
+    def promote(self, stage: str, source: str, by: str, ships: str = "") -> Rollout:
+        """Begins to bring exactly what stage `source` is running to `stage`.
+
+        :param ships: what comes with it, in a few words for people.
+        """
         target = self._application.stages.promotion(stage, source)
-        return self._begin("promote", stage, target, by, source)
+        return self._begin("promote", stage, target, by, source, ships)
 
     def roll_back(self, stage: str, by: str) -> Rollout:
         """Begins to bring a stage back to what it ran before."""
@@ -155,12 +158,18 @@ class Steps:
         )
 
     def _begin(
-        self, kind: str, stage: str, target: Target, by: str, source: str | None = None
+        self,
+        kind: str,
+        stage: str,
+        target: Target,
+        by: str,
+        source: str | None = None,
+        ships: str = "",
     ) -> Rollout:
         release = self._application.releases.get(target.version)
         batches = plan(self._discovery, self._application.name, release, stage)
         budget = release.rules.failure_budget
-        return self._rollouts.begin(Order(kind, stage, target, batches, by, budget, source))
+        return self._rollouts.begin(Order(kind, stage, target, batches, by, budget, source, ships))
 
     def _wait_for_lock(self, wait_s: int) -> None:
         deadline = time.monotonic() + wait_s

@@ -96,11 +96,12 @@ class Rollouts:
         planned = self._planned(order, before)
         session = self._ledger.sessions.open(f"{self._name} {planned.deployment}", LOCK_TTL_S)
         rollout = dataclasses.replace(planned, session=session)
+        ships = f": {order.ships}" if order.ships else ""
         self._take_lock(
             rollout,
             f"{rollout.doing}, by {rollout.by} since {rollout.since}",
             [*guards, self.aborts.forget(order.stage)],
-            self._event(rollout, "rollout_started", f"{rollout.doing}, {rollout.by}"),
+            self._event(rollout, "rollout_started", f"{rollout.doing}, {rollout.by}{ships}"),
         )
         return self._read(order.stage)
 

@@ -1,0 +1,65 @@
+"""The newest commits of a release, as they are kept with it: bounded, and only ever text.
+
+    commits = read_log(workspace.log(commit))
+    commits[0].commit, commits[0].subject, commits[0].author
+
+Anybody who pushes writes these texts, so they are cleaned where they come in: one line, short,
+without control characters, without markers of a template and without a mention that a chat acts
+upon.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Sequence
+
+from delivery.names import plain
+from delivery.records import Fields
+
+KEPT = 50  # commits of a release
+SUBJECT_LIMIT = 100  # characters
+AUTHOR_LIMIT = 60
+# What a chat takes for a call to people: @everyone, <!channel>, <@U123>.
+MENTION = re.compile(r"(?<![\w.+-])@(?=\w)|<(?=[!@#])")
+
+
+class Commit(NamedTuple):
+    """A commit; `commit` is its 40 hexadecimal digits, `subject` its message's first line."""
+
+    commit: str
+    subject: str
+    author: str
+
+    @classmethod
+    def cleaned(cls, commit: str, subject: str, author: str) -> Commit:
+        """Returns a commit of what somebody wrote."""
+        return cls(commit, text(subject, SUBJECT_LIMIT), text(author, AUTHOR_LIMIT))
+
+    @classmethod
+    def parse(cls, where: str, values: object) -> Commit:
+        """:raises MalformedRecord: naming the key."""
+        fields = Fields(where, values, "commits.")
+        return cls.cleaned(
+            fields.name("commit", "commit"), fields.text("subject"), fields.text("author")
+        )
+
+    def __str__(self) -> str:
+        return f"{self.subject or self.commit[:7]} ({self.author or 'unknown'})"
+
+
+def read_log(log: bytes) -> Sequence[Commit]:
+    """Returns the commits of a log, newest first.
+
+    :param log: of each commit three lines: its id, its author, its subject.
+    """
+    lines = [line.decode("utf-8", "replace") for line in log.split(b"\n")]
+    return [
+        Commit.cleaned(commit, subject, author)
+        for commit, author, subject in zip(lines[::3], lines[1::3], lines[2::3])
+    ]
+
+
+def text(written: str, limit: int) -> str:
+    """Returns text of anybody's as a line of at most `limit` characters that is nothing else."""
+    line = MENTION.sub(lambda found: f"{found.group()} ", plain(written))
+    return line if len(line) <= limit else line[: limit - 4] + " ..."
