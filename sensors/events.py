@@ -75,7 +75,7 @@ class Events(DeliverySensor, Sensor):
     def _hint(self, application: Application, event: Mapping[str, Any]) -> str:
         """Returns what to do next; nothing after a rollback, which nobody wants to see promoted.
 
-        Of a promotion that begins it is what ships.
+        Of a rollout that begins it is how to stop it, and what ships with a promotion.
 
         A record that cannot be read must not hold up what follows.
         """
@@ -84,7 +84,8 @@ class Events(DeliverySensor, Sensor):
         try:
             latest = application.stages.get(event["stage"]).rollout
             if event["type"] == "rollout_started":
-                return self._ships(application, latest, event)
+                ships = self._ships(application, latest, event)
+                return f"{ships}To stop: !deploy abort {application.name}"
             if latest and latest.kind == "rollback":
                 return ""
             release = application.releases.get(event["version"])
@@ -99,12 +100,12 @@ class Events(DeliverySensor, Sensor):
     def _ships(
         self, application: Application, latest: Rollout | None, event: Mapping[str, Any]
     ) -> str:
-        """Returns what ships with a promotion; nothing for other rollouts and for one that is
-        over."""
+        """Returns what ships with a promotion, in lines; nothing for other rollouts and for one
+        that another has replaced."""
         if not latest or latest.kind != "promote" or latest.deployment != event["deployment"]:
             return ""
         running = latest.previous.version if latest.previous else None
-        return what_ships(application, running, latest.target.version, self.web_url).text
+        return what_ships(application, running, latest.target.version, self.web_url).text + "\n"
 
     def _rest(self, error: Exception) -> None:
         self._logger.error("Trying again in %s s: %s", PAUSE_AFTER_ERROR_S, error)

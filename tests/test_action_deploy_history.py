@@ -16,8 +16,8 @@ class TestDeployHistory(ConsulActionTestCase):
         self.assertEqual(
             messages,
             [
-                "shop: canary runs " + target.version,
+                "shop: canary runs " + target.version + " (deployed by alice in 0 s)",
                 "shop: canary batch 1 of 1: node-1",
-                "shop: deploying " + target.version + " on canary, alice",
+                "shop: deploying " + target.version + " on canary, 1 host in 1 batch, by alice",
             ],
         )

@@ -75,7 +75,7 @@ def test_a_failed_build_says_why_without_template_markers(store):
     application.builds.finish(COMMITS[0], passed=False, reason="see {{ config_context.token }}\nx")
     assert (
         application.events.all()[-1]["message"]
-        == "shop: build 1 of main (aaaaaaa) failed: see ? config_context.token ? x"
+        == "shop: build 1 of main (aaaaaaa) failed after 0 s: see ? config_context.token ? x"
     )
 
 

@@ -80,7 +80,7 @@ class TestEvents(WithConsul, BaseSensorTestCase):
             },
         )
 
-    def test_a_promotion_that_begins_is_told_with_what_ships_and_no_other_rollout(self):
+    def test_a_rollout_that_begins_is_told_with_its_stop_and_a_promotion_with_what_ships(self):
         shop = Application(self.store, "shop")
         target = published(shop)
         settled(shop, "canary", target)
@@ -92,7 +92,8 @@ class TestEvents(WithConsul, BaseSensorTestCase):
             for each in self.get_dispatched_triggers()
             if each["payload"]["type"] == "rollout_started"
         ]
-        self.assertEqual(hints, ["", "Ships: commits not recorded"])
+        stop = "To stop: !deploy abort shop"
+        self.assertEqual(hints, [stop, f"Ships: commits not recorded\n{stop}"])
 
     def test_what_a_stage_was_rolled_back_to_is_not_proposed_for_promotion(self):
         shop = Application(self.store, "shop")

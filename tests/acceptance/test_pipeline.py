@@ -81,7 +81,11 @@ def test_what_people_want_to_know_is_announced(shop: Delivery, began: str):
 
     version = shop.application.stages.get("canary").version
     eventually(
-        lambda: f"shop: canary runs {version}\nTo promote: !deploy promote shop" in announced(),
+        lambda: any(
+            each.startswith(f"shop: canary runs {version} (deployed by ")
+            and each.endswith(" s)\nTo promote: !deploy promote shop")
+            for each in announced()
+        ),
         "the announcement",
         20,
     )

@@ -52,15 +52,13 @@ def talk(store, tmp_path):
     return Conversation(store, tmp_path)
 
 
-def test_a_promotion_that_fails_says_why_in_one_line_and_where_to_look(talk):
+def test_a_promotion_that_fails_says_why_in_one_line_and_claims_nothing_before(talk):
     target = published(talk.application)
     settled(talk.application, "canary", target)
     answer = talk.say("!Promote shop to production")
-    assert answer.startswith("Promotion of shop to production requested (execution ")
-    assert ") To stop: !deploy abort shop " in answer
-    assert re.search(
+    assert re.fullmatch(
         rf"Not promoted: {target.version} failed on production: host-1: .*; "
-        r"production of shop has no previous version \(execution \w+\)$",
+        r"production of shop has no previous version",
         answer,
     )
     assert talk.application.stages.get("production").rollout.by == "olga"
@@ -95,12 +93,11 @@ def test_a_freeze_is_seen_by_everybody_until_it_ends(talk):
     )
     assert "frozen by olga: the sale is on" in talk.say("!deploy status")
     answer = talk.say("!deploy promote", user="bob")
-    assert re.search(
-        r"Not promoted: shop is frozen by olga: the sale is on; to end the freeze: "
-        r"!deploy unfreeze shop \(execution \w+\)$",
-        answer,
+    assert answer == (
+        "Not promoted: shop is frozen by olga: the sale is on; to end the freeze: "
+        "!deploy unfreeze shop"
     )
-    assert talk.say("!deploy unfreeze shop").endswith(
+    assert talk.say("!deploy unfreeze shop") == (
         "shop is no longer frozen. Next: !deploy promote shop"
     )
 
@@ -115,7 +112,9 @@ def test_who_is_not_on_the_list_is_told_who_is(store, tmp_path):
         ("!deploy abort shop", "abort"),
         ("!deploy unfreeze shop", "unfreeze"),
     ):
-        assert f"sorry, olga may not {what}; allowed in chat: alice" in talk.say(line)
+        answer = talk.say(line)
+        assert answer.endswith(f": sorry, olga may not {what}; allowed in chat: alice"), answer
+        assert answer.startswith("Not "), answer
     for user in ("alice", "@alice"):  # As some bots write it.
         assert "shop is frozen by alice" in talk.say("!deploy freeze shop", user=user)
 
@@ -132,8 +131,7 @@ def test_a_rollout_that_a_dead_process_has_left_is_aborted(talk):
 def test_a_canary_by_hand_takes_the_newest_release(talk):
     target = published(talk.application)
     answer = talk.say("!deploy canary shop")
-    assert "Deploying shop (newest release) to its first stage" in answer
-    assert f"Not deployed: {target.version} failed on canary: host-0: " in answer
+    assert answer.startswith(f"Not deployed: {target.version} failed on canary: host-0: ")
     settled(talk.application, "canary", target)
     assert f"Nothing to do: canary of shop runs {target.version} already." in talk.say(
         "!deploy canary shop"
@@ -147,12 +145,20 @@ def test_a_wrong_line_gets_the_nearest_help(talk):
     assert talk.say("!deploy rollback").startswith("!deploy rollback <app> [stage]")
 
 
-def test_a_question_that_cannot_be_answered_says_why_and_where_to_look(talk):
+def test_what_can_be_refused_at_once_is_one_line_without_an_id(talk):
     published(talk.application)
+    nearest = "no application shpo; nearest: shop"
     for line in ("!deploy status shpo", "!deploy history shpo", "!deploy hosts shpo"):
-        assert re.match(r"no application shpo; nearest: shop \(execution \w+\)$", talk.say(line)), (
-            line
-        )
+        assert talk.say(line) == nearest, line
+    for line, what in (
+        ("!promote shpo", "promoted"),
+        ("!rollback shpo", "rolled back"),
+        ("!deploy canary shpo", "deployed"),
+        ("!deploy freeze shpo", "frozen"),
+        ("!deploy unfreeze shpo", "unfrozen"),
+        ("!deploy abort shpo", "aborted"),
+    ):
+        assert talk.say(line) == f"Not {what}: {nearest}", line
 
 
 def test_hosts_are_listed_with_what_they_run(talk):

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple
 
-from delivery.clock import now, seconds_since
+from delivery.clock import lasted, now, seconds_since
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger, retry
 from delivery.names import check, plain
@@ -169,7 +169,8 @@ class Builds:
             self._event(
                 finished,
                 f"build_{status}",
-                f"build {build.number} of {build.branch} ({commit[:7]}) {status}",
+                f"build {build.number} of {build.branch} ({commit[:7]}) {status} "
+                f"{'in' if passed else 'after'} {lasted(build.started_at)}",
                 plain(reason),
                 repository=build.repository,
                 branch=build.branch,

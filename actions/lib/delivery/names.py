@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Iterable
+from typing import Iterable, Sized
 
 from delivery.errors import DeliveryError
 
@@ -58,6 +58,12 @@ def plain(text: str) -> str:
     line = " ".join(UNSEEN.sub("", each) for each in text.split())
     safe = re.sub(r"\{\{|\}\}|\{%|%\}|\{#|#\}|<%|%>", "?", line)
     return safe if len(safe) <= TEXT_LIMIT else safe[: TEXT_LIMIT - 4] + " ..."
+
+
+def counted(things: Sized, noun: str) -> str:
+    """Returns how many things there are: `1 batch`, `3 batches`."""
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{len(things)} {noun}{'' if len(things) == 1 else plural}"
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ import yaml
 
 from delivery.application import Application, applications, known_application
 from delivery.changes import what_ships
-from delivery.clock import seconds_since
+from delivery.clock import ago
 from delivery.discovery import Discovery, Instance
 from delivery.errors import DeliveryError
 from delivery.host_reports import HostReport
@@ -23,8 +23,6 @@ from delivery.releases import Release
 from delivery.rollout.record import UNUSABLE
 from delivery.stages import Stage
 from delivery.store import ConsulUnreachable, Store
-
-UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def status(store: Store, name: str | None, web_url: str = "") -> dict[str, Any]:
@@ -106,13 +104,6 @@ def seconds_in(duration: str) -> int:
         raise DeliveryError(f"{shown(duration)} is not a length of time; use 30 min, 2h or 3 days")
     number, letter = found.groups()
     return int(number) * {"m": 60, "h": 3600, "d": 86400}[letter]
-
-
-def ago(timestamp: str) -> str:
-    """Returns the time since, in one unit: `5 min`, `2 d`."""
-    seconds = max(0, int(seconds_since(timestamp)))
-    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= size), (1, "s"))
-    return f"{seconds // size} {unit}"
 
 
 def _application(application: Application, waits: bool, web_url: str) -> dict[str, Any]:

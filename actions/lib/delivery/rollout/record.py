@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple
 
-from delivery.names import plain
+from delivery.clock import lasted
+from delivery.names import counted, plain
 from delivery.records import Fields
 from delivery.releases import Target
 from delivery.store import Entry
@@ -20,6 +21,11 @@ DOING = {
     "deploy": "deploying {version} on {stage}",
     "promote": "promoting {version} to {stage}",
     "rollback": "rolling {stage} back to {version}",
+}
+DONE = {
+    "deploy": "runs {version} (deployed by {by} in {time})",
+    "promote": "runs {version} (promoted by {by} in {time})",
+    "rollback": "is back on {version} (rolled back by {by} in {time})",
 }
 
 
@@ -151,6 +157,18 @@ class Rollout:
     def doing(self) -> str:
         """What it does, such as `promoting 1.2.0 to production`."""
         return DOING[self.kind].format(version=self.target.version, stage=self.stage)
+
+    @property
+    def planned(self) -> str:
+        """What it is about to do, such as `promoting 1.2.0 to production, 3 hosts in 2 batches`."""
+        return f"{self.doing}, {counted(self.hosts, 'host')} in {counted(self.batches, 'batch')}"
+
+    @property
+    def outcome(self) -> str:
+        """What it has done when it succeeds now: `runs 1.2.0 (promoted by olga in 14 s)`."""
+        return DONE[self.kind].format(
+            version=self.target.version, by=self.by, time=lasted(self.since)
+        )
 
     def settle(self, at: str) -> Rollout:
         """Returns the record of a rollout that has succeeded: the stage has settled on its target.

@@ -16,7 +16,7 @@ import dataclasses
 import secrets
 from typing import Callable, Mapping, Sequence
 
-from delivery.clock import now
+from delivery.clock import lasted, now, with_ages
 from delivery.errors import DeliveryError
 from delivery.freeze import Freezes
 from delivery.ledger import Event, Ledger
@@ -66,7 +66,10 @@ class Rollouts:
         """:raises Locked: when a rollout of this application is under way; names it."""
         holder = self._ledger.lock_holder(LOCK)
         if holder:
-            raise Locked(f"{self._name} is locked: {plain(holder)}")
+            raise Locked(
+                f"{self._name} is locked: {with_ages(plain(holder))}; wait for its end, or stop "
+                f"it: !deploy abort {self._name}"
+            )
 
     def keep_lock(self, rollout: Rollout) -> None:
         """Renews the lock of a rollout; to be called every few seconds while waiting."""
@@ -101,7 +104,7 @@ class Rollouts:
             rollout,
             f"{rollout.doing}, by {rollout.by} since {rollout.since}",
             [*guards, self.aborts.forget(order.stage)],
-            self._event(rollout, "rollout_started", f"{rollout.doing}, {rollout.by}{ships}"),
+            self._event(rollout, "rollout_started", f"{rollout.planned}, by {rollout.by}{ships}"),
         )
         return self._read(order.stage)
 
@@ -185,7 +188,6 @@ class Rollouts:
             )
         settled = rollout.settle(now())
         version, stage = rollout.target.version, rollout.stage
-        runs = "is back on" if rollout.kind == "rollback" else "runs"
         self._commit(
             settled,
             [
@@ -193,7 +195,7 @@ class Rollouts:
                 self._ledger.overwrite(f"stages/{stage}/version", version),
                 self._ledger.delete_below(_assigned(stage)),
             ],
-            self._event(settled, "rollout_succeeded", f"{stage} {runs} {version}"),
+            self._event(settled, "rollout_succeeded", f"{stage} {rollout.outcome}"),
         )
         self._let_go(rollout)
         return self._stages.get(stage)
@@ -220,7 +222,8 @@ class Rollouts:
             self._event(
                 over,
                 "rollout_failed",
-                f"{over.target.version} {UNUSABLE[over.status]} on {over.stage}, back to {back}: "
+                f"{over.target.version} {UNUSABLE[over.status]} on {over.stage} after "
+                f"{lasted(rollout.since)}, back to {back}: "
                 f"{over.reason}",
             ),
         )
