@@ -49,7 +49,8 @@ class TestPromotionBegin(ConsulActionTestCase):
         self.assertEqual(result["ships"], f"Ships: commits not recorded\n  {link}")
         self.assertEqual(
             self.shop.events.all()[-1]["message"],
-            "shop: promoting 1.0-3.ccccccc to production, 2 hosts in 2 batches, by olga: commits not recorded",
+            "shop: promoting 1.0-3.ccccccc to production, 2 hosts in 2 batches, by olga: "
+            "commits not recorded",
         )
 
     def test_says_so_when_nothing_waits(self):
