@@ -307,19 +307,12 @@ def _no_match_text(command: str, aliases: list[Alias]) -> str:
 
 def nearest_displays(command: str, aliases: list[Alias], count: int = 3) -> list[str]:
     """Returns the formats, as shown to people, that are most like a command; best first."""
-    by_words = {_fixed_words(text): text for alias in aliases for text in alias.displays()}
-    words = command.split()
+    words = command.lower().split()
     scored = sorted(
         (
-            (
-                max(
-                    difflib.SequenceMatcher(None, fixed, " ".join(words[:length])).ratio()
-                    for length in range(1, len(words) + 1)
-                ),
-                text,
-            )
-            for fixed, text in by_words.items()
-            if words
+            (_likeness(fixed_words(text), words), text)
+            for text in {text for alias in aliases for text in alias.displays()}
+            if words and fixed_words(text)
         ),
         reverse=True,
     )
@@ -328,9 +321,24 @@ def nearest_displays(command: str, aliases: list[Alias], count: int = 3) -> list
     return [text for score, text in scored if score >= least][:count]
 
 
-def _fixed_words(display: str) -> str:
-    """Returns a format up to its first placeholder, `{{ app }}`, `[app]` or `<app>`."""
-    return " ".join(re.split(r"[\[{<]", display, maxsplit=1)[0].split())
+def _likeness(fixed: list[str], typed: list[str]) -> float:
+    """Returns how much the first of the typed words are like a command's, from 0 to 1.
+
+    Who leaves out the command's first words is understood too, for a tenth less each.
+    """
+    return max(
+        difflib.SequenceMatcher(
+            None, " ".join(fixed[left_out:]).lower(), " ".join(typed[:length])
+        ).ratio()
+        * 0.9**left_out
+        for left_out in range(len(fixed))
+        for length in range(1, len(typed) + 1)
+    )
+
+
+def fixed_words(display: str) -> list[str]:
+    """Returns a format's words up to its first placeholder, `{{ app }}`, `[app]` or `<app>`."""
+    return re.split(r"[\[{<]", display, maxsplit=1)[0].split()
 
 
 def _render_or_say_why(field: str, template: Any, context: dict[str, Any]) -> Any:

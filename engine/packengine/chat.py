@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
+import queue
 import re
-import signal
-import sys
 import textwrap
 import threading
 import time
-from typing import Any, Iterator, Protocol, TextIO
+from typing import Any, Iterable, Iterator, NamedTuple, Protocol, TextIO
 
 from jinja2 import TemplateError
 
-from packengine import aliases, show, templates
+from packengine import aliases, answers, show, templates
 from packengine.engine import Engine
-from packengine.execution import SUCCEEDED, Execution
+from packengine.execution import PAUSED, PENDING, SUCCEEDED, Execution
 from packengine.packs import ActionDisabled, UnknownReference
 from packengine.parameters import ParameterError
 
 WIDTH = 80
 PREFIX = "!"
+FAREWELLS = ("quit", "exit")
 
 # Seconds between two looks for what has ended or has been announced, also by other processes.
-_LOOK_INTERVAL = 0.1
+LOOK_INTERVAL = 0.1
 # Announcements looked at each time; more than come in one interval.
 _NEWEST = 20
+# An execution that no process carries on now: it waits for people.
+_AT_REST = (PAUSED, PENDING)
 _NOT_PRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # What a person did wrong in a line of chat; the room says it and stays open.
@@ -37,36 +37,44 @@ _REFUSALS = (ActionDisabled, UnknownReference, ParameterError, ValueError, Templ
 def handle(engine: Engine, user: str, line: str, out: TextIO, width: int = WIDTH) -> bool:
     """Runs one line of chat and waits for its result.
 
-        :param user: the name of the user who typed it.
-        :param line: `!command`; any other text is ignored.
-        :param out: receives acknowledgement, announcements and result.
-        :param width: columns of the output.
-        :returns: False for an unknown command or one that failed
-    ."""
+    :param user: the name of the user who typed it.
+    :param line: a command, with or without the leading `!`.
+    :param out: receives acknowledgement, announcements and result.
+    :param width: columns of the output.
+    :returns: False for an unknown command or one that failed.
+    """
     return Room(engine, user, out, width).say(line)
 
 
-def run(
-    engine: Engine, user: str | None = None, source: TextIO = sys.stdin, out: TextIO = sys.stdout
-) -> int:
-    """Chats until the source ends; returns the exit code.
+def run_script(engine: Engine, user: str, source: TextIO, out: TextIO) -> int:
+    """Does the lines of a script, each shown and ended before the next; returns the exit code.
 
-    At a terminal this is a prompt, and 0 is returned. Otherwise the lines are commands of a
-    script: each is shown and done in turn, and 1 is returned if any of them failed.
-
-    :param user: who talks, by default who is logged in.
+    :returns: 1 if a command failed, 130 after Ctrl-C, which ends what runs.
     """
-    user = user or getpass.getuser()
-    if source.isatty() and out.isatty():
-        _converse(engine, user, out)
-        return 0
     room = Room(engine, user, out)
     outcomes = []
-    for line in source:
-        if line.strip():
-            room.write(f"{user}> {line.strip()}")
-            outcomes.append(room.say(line))
+    try:
+        for line in source:
+            if is_farewell(line):
+                break
+            if line.strip():
+                room.write(f"{user}> {line.strip()}")
+                outcomes.append(room.say(line))
+    except KeyboardInterrupt:
+        engine.stop_background(0)
+        return 130
     return 0 if all(outcomes) else 1
+
+
+def is_farewell(line: str) -> bool:
+    """Returns whether a line ends the chat."""
+    return command_of(line).lower() in FAREWELLS
+
+
+def command_of(line: str) -> str:
+    """Returns a line without the mark that tells commands from talk where people talk too."""
+    line = line.strip()
+    return line[len(PREFIX) :].strip() if line.startswith(PREFIX) else line
 
 
 class Output(Protocol):
@@ -77,21 +85,39 @@ class Output(Protocol):
     def flush(self) -> None: ...
 
 
+class _Waiting(NamedTuple):
+    """What was asked for and has not been answered yet."""
+
+    command: str
+    alias: aliases.Alias
+
+
 class Room:
     """One user's view of the chat: announcements heard and results awaited.
 
-        :param engine: runs the commands.
-        :param user: the user's name.
-        :param out: receives the room's answers.
-        :param width: columns of the answers.
-        :raises packengine.aliases.Unsupported: when a pack has an alias the engine cannot match
-    ."""
+    Commands run in this process; announcements may come from others that share its data.
 
-    def __init__(self, engine: Engine, user: str, out: Output, width: int = WIDTH) -> None:
+    :ivar width: columns of the answers.
+
+    :param engine: runs the commands.
+    :param user: the user's name.
+    :param out: receives the room's answers.
+    :param tells_steps: tell of each task of a workflow when it has ended.
+    :raises packengine.aliases.Unsupported: when a pack has an alias the engine cannot match.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        user: str,
+        out: Output,
+        width: int = WIDTH,
+        tells_steps: bool = False,
+    ) -> None:
+        self.width = width
         self._engine = engine
         self._user = user
         self._out = out
-        self._width = width
         self._aliases = [
             aliases.Alias(dict(each.metadata, pack=each.pack))
             for each in engine.registry.aliases.values()
@@ -101,50 +127,103 @@ class Room:
             for action in engine.registry.actions.values()
             if action.runner.name == "announcement"
         ]
-        self._waiting: dict[str, aliases.Alias] = {}
+        self._waiting: dict[str, _Waiting] = {}
+        self._at_rest: set[str] = set()
         self._lock = threading.RLock()
         self._heard = {each.id for each in self._announcements()}
+        self._steps = _Steps()
+        if tells_steps:
+            engine.subscribe(self._steps)
 
     def say(self, line: str) -> bool:
         """Does what a line says and waits for it; returns False for a command that failed."""
-        line = line.strip()
-        if not line.startswith(PREFIX):
+        done = self.start(line)
+        return self._wait(done) if isinstance(done, Execution) else done
+
+    def start(self, line: str) -> Execution | bool:
+        """Starts what a line says; `look` writes the answer once it has ended.
+
+        :returns: the execution; without one, whether the line could be answered.
+        """
+        command = command_of(line)
+        if not command:
+            self.write(f"Type a command; {PREFIX}help lists them.")
             return True
-        command = line[len(PREFIX) :].strip()
-        if command.split()[:1] == ["help"]:
+        if command.lower().split()[:1] == ["help"]:
             self._help(command.partition(" ")[2].strip())
             return True
         try:
-            execution = self._start(command)
+            return self._start(command)
         except _REFUSALS as error:
             self.write(str(error))
             return False
-        return self._wait(execution)
 
     def look(self) -> None:
         """Writes what has been announced, and the results of what has ended, since last time."""
         with self._lock:
+            for line in self._steps.take():
+                self.write(line)
             for announcement in self._announcements():
                 if announcement.id not in self._heard and announcement.is_completed:
                     self._heard.add(announcement.id)
                     self._announce(announcement.parameters)
-            for identifier in list(self._waiting):
+            for identifier, waiting in list(self._waiting.items()):
                 execution = self._engine.execution(identifier)
                 if execution.is_completed:
-                    self._answer(self._waiting.pop(identifier), execution)
+                    del self._waiting[identifier]
+                    self._answer(waiting.alias, execution)
+                elif execution.status in _AT_REST and identifier not in self._at_rest:
+                    self._at_rest.add(identifier)
+                    self.write(f"Execution {identifier} is {execution.status}.")
 
     def write(self, text: str) -> None:
         """Writes a text in the room's width, without control characters."""
         lines = _NOT_PRINTABLE.sub("", text.rstrip().expandtabs()).split("\n")
         with self._lock:
             self._out.write(
-                "".join(f"{part}\n" for line in lines for part in wrapped(line, self._width))
+                "".join(f"{part}\n" for line in lines for part in wrapped(line, self.width))
             )
             self._out.flush()
 
-    def is_waited_for(self) -> bool:
-        """Says whether something that was started has not ended yet."""
-        return bool(self._waiting)
+    def running(self) -> list[str]:
+        """Returns the commands whose executions go on in this process."""
+        return [
+            waiting.command
+            for identifier, waiting in self._waiting.items()
+            if self._engine.execution(identifier).status not in _AT_REST
+        ]
+
+    def completions(self, typed: str, past: Iterable[str] = ()) -> list[str]:
+        """Returns what the last word of a line may become.
+
+        They are the words of the commands, and what was given in this place before.
+
+        :param typed: the line up to the end of that word, which may be empty.
+        :param past: lines typed before.
+        """
+        mark = PREFIX if typed.lstrip().startswith(PREFIX) else ""
+        words = command_of(typed).split()
+        word = words.pop() if words and not typed.endswith(" ") else ""
+        before = [each.lower() for each in words]
+        commands = [
+            aliases.fixed_words(text)
+            for alias in self._aliases
+            if alias.enabled
+            for text in alias.displays()
+        ]
+        known = [*commands, *([each] for each in (*FAREWELLS, "help"))]
+        if before[:1] == ["help"]:
+            known = [["help", each] for words in commands for each in words]
+        elif before:
+            known += [command_of(line).split() for line in past]
+        found = {
+            line[len(before)]
+            for line in known
+            if len(line) > len(before)
+            and [each.lower() for each in line[: len(before)]] == before
+            and line[len(before)].lower().startswith(word.lower())
+        }
+        return sorted(mark + each if not before else each for each in found)
 
     def _start(self, command: str) -> Execution:
         found = aliases.match(command, self._aliases)
@@ -167,29 +246,26 @@ class Room:
             execution = self._engine.start(
                 alias.action_ref, parameters, user=self._user, context=context, literal=True
             )
-            self._waiting[execution.id] = alias
-            acknowledgement = aliases.acknowledgement(alias, self._described(execution))
+            self._waiting[execution.id] = _Waiting(command, alias)
+            acknowledgement = aliases.acknowledgement(
+                alias, answers.described(self._engine, execution)
+            )
             if acknowledgement:
                 self.write(acknowledgement.text)
         return execution
 
     def _wait(self, execution: Execution) -> bool:
-        try:
-            while not execution.is_completed:
-                if execution.status in ("paused", "pending"):
-                    self.write(f"Execution {execution.id} is {execution.status}.")
-                    return True
-                time.sleep(_LOOK_INTERVAL)
-                execution = self._engine.execution(execution.id)
-                self.look()
-        except KeyboardInterrupt:
-            self.write(f"\nExecution {execution.id} continues; its result will follow.")
-            raise
+        while not execution.is_completed:
+            if execution.status in _AT_REST:
+                return True
+            time.sleep(LOOK_INTERVAL)
+            execution = self._engine.execution(execution.id)
+            self.look()
         return execution.status == SUCCEEDED
 
     def _answer(self, alias: aliases.Alias, execution: Execution) -> None:
         try:
-            message = aliases.result_message(alias, self._described(execution))
+            message = aliases.result_message(alias, answers.described(self._engine, execution))
         except Exception as error:  # A template may raise anything, and the room stays open.
             self.write(
                 f"Execution {execution.id} {execution.status}, but the result format of "
@@ -212,11 +288,6 @@ class Room:
         channel = parameters.get("channel") or parameters.get("route") or "announcement"
         self.write(f"#{channel}: {parameters.get('message')}")
 
-    def _described(self, execution: Execution) -> dict[str, Any]:
-        """Returns an execution as StackStorm's API describes one, secrets hidden."""
-        shown = show.as_dict(self._engine, self._engine.masked(execution), tree=False)
-        return dict(shown, runner={"name": execution.runner})
-
     def _help(self, word: str) -> None:
         commands = sorted(
             (display, alias)
@@ -228,7 +299,7 @@ class Room:
         if not commands:
             self.write(f'No command mentions "{word}". !help lists all commands.')
             return
-        width = self._width
+        width = self.width
         column = min(max(len(display) for display, _ in commands), width // 2) + len(PREFIX) + 2
         for display, alias in commands:
             start = (PREFIX + display).ljust(column)
@@ -264,82 +335,27 @@ def wrapped(line: str, width: int, indent: str | None = None) -> list[str]:
     )
 
 
-def _converse(engine: Engine, user: str, out: TextIO) -> None:
-    """Prompts for lines until Ctrl-D, while announcements and late results appear above."""
-    # Closing the window must not end a rollout half way: it ends the lines instead.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    terminal = _Terminal(out, f"{user}> ")
-    room = Room(engine, user, terminal)
-    room.write(f"Hello {user}. {PREFIX}help lists the commands, Ctrl-D leaves.")
-    with terminal.history(os.path.join(engine.data_dir, "chat_history")), _looking(room):
-        while True:
-            try:
-                line = terminal.ask().strip()
-                if line and not line.startswith(PREFIX):
-                    room.write(f"Not a command: commands start with {PREFIX}; type {PREFIX}help")
-                    continue
-                room.say(line)
-            except KeyboardInterrupt:
-                continue
-            except EOFError:
-                break
-    terminal.write("\n")
-    if room.is_waited_for():
-        terminal.write("Waiting for running commands. Ctrl-C ends them now.\n")
+class _Steps:
+    """The tasks of this process's workflows that have ended; a listener of the engine."""
 
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-class _Terminal:
-    """A terminal with a prompt; what is written while it asks appears above the prompt."""
+    def __call__(self, event: str, what: Any) -> None:
+        if event != "status":
+            return
+        if what.runner == "orquesta":
+            self._names[what.id] = what.action.partition(".")[2]
+        elif what.is_completed and what.parent in self._names and what.runner != "noop":
+            outcome = "" if what.status == SUCCEEDED else f" {what.status}"
+            self._lines.put(
+                f"  {self._names[what.parent]}: {what.task_name}{outcome} "
+                f"({show.duration(what.elapsed_seconds)})"
+            )
 
-    def __init__(self, out: TextIO, prompt: str) -> None:
-        import readline  # Not at the top: it may write to a terminal when it is imported.
-
-        self._readline = readline
-        self._out = out
-        self._prompt = prompt
-        self._asking = False
-
-    def ask(self) -> str:
-        self._asking = True
-        try:
-            return input(self._prompt)
-        finally:
-            self._asking = False
-
-    def write(self, text: str) -> None:
-        if self._asking:
-            text = f"\r\033[K{text}{self._prompt}{self._readline.get_line_buffer()}"
-        self._out.write(text)
-
-    def flush(self) -> None:
-        self._out.flush()
-
-    @contextlib.contextmanager
-    def history(self, path: str) -> Iterator[None]:
-        """Remembers what is typed from one chat to the next."""
-        with contextlib.suppress(OSError):
-            self._readline.read_history_file(path)
-        self._readline.set_history_length(1000)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                self._readline.write_history_file(path)
-
-
-@contextlib.contextmanager
-def _looking(room: Room) -> Iterator[None]:
-    """Has a thread look for what is new while somebody types."""
-    left = threading.Event()
-
-    def look() -> None:
-        while not left.wait(_LOOK_INTERVAL):
-            room.look()
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        left.set()
-        thread.join()
+    def take(self) -> Iterator[str]:
+        """Yields a line for each task that has ended since last time."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self._lines.get_nowait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 from typing import Any, Dict, Tuple, Union
 
@@ -85,9 +84,7 @@ class Configurations:
     def _check(path: str, values: Values, config_schema: dict[str, Schema]) -> None:
         for key in values:
             if key not in config_schema:
-                nearest = difflib.get_close_matches(str(key), list(config_schema), n=1)
-                hint = f" Did you mean {nearest[0]}?" if nearest else ""
-                raise ConfigError(f"{path}: {key} is not a key of this pack.{hint}")
+                raise ConfigError(f"{path}: unknown key {key}{_nearest_key(key, config_schema)}")
         document = {"type": "object", "properties": config_schema}
         try:
             schema.validate(values, document, schema.dotted)
@@ -138,6 +135,14 @@ class Configurations:
                 f'with value "{value}" for pack "{pack.ref}": {error}'
             ) from error
         return rendered or None
+
+
+def _nearest_key(key: object, config_schema: dict[str, Schema]) -> str:
+    """Returns where the key belongs, if it is one of another section, or the nearest at the top."""
+    for section, details in config_schema.items():
+        if key in (details.get("properties") or {}):
+            return f", nearest: {section}.{key}"
+    return schema.nearest(key, config_schema)
 
 
 def _property_schema(value_schema: Any, key: str) -> Schema:

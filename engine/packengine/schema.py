@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import re
 import sys
-from typing import Any, Callable, Dict, Iterator, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, Sequence, Union
 
 
 @contextlib.contextmanager
@@ -125,11 +126,19 @@ def _message(error: ValidationError, schema: Schema, describe: Describe) -> str:
     if error.validator == "required":  # draft 3 reports the missing property as part of the path
         return f"{describe(path)} is required"
     if error.validator == "additionalProperties":
-        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})), key=str)
-        return f"{describe(path + tuple(unknown[:1]))} is not known"
+        known = error.schema.get("properties", {})
+        unknown = sorted(set(error.instance) - set(known), key=str)
+        return f"{describe(path + tuple(unknown[:1]))} is not known{nearest(unknown[0], known)}"
     if _is_secret(schema, path):
         return f"{describe(path)} has a value that does not fit its {error.validator}"
-    return "{}: {}".format(describe(path), " ".join(error.message.split()))
+    hint = nearest(error.instance, error.validator_value) if error.validator == "enum" else ""
+    return "{}: {}{}".format(describe(path), " ".join(error.message.split()), hint)
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """Returns ``, nearest: <name>`` to end a message with; nothing when no known name is near."""
+    near = difflib.get_close_matches(str(name), [str(each) for each in known], n=1, cutoff=0.5)
+    return f", nearest: {near[0]}" if near else ""
 
 
 def _is_secret(schema: Any, path: Path) -> bool:

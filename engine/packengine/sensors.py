@@ -8,7 +8,8 @@ import os
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from packengine import processes, sensor_child
 from packengine.config import ConfigError
@@ -26,6 +27,19 @@ MAX_RESPAWNS = 2
 RESPAWN_DELAY_S = 2.5
 SUCCESSFUL_START_S = 10
 EXIT_TIMEOUT_S = 5
+
+# Of what a sensor writes, the last lines are kept to tell why it died, each cut to a length.
+_LINES_KEPT = 50
+_REASON_LENGTH = 500
+# Seconds to wait for the rest of its output once it has ended; a child of its may hold it open.
+_OUTPUT_TIMEOUT_S = 1
+
+
+class _End(NamedTuple):
+    """How a sensor's process ended: its exit code, None if it never began, and why in one line."""
+
+    exit_code: int | None
+    reason: str
 
 
 class SensorContainer:
@@ -75,53 +89,72 @@ class SensorContainer:
 
     def _keep_running(self, sensor: Sensor) -> None:
         respawns = 0
+        said = ""
         while not self._stopping.is_set():
             started = time.monotonic()
-            exit_code = self._run_once(sensor)
+            end = self._run_once(sensor)
             if self._stopping.is_set():
                 return
-            if exit_code == 0:
+            if end.exit_code == 0:
                 LOG.warning("Sensor %s has ended", sensor.ref)
                 return
             if time.monotonic() - started >= SUCCESSFUL_START_S:
                 respawns = 0
             if respawns >= MAX_RESPAWNS:
                 LOG.error(
-                    "Sensor %s died again (%s) and is not started any more; see %s",
+                    "Sensor %s is off: %s; it was started %s times. The rest goes on without it: "
+                    "put that right and start serve again. Its log: %s",
                     sensor.ref,
-                    exit_code,
+                    end.reason,
+                    respawns + 1,
                     self._log_path,
                 )
                 return
             respawns += 1
-            LOG.warning(
-                "Sensor %s died (%s) and is started again; see %s",
-                sensor.ref,
-                exit_code,
-                self._log_path,
-            )
+            if end.reason != said:
+                LOG.warning(
+                    "Sensor %s died: %s. It is started again in %s s",
+                    sensor.ref,
+                    end.reason,
+                    f"{self._respawn_delay_s:g}",
+                )
+            said = end.reason
             self._stopping.wait(self._respawn_delay_s)
 
-    def _run_once(self, sensor: Sensor) -> int | None:
+    def _run_once(self, sensor: Sensor) -> _End:
         try:
             request = self._request(sensor)
         except ConfigError as error:
-            LOG.error("Sensor %s: %s", sensor.ref, error)
-            return None
+            return _End(None, str(error))
         stream = processes.memory_stream("stdin", json.dumps(request).encode())
-        with open(self._log_path, "ab") as log, stream as stdin:
+        with stream as stdin:
             process = subprocess.Popen(
                 [self._engine.python(sensor.pack), "-u", sensor_child.__file__],
                 stdin=stdin,
-                stdout=log,
-                stderr=log,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=self._environment(sensor),
                 start_new_session=True,
             )
         self._processes[sensor.ref] = process
+        assert process.stdout is not None
+        last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        logging_thread = threading.Thread(
+            target=self._write_log, args=(process.stdout, last_lines), daemon=True
+        )
+        logging_thread.start()
         if self._stopping.is_set():
             process.terminate()
-        return process.wait()
+        exit_code = process.wait()
+        logging_thread.join(_OUTPUT_TIMEOUT_S)
+        return _End(exit_code, _reason(exit_code, list(last_lines)))
+
+    def _write_log(self, output: IO[bytes], last_lines: deque[str]) -> None:
+        """Copies what a sensor writes to the log, and keeps its last lines."""
+        with output, open(self._log_path, "ab", buffering=0) as log:
+            for line in iter(lambda: output.readline(65536), b""):
+                log.write(line)
+                last_lines.append(line.decode("utf-8", "replace").rstrip())
 
     def _request(self, sensor: Sensor) -> Request:
         return {
@@ -160,3 +193,25 @@ class SensorContainer:
         environment["PYTHONPATH"] = SHIMS
         environment["ST2_ACTION_API_URL"] = self._engine.api_url
         return environment
+
+
+def _reason(exit_code: int, last_lines: list[str]) -> str:
+    """Returns why a sensor died, in one line: the error at the end of its traceback."""
+    said = [line for line in last_lines if line.strip()]
+    if exit_code < 0:
+        return f"killed by signal {-exit_code}"
+    if not said:
+        return f"exit status {exit_code}, without a word"
+    # An error's message may have lines of its own, below the one that names its class.
+    start = next(
+        (
+            number
+            for number in reversed(range(len(said)))
+            if number and said[number - 1].startswith("  ") and not said[number].startswith(" ")
+        ),
+        len(said) - 1,
+    )
+    kind, colon, message = " ".join(" ".join(said[start:]).split()).partition(": ")
+    if colon and "." in kind and " " not in kind:
+        kind = kind.rpartition(".")[2]  # a class is named with its module
+    return f"{kind}{colon}{message}"[:_REASON_LENGTH]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Protocol, TextIO
 
-from packengine import rules, schema, workflows
+from packengine import ports, rules, schema, workflows
 from packengine.execution import Execution
 from packengine.packs import Registry
 from packengine.rule_records import TriggerInstance
@@ -66,7 +67,8 @@ class Service:
         except BlockingIOError:
             lock.close()
             raise AlreadyServed(
-                f"Another process serves {self._engine.data_dir}; stop it first"
+                f"Another process serves {self._engine.data_dir}; stop it first, "
+                "or name another directory with --data-dir"
             ) from None
         return lock
 
@@ -76,8 +78,12 @@ class Service:
             return WebhookServer(self._engine, port)
         except OSError as error:
             self._lock.close()
+            why = error.strerror
+            if error.errno == errno.EADDRINUSE:
+                why = f"{ports.holder(port) or 'another process'} listens there"
             raise AlreadyServed(
-                f"Cannot listen for webhooks on port {port}: {error.strerror}; choose another port"
+                f"Cannot listen for webhooks on 127.0.0.1:{port}: {why}; "
+                "choose another port with --api-port"
             ) from error
 
     def run(self, ready: Callable[[], None] | None = None) -> None:

@@ -139,9 +139,25 @@ def test_the_acknowledgement_is_there_before_the_result(engine):
     assert out.getvalue().endswith("Hello bob from ada\n")
 
 
-def test_talk_is_not_a_command(engine):
-    assert said(engine, "greet bob") == (True, "")
+def test_a_command_needs_no_mark_in_front(engine):
+    assert said(engine, "greet bob") == (True, "Greeting bob.\nHello bob from ada\n")
+
+
+def test_talk_is_answered_with_where_help_is(engine):
+    assert said(engine, "nice weather today") == (
+        False,
+        'No command matches "nice weather today". !help lists all commands.\n',
+    )
     assert engine.executions() == []
+
+
+def test_an_empty_line_is_answered(engine):
+    for line in ("", "  ", "!"):
+        assert said(engine, line) == (True, "Type a command; !help lists them.\n")
+
+
+def test_a_word_of_a_command_alone_is_answered_with_the_command(engine):
+    assert "Did you mean: quietly greet <who>?" in said(engine, "quietly")[1]
 
 
 def test_an_execution_knows_who_asked(engine):
@@ -164,7 +180,6 @@ def test_disabled_messages_are_silence_and_the_outcome_still_counts(engine):
     ("line", "answer"),
     [
         ("!gret bob", 'No command matches "gret bob". Did you mean: greet <who> [times=<n>]'),
-        ("!", 'No command matches ""'),
         ("!greet Bob", "who"),
         ("!greet bob times=often", 'Failed to cast value "often" for parameter "times"'),
         ("!greet bob size=3", "size"),
@@ -277,26 +292,59 @@ def test_announcements_of_other_processes_are_heard(engine, tmp_path):
 
 def test_lines_of_a_script_are_shown_and_done_in_turn(engine):
     out = io.StringIO()
-    code = chat.run(engine, "ada", io.StringIO("!greet bob\n\nnice\n!quietly eve\n"), out)
+    code = chat.run_script(engine, "ada", io.StringIO("!greet bob\n\n!quietly eve\n"), out)
     assert code == 0
     assert out.getvalue().splitlines() == [
         "ada> !greet bob",
         "Greeting bob.",
         "Hello bob from ada",
-        "ada> nice",
         "ada> !quietly eve",
     ]
 
 
+@pytest.mark.parametrize("farewell", ["quit", "!exit", "Quit"])
+def test_a_script_may_end_early(engine, farewell):
+    out = io.StringIO()
+    script = io.StringIO(f"!quietly eve\n{farewell}\n!greet bob\n")
+    assert chat.run_script(engine, "ada", script, out) == 0
+    assert out.getvalue() == "ada> !quietly eve\n"
+
+
 def test_a_script_goes_on_after_a_failure_and_exits_with_1(engine):
     out = io.StringIO()
-    assert chat.run(engine, "ada", io.StringIO("!quietly nobody\n!greet bob\n"), out) == 1
+    script = io.StringIO("!quietly nobody\n!greet bob\n")
+    assert chat.run_script(engine, "ada", script, out) == 1
     assert out.getvalue().endswith("Hello bob from ada\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("!", ["!badly", "!exit", "!greet", "!help", "!plainly", "!quietly", "!quit"]),
+        ("qui", ["quietly", "quit"]),
+        ("!QUI", ["!quietly", "!quit"]),
+        ("quietly ", ["greet"]),
+        ("!quietly greet ", ["eve"]),
+        ("!greet b", ["bob"]),
+        ("greet bob ", []),
+        ("help qu", ["quietly"]),
+    ],
+)
+def test_completion_knows_commands_and_what_was_given_before(engine, typed, expected):
+    past = ["!greet bob", "quietly greet eve", "help"]
+    assert chat.Room(engine, "ada", io.StringIO()).completions(typed, past) == expected
+
+
+def test_what_runs_is_known_by_its_command(engine):
+    room = chat.Room(engine, "ada", io.StringIO())
+    room.start("!greet bob seconds=2")
+    assert room.running() == ["greet bob seconds=2"]
+    wait_for(lambda: room.look() or not room.running())
 
 
 PROGRAM = """\
 import sys
-from packengine import chat
+from packengine import chat, prompt
 from packengine.engine import Engine
 with Engine([sys.argv[1]], data_dir=sys.argv[2]) as engine:
     {statement}
@@ -320,6 +368,9 @@ def engine_in_a_process(tmp_path, statement):
     subprocess.run(command_line(tmp_path, statement), cwd=ROOT, check=True)
 
 
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?!\n)")
+
+
 class Terminal:
     """A chat in a process of its own, at a terminal of its own."""
 
@@ -329,9 +380,15 @@ class Terminal:
         if self._pid == 0:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # A job in the background ignores it.
             os.chdir(ROOT)
-            command = command_line(tmp_path, "sys.exit(chat.run(engine, 'ada'))")
-            os.execvpe(command[0], command, dict(os.environ, TERM="dumb"))
-        self.text = ""
+            command = command_line(tmp_path, "sys.exit(prompt.converse(engine, 'ada', sys.stdout))")
+            os.execvpe(command[0], command, dict(os.environ, TERM="xterm"))
+        self.raw = ""
+        self._read = 0
+
+    @property
+    def text(self):
+        """What has been written and was not read yet, without what moves the cursor."""
+        return ESCAPES.sub("", self.raw).replace("\r\n", "\n")[self._read :]
 
     def type(self, text):
         os.write(self._fd, text.encode())
@@ -342,12 +399,12 @@ class Terminal:
         while True:
             found = re.search(pattern, self.text)
             if found:
-                self.text = self.text[found.end() :]
+                self._read += found.end()
                 return found
             ready, _, _ = select.select([self._fd], [], [], max(deadline - time.monotonic(), 0))
             assert ready, f"{pattern!r} was not written, but {self.text!r}"
             try:
-                self.text += os.read(self._fd, 4096).decode().replace("\r\n", "\n")
+                self.raw += os.read(self._fd, 4096).decode()
             except OSError:  # The other side has gone.
                 pytest.fail(f"{pattern!r} was not written, but {self.text!r}")
 
@@ -380,49 +437,112 @@ def _terminal(tmp_path):
 
 
 def test_at_a_terminal_there_is_a_prompt_and_ctrl_d_leaves(terminal):
-    terminal.read_until("Hello ada.*\nada> ")
+    terminal.read_until("Hello ada.*\nNo serve runs on .*\nada> ")
     terminal.type("!greet nobody\r")
-    terminal.read_until("Greeting nobody.\nHello nobody from ada\nada> ")
+    terminal.read_until("Greeting nobody.\n(.|\n)*Hello nobody from ada\nada> ")
     assert terminal.leave() == 0
 
 
-def test_at_a_terminal_a_line_that_is_no_command_is_answered(terminal):
+@pytest.mark.parametrize("farewell", ["quit", "!exit"])
+def test_at_a_terminal_a_word_leaves_too(terminal, farewell):
     terminal.read_until("ada> ")
-    terminal.type("greet bob\r")
-    terminal.read_until("Not a command: commands start with !; type !help\nada> ")
-    terminal.type(" \r")
-    terminal.read_until("\nada> ")
-    assert "Not a command" not in terminal.text
+    terminal.type(f"{farewell}\r")
+    assert terminal.exit_code() == 0
 
 
-def test_what_arrives_while_somebody_types_appears_above_the_prompt(terminal, tmp_path):
+def test_at_a_terminal_every_line_is_answered(terminal):
+    terminal.read_until("ada> ")
+    for line, answer in (
+        ("grete bob", "Did you mean: greet <who>"),
+        ("", "Type a command; !help lists them."),
+        ("help", "!badly greet <who>"),
+        ("greet bob", "Hello bob from ada"),
+    ):
+        terminal.type(f"{line}\r")
+        terminal.read_until(re.escape(answer) + r"(.|\n)*ada> ")
+
+
+def test_the_next_command_can_be_typed_while_one_runs(terminal):
+    terminal.read_until("ada> ")
+    terminal.type("!greet bob seconds=3\r")
+    terminal.read_until("Greeting bob.\nada> ")
+    terminal.type("!greet eve\r")
+    terminal.read_until("Hello eve from ada\nada> ")
+    terminal.read_until("Hello bob from ada\nada> ")
+    assert terminal.leave() == 0
+
+
+def test_what_arrives_while_somebody_types_appears_above_the_line(terminal, tmp_path):
     terminal.read_until("ada> ")
     terminal.type("!greet b")
     terminal.read_until("!greet b")
     engine_in_a_process(tmp_path, "engine.run('room.say', {'channel': 'c', 'message': 'far'})")
-    terminal.read_until("\r\x1b\\[K#c: far\nada> !greet b")
+    terminal.read_until("#c: far\nada> !greet b")
     terminal.type("ob\r")
     terminal.read_until("Hello bob from ada\nada> ")
 
 
-def test_ctrl_c_stops_the_waiting_and_not_the_execution(terminal):
+def test_the_cursor_stays_where_it_was_in_the_line(terminal, tmp_path):
     terminal.read_until("ada> ")
-    terminal.type("!greet bob seconds=3\r")
-    terminal.read_until("Greeting bob.\n")
-    terminal.interrupt()
-    terminal.read_until("Execution [0-9a-f]+ continues; its result will follow.\nada> ")
+    terminal.type("!greet bb\x1b[D")  # and one to the left
+    terminal.read_until("!greet bb")
+    engine_in_a_process(tmp_path, "engine.run('room.say', {'channel': 'c', 'message': 'far'})")
+    terminal.read_until("#c: far\nada> !greet bb")
+    terminal.type("o\r")
     terminal.read_until("Hello bob from ada\nada> ")
+
+
+def test_ctrl_c_clears_the_line(terminal):
+    terminal.read_until("ada> ")
+    terminal.type("!greet b")
+    terminal.read_until("!greet b")
+    terminal.interrupt()
+    terminal.read_until("\\^C\nada> ")
+    terminal.type("!greet eve\r")
+    terminal.read_until("Hello eve from ada\nada> ")
     assert terminal.leave() == 0
 
 
-def test_leaving_lets_what_was_started_end(terminal, tmp_path):
+def test_what_was_typed_is_known_in_the_next_chat(terminal, tmp_path):
+    terminal.read_until("ada> ")
+    terminal.type("!greet bob\r")
+    terminal.read_until("Hello bob from ada\nada> ")
+    assert terminal.leave() == 0
+    assert (tmp_path / "data" / "chat_history").read_text().splitlines() == ["!greet bob"]
+    again = Terminal(tmp_path)
+    try:
+        again.read_until("ada> ")
+        again.type("\x1b[A")
+        again.read_until("!greet bob")
+        again.type("\x15!gre\tb\t\r")
+        again.read_until("Hello bob from ada\nada> ")
+    finally:
+        again.close()
+
+
+def test_leaving_says_what_runs_and_lets_it_end(terminal, tmp_path):
     terminal.read_until("ada> ")
     terminal.type("!greet bob seconds=3\r")
-    terminal.read_until("Greeting bob.\n")
-    terminal.interrupt()
-    terminal.read_until("ada> ")
+    terminal.read_until("Greeting bob.\nada> ")
     terminal.type("\x04")
-    terminal.read_until("Waiting for running commands.")
+    terminal.read_until("Still running: !greet bob seconds=3. Leaving when it has ended;")
+    terminal.read_until("Hello bob from ada\n")
     assert terminal.exit_code() == 0
+    assert statuses(tmp_path) == ["succeeded"]
+
+
+def test_who_leaves_may_end_what_runs(terminal, tmp_path):
+    terminal.read_until("ada> ")
+    terminal.type("!greet bob seconds=60\r")
+    terminal.read_until("Greeting bob.\nada> ")
+    terminal.type("\x04")
+    terminal.read_until(r"Ctrl-C ends it\s+now, half\s+way.")
+    terminal.interrupt()
+    terminal.read_until("Ended half way: !greet bob seconds=60.")
+    assert terminal.exit_code() == 130
+    assert statuses(tmp_path) == ["abandoned"]
+
+
+def statuses(tmp_path):
     with Engine([str(tmp_path / "room")], data_dir=str(tmp_path / "data")) as engine:
-        assert [execution.status for execution in engine.executions()] == ["succeeded"]
+        return [execution.status for execution in engine.executions()]

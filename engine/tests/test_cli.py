@@ -68,6 +68,99 @@ def test_a_directory_of_configurations_has_to_be_there(st2, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.fixture
+def configured(tmp_path, capsys, pack):
+    """A function that runs a command line about the pack `test`, which has a configuration."""
+    pack.file("config.schema.yaml", "server: {type: string}\nmode: {type: string, enum: [a, b]}\n")
+    pack.file("test.yaml.example", "server: x\n")
+    pack.python("show", "return {'server': self.config.get('server', 'none')}")
+
+    def run(directory, *words):
+        options = ["--data-dir", str(tmp_path / "data"), "--pack", str(pack.path)]
+        options += ["--config-dir", str(directory)] if directory else []
+        code = cli.main([*options, *(words or ("run", "test.show", "-j"))])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    run.directory = pack.config_dir
+    return run
+
+
+def test_an_empty_directory_of_configurations_is_refused(configured, pack):
+    for words in (["run", "test.show"], ["serve", "--api-port", "0"], ["chat"]):
+        code, output, errors = configured(configured.directory, *words)
+        assert (code, output) == (2, "")
+        assert errors == (
+            f"ERROR: --config-dir {configured.directory}: there is no test.yaml; copy "
+            f"{pack.path}/test.yaml.example there as test.yaml and edit it, or name another "
+            "directory\n"
+        )
+
+
+def test_a_configuration_of_nearly_the_right_name_is_pointed_at(configured):
+    (configured.directory / "test.yml").write_text("server: x\n")
+    assert "there is no test.yaml; rename test.yml, or" in configured(configured.directory)[2]
+
+
+def test_a_file_is_no_directory_of_configurations(configured, pack):
+    pack.config("server: x\n")
+    errors = configured(configured.directory / "test.yaml")[2]
+    assert "test.yaml: not a directory; name the one that holds" in errors
+
+
+def test_a_pack_without_its_configuration_says_that_it_runs_with_defaults(configured):
+    code, output, errors = configured(None)
+    assert code == 0
+    assert json.loads(output)["result"]["result"] == {"server": "none"}
+    assert errors == (
+        "test runs with the defaults of its configuration: neither --config-dir nor "
+        "ENGINE_CONFIG_DIR names a directory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sever: x", "test.yaml: unknown key sever, nearest: server"),
+        ("mode: aa", "test.yaml: mode: 'aa' is not one of ['a', 'b'], nearest: a"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused_at_once(configured, pack, text, words):
+    pack.config(text)
+    for command in (["run", "test.show"], ["serve", "--api-port", "0"], ["chat"]):
+        code, output, errors = configured(configured.directory, *command)
+        assert (code, output, errors.count("\n")) == (2, "", 1)
+        assert words in errors
+
+
+def test_run_shows_the_text_that_a_result_has_for_people(configured, pack):
+    pack.config("server: x")
+    pack.python("tell", "return {'text': 'all\\nis well', 'count': 2}")
+    assert configured(configured.directory, "run", "test.tell") == (0, "all\nis well\n", "")
+    shown = json.loads(configured(configured.directory, "run", "test.tell", "--json")[1])
+    assert shown["result"]["result"]["count"] == 2
+
+
+def test_run_shows_why_an_action_failed_in_one_line(configured, pack):
+    pack.config("server: x")
+    pack.python("refuse", "return False, {'error': 'no such\\nhost'}")
+    code, output, errors = configured(configured.directory, "run", "test.refuse")
+    assert (code, output, errors) == (1, "", "test.refuse failed: no such host\n")
+
+
+def test_run_shows_what_chat_would_show(configured, pack):
+    pack.config("server: x")
+    pack.metadata(
+        "aliases/show.yaml",
+        name="show",
+        action_ref="test.show",
+        formats=["show"],
+        result={"format": "The server is {{ execution.result.result.server }}."},
+    )
+    code, output, _ = configured(configured.directory, "run", "test.show")
+    assert (code, output) == (0, "The server is x.\n")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -45,7 +45,10 @@ FAULTS = [
         "tiny.yaml.example: server.port: 'one' is not of type 'integer'; correct it, or change "
         "config.schema.yaml",
     ),
-    (changed("tiny.yaml.example", "tokn", "x"), "tiny.yaml.example: tokn is not known; remove it"),
+    (
+        changed("tiny.yaml.example", "tokn", "x"),
+        "tiny.yaml.example: tokn is not known, nearest: token; remove it",
+    ),
     (changed("tiny.yaml.example", "a: b: c"), "tiny.yaml.example: mapping values are not allowed"),
     # metadata
     (

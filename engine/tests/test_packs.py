@@ -242,9 +242,9 @@ def test_settings_without_a_file_are_the_defaults(pack, make_engine):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("urk: x", "urk is not a key of this pack. Did you mean url?"),
+        ("urk: x", "unknown key urk, nearest: url"),
         ("url: 5", "url: 5 is not of type"),
-        ("nested: {prt: 5}", "nested.prt is not known"),
+        ("nested: {prt: 5}", "nested.prt is not known, nearest: port"),
         ("nested: {}", "nested.port is required"),
         ("- a", "must hold keys and values"),
         ("url: [", "test.yaml"),

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import time
 import pytest
 from patience import wait_for
 
-from packengine import service
+from packengine import ports, sensors, service
 from packengine.service import AlreadyServed, Service
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -361,6 +362,60 @@ def test_one_process_serves_a_data_directory(serve, make_engine):
     serve()
     with pytest.raises(AlreadyServed, match="Another process serves"):
         make_engine(api_port=0).serve()
+
+
+def test_a_port_that_is_taken_is_named_with_who_has_it(make_engine):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert ports.holder(port).endswith(f" (process {os.getpid()})")
+        with pytest.raises(AlreadyServed) as refused:
+            make_engine(api_port=port).serve()
+    assert str(refused.value) == (
+        f"Cannot listen for webhooks on 127.0.0.1:{port}: {ports_name()} (process {os.getpid()}) "
+        "listens there; choose another port with --api-port"
+    )
+
+
+def ports_name():
+    with open("/proc/self/comm") as comm:
+        return comm.read().strip()
+
+
+def test_nobody_holds_a_port_that_is_free():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        assert ports.holder(free.getsockname()[1]) is None
+
+
+def test_a_sensor_that_dies_says_why_once_and_then_that_it_is_off(pack, serve, caplog):
+    write_sensor(pack, "raise RuntimeError('port 80 is taken')")
+    engine = serve(respawn_delay_s=0.05)
+    wait_for(lambda: nobody_starts_it(engine))
+    first, last = (
+        each.getMessage() for each in caplog.records if each.name == "packengine.sensors"
+    )
+    assert first == (
+        "Sensor test.Watch died: RuntimeError: port 80 is taken. It is started again in 0.05 s"
+    )
+    assert last.startswith(
+        "Sensor test.Watch is off: RuntimeError: port 80 is taken; it was started 3 times. "
+        "The rest goes on without it: put that right and start serve again. Its log: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([], "exit status 1, without a word"),
+        (["Traceback", '  File "x"', "    raise a.b.E", "a.b.E: no: way"], "E: no: way"),
+        (["  File", "a.E: one", "two", ""], "E: one two"),
+        (["just talk"], "just talk"),
+    ],
+)
+def test_why_a_sensor_died_is_the_error_at_the_end_of_what_it_wrote(lines, reason):
+    assert sensors._reason(1, lines) == reason
 
 
 def test_a_stop_before_serving_begins_is_not_forgotten(make_engine, pack):

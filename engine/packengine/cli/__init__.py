@@ -11,8 +11,16 @@ import sqlite3
 import sys
 from typing import Iterator, Sequence
 
-from packengine.cli import authoring, content, executions, keys, runs, serving
-from packengine.cli.commands import Options, Parser, UsageError, packs
+from packengine.cli import (
+    authoring,
+    configurations,
+    content,
+    executions,
+    keys,
+    runs,
+    serving,
+)
+from packengine.cli.commands import Options, Parser, packs
 from packengine.config import ConfigError
 from packengine.datastore import KeyNotFound
 from packengine.engine import DEFAULT_API_PORT, Engine
@@ -45,25 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not options.needs_engine:
             return int(options.command(options))
-        _check_config_dir(options.config_dir)
+        configurations.check_directory(options.config_dir)
         with _usable(options.data_dir), _engine(options) as engine:
             return int(options.command(engine, options))
     except _EXPECTED as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         # Whoever read our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def _check_config_dir(path: str | None) -> None:
-    """Raises :class:`UsageError` for a directory that is not there; None stands for defaults."""
-    if path and not os.path.isdir(path):
-        raise UsageError(
-            f"--config-dir {path}: no such directory; "
-            "name the one that holds the packs' configuration files"
-        )
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from typing import Any, Iterator, Sequence
 
-from packengine import show
+from packengine import answers, show
+from packengine.cli import configurations
 from packengine.cli.commands import (
     JSON,
     USER,
@@ -32,7 +33,7 @@ def add_run(commands: Commands) -> None:
         commands,
         "run",
         _run,
-        "Run an action and show its result.",
+        "Run an action and show its answer; --json shows everything.",
         (("ref",), {"metavar": "PACK.ACTION"}),
         (("parameters",), {"nargs": "*", "default": [], "metavar": "name=value"}),
         (
@@ -54,21 +55,32 @@ def add_run(commands: Commands) -> None:
 
 
 def _run(engine: Engine, options: Options) -> int:
-    given = read_parameters(engine.registry.action(options.ref), options.parameters)
+    action = engine.registry.action(options.ref)
+    given = read_parameters(action, options.parameters)
+    configurations.check(engine, options, [action.pack])
     context = engine.context(options.user or getpass.getuser(), options.trace_tag)
     execution = engine.request(options.ref, given, context)
     if options.detach:
         return _detach(engine, options, execution)
     if not options.json:
-        engine.subscribe(show.Progress(execution.id, sys.stdout))
+        engine.subscribe(show.Progress(execution.id, sys.stderr))
     with _canceled_by_interrupt(engine, execution):
         engine.perform(execution)
     shown = engine.masked(execution)
     if options.json:
         print_json(show.as_dict(engine, shown))
     else:
-        show.execution(engine, shown, sys.stdout)
+        _answer(engine, shown)
     return 0 if execution.status == SUCCEEDED else 1
+
+
+def _answer(engine: Engine, shown: Execution) -> None:
+    """Prints what people read; the whole record only of what has no words for them."""
+    answer = answers.answer(engine, shown)
+    if answer is None:
+        show.execution(engine, shown, sys.stdout)
+    else:
+        print(answer.text, file=sys.stderr if answer.is_error else sys.stdout)
 
 
 def _detach(engine: Engine, options: Options, execution: Execution) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import getpass
 import logging
 import signal
+import sys
 
+from packengine.cli import configurations
 from packengine.cli.commands import USER, Commands, Options, add_command
 from packengine.engine import DEFAULT_API_PORT, Engine
 from packengine.packs import BUILTIN
@@ -35,6 +37,7 @@ def _serve(engine: Engine, options: Options) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: engine.stop())
     _warn(engine)
+    configurations.check(engine, options, engine.registry.packs)
     packs = sorted(
         ref for ref, pack in engine.registry.packs.items() if not pack.path.startswith(BUILTIN)
     )
@@ -51,7 +54,13 @@ def _chat(engine: Engine, options: Options) -> int:
     from packengine import chat
 
     _warn(engine)
-    return chat.run(engine, options.user or getpass.getuser())
+    configurations.check(engine, options, engine.registry.packs)
+    user = options.user or getpass.getuser()
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from packengine import prompt
+
+        return prompt.converse(engine, user, sys.stdout)
+    return chat.run_script(engine, user, sys.stdin, sys.stdout)
 
 
 def _warn(engine: Engine) -> None:
