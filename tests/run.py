@@ -6,13 +6,16 @@ each other, because those of a file may share a sandbox.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from typing import Any
 
 import pytest
 
-SIDE_BY_SIDE = ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
+# One more than there are cores: tests in the sandbox wait more than they compute.
+PROCESSES = min(4, (os.cpu_count() or 1) + 1)
+SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile"]
 WITHOUT_SKIPPED = "-rfE"  # they are listed below
 
 

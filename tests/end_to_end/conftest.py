@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -19,6 +20,9 @@ REPORTS = "CICD_END_TO_END_REPORTS"
 
 sys.path.insert(0, str(PROJECT))
 
+from delivery_driver import Delivery, serving  # noqa: E402
+
+from packengine.engine import Engine  # noqa: E402
 from sandbox.world import World  # noqa: E402
 
 _done: dict[Path, dict[str, list[pytest.TestReport]]] = {}
@@ -33,6 +37,22 @@ def world(request: pytest.FixtureRequest) -> World:
     if not os.environ.get("CICD_SANDBOX"):
         pytest.fail("the test did not run in a world: " + "".join(_said.values()), pytrace=False)
     return World.load()
+
+
+@pytest.fixture(scope="module")
+def engine(world: World, tmp_path_factory) -> Iterator[Engine]:
+    with serving(world, tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def shop(world: World, engine: Engine, tmp_path_factory) -> Delivery:
+    return Delivery(world, engine, "shop", tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def notes(world: World, engine: Engine, tmp_path_factory) -> Delivery:
+    return Delivery(world, engine, "notes", tmp_path_factory.mktemp("notes"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_main_job import HOSTS, PROJECT, Delivery, serving
+from delivery_driver import HOSTS, PROJECT, Delivery, serving
 from waiting import wait_for
 
 from sandbox.world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from test_main_job import Delivery, engine  # noqa: F401
+from delivery_driver import Delivery
 
 from delivery.configuration import Configuration
 from delivery.packaging.fpm import Fpm
@@ -37,7 +37,7 @@ def production_tools(world: World) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(production_tools, world: World, engine, tmp_path_factory) -> Delivery:  # noqa: F811
+def shop(production_tools, world: World, engine, tmp_path_factory) -> Delivery:
     return Delivery(world, engine, "shop", tmp_path_factory.mktemp("shop"))
 
 

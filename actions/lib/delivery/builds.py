@@ -1,8 +1,10 @@
 """Builds: CI of one commit, and whether a package came of it.
 
-builds = Builds(ledger)
-started = builds.start(commit, "acme/shop", "main", by="alice")
-builds.finish(commit, passed=True)
+    builds = Builds(ledger)
+    started = builds.start(commit, "acme/shop", "main", by="alice")
+    builds.finish(commit, passed=True)
+
+A commit has one build: started again, it keeps its number.
 """
 
 from __future__ import annotations

@@ -51,16 +51,12 @@ class Events:
         self._ledger.commit([self._ledger.overwrite("events_seen", event_id)])
 
     def _parse(self, event_id: str, entry: Entry) -> Event:
-        return _parse(event_id, entry, self._ledger.application)
-
-
-def _parse(event_id: str, entry: Entry, application: str) -> Event:
-    """:raises MalformedRecord: when a field that events of its type have is missing."""
-    fields = Fields.of(entry)
-    kind = fields.text("type")
-    message = plain(fields.text("message"))
-    fields.time("at")
-    for name in FACTS.get(kind, ()):
-        fields.name(name, name)
-    facts = {name: value for name, value in fields.values.items() if name != "transaction"}
-    return dict(facts, id=event_id, application=application, message=message)
+        """:raises MalformedRecord: when a field that events of its type have is missing."""
+        fields = Fields.of(entry)
+        kind = fields.text("type")
+        message = plain(fields.text("message"))
+        fields.time("at")
+        for name in FACTS.get(kind, ()):
+            fields.name(name, name)
+        facts = {name: value for name, value in fields.values.items() if name != "transaction"}
+        return dict(facts, id=event_id, application=self._ledger.application, message=message)

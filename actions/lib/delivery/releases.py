@@ -1,8 +1,10 @@
 """Releases: published packages. A release is written once and never changes.
 
-releases = Releases(ledger)
-releases.publish(release)
-releases.get("1.2.0-7.0123abc").target
+    releases = Releases(ledger)
+    releases.publish(release)
+    releases.get("1.2.0-7.0123abc").target
+
+The release with the highest build number is pointed at, so that nobody reads them all.
 """
 
 from __future__ import annotations
