@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 
-from sandbox import manager
-from sandbox.fleet import MOST_HOSTS
+from sandbox import addition, manager, templates
+from sandbox.checkout import CheckoutError
+from sandbox.fleet import HEALTH, MOST_HOSTS, PROJECT
+from sandbox.repositories import GitHubError
 from sandbox.world import DIRECTORY, World, WorldError, enter_command, host_environment
+
+REFUSALS = (
+    manager.SandboxError,
+    WorldError,
+    GitHubError,
+    CheckoutError,
+    addition.AdditionError,
+    templates.TemplateError,
+)
+REPOSITORY = re.compile(r"/(acme/[a-z][a-z0-9-]{1,61})\.git")
 
 
 def main(arguments: list[str]) -> int:
@@ -17,7 +31,7 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.action(options)
-    except (manager.SandboxError, WorldError, OSError) as error:
+    except (*REFUSALS, OSError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
 
@@ -45,17 +59,46 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--quiet", action="store_true", help="do not show the steps")
     run.set_defaults(action=run_world)
+    adder = actions.add_parser(
+        "add",
+        help="add an application to a running fleet: from a template, or your own",
+        description="Adds an application to a running fleet.",
+        epilog=kinds(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    adder.add_argument("name", metavar="NAME", help="name of the application")
+    adder.add_argument("--template", metavar="KIND", default="", help="kind of the template")
+    adder.add_argument(
+        "--directory",
+        type=Path,
+        metavar="DIR",
+        help="the application's own directory; with --template, where to make it (.sandbox/NAME)",
+    )
+    adder.add_argument(
+        "--port", type=int, metavar="N", help="port of its service (with --template, a free one)"
+    )
+    adder.add_argument(
+        "--health", metavar="PATH", default=HEALTH, help=f"path of its health check ({HEALTH})"
+    )
+    adder.set_defaults(action=add_application)
+    lists_kinds = actions.add_parser("templates", help="list the templates for add")
+    lists_kinds.set_defaults(action=list_templates)
+    git = actions.add_parser("git", help="what git calls in a checkout that add has made")
+    git.add_argument("program", choices=["receive-pack", "upload-pack"])
+    git.add_argument("repository", metavar="/OWNER/NAME.git")
+    git.set_defaults(action=serve_git)
     lister = actions.add_parser("list", help="list the running fleets and their hosts")
     lister.set_defaults(action=list_worlds)
     execute = actions.add_parser("exec", help="run a command on a host")
     shell = actions.add_parser("shell", help="open a shell on a host")
-    for command in (execute, shell):
+    for command in (adder, execute, shell):
         command.add_argument(
             "--world",
             type=int,
             metavar="PID",
             help="id of the fleet, if several are running; see list",
         )
+    for command in (execute, shell):
         command.add_argument(
             "host", metavar="HOST", help="name of a host, or sandbox for the fleet's own machine"
         )
@@ -91,26 +134,108 @@ def list_worlds(_: argparse.Namespace) -> int:
     return 0
 
 
+def list_templates(_: argparse.Namespace) -> int:
+    print(kinds())
+    return 0
+
+
+def kinds() -> str:
+    lines = [f"  {each.kind:<10}{each.about}" for each in templates.TEMPLATES.values()]
+    return "\n".join(["kinds:", *lines])
+
+
+def add_application(options: argparse.Namespace) -> int:
+    """Add an application from inside the world, which this enters unless it is there already."""
+    directory = options.directory or PROJECT / ".sandbox" / options.name
+    if not options.template and not (options.directory and options.port):
+        missing = "--port" if options.directory else "--template or --directory"
+        raise addition.AdditionError(
+            f"{missing} is missing; use --template KIND, or --directory DIR --port N for an "
+            "application of your own; script/sandbox templates lists the kinds"
+        )
+    if options.template:
+        templates.find(options.template)
+    if not os.environ.get("CICD_SANDBOX"):
+        pid, _ = chosen_world(options.world)
+        again = [str(PROJECT / "script/sandbox"), "add", options.name, "--health", options.health]
+        again += ["--directory", str(directory.absolute())]
+        if options.template:
+            again += ["--template", options.template]
+        if options.port:
+            again += ["--port", str(options.port)]
+        environment = dict(host_environment(), CICD_SANDBOX=str(DIRECTORY))
+        os.execvpe("nsenter", enter_command(pid, again), environment)
+    wanted = addition.Wanted(
+        options.name, directory.absolute(), options.template, options.port, options.health
+    )
+    tell(addition.add(World.load(), wanted))
+    return 0
+
+
+def tell(added: addition.Added) -> None:
+    name = added.application.name
+    print(
+        f"{name} is added: http://{name}/ in the fleet, port {added.application.port} on its hosts."
+        f"\nCheckout: {added.directory}\n\nNext:\n"
+        f"  cd {shlex.quote(str(added.directory))}\n"
+        f"  {added.push:<34} # version 1 to the canary\n"
+        f"  !deploy status {name:<19} # in the chat; when it is live:\n"
+        f"  !deploy promote {name:<18} # to production\n"
+        f"  script/sandbox exec lb -- curl -s http://{name}{added.application.health}"
+    )
+    if not added.is_served:
+        print(
+            "\nNo engine receives pushes in this fleet; script/demo --keep brings up one that does."
+        )
+
+
+def serve_git(options: argparse.Namespace) -> int:
+    """Become git's program on the GitHub of the world that has the repository."""
+    repository = REPOSITORY.fullmatch(options.repository)
+    if not repository:
+        raise WorldError(f"{options.repository} is no repository of a fleet")
+    for pid, world in running_worlds().items():
+        bare = f"{DIRECTORY}/hosts/github/upper/srv/github/{repository.group(1)}.git"
+        first = world.host("github").pid
+        if first and Path(f"/proc/{pid}/root{bare}").is_dir():
+            program = ["/usr/bin/env", f"PYTHONPATH={PROJECT}", "/usr/bin/python3"]
+            program += ["-m", "sandbox.github.pack", options.program, repository.group(1)]
+            command = enter_command(pid, enter_command(first, program))
+            os.execvpe("nsenter", command, host_environment())
+    raise WorldError(
+        f"no running fleet has {repository.group(1)}; start one, then script/sandbox add it again"
+    )
+
+
 def enter_host(options: argparse.Namespace) -> int:
     """Become the command on the host: first into the world, then into the host."""
-    worlds = running_worlds()
-    if options.world is None and len(worlds) > 1:
-        raise WorldError(
-            f"several fleets are running; choose one with --world {' or '.join(map(str, worlds))}"
-        )
-    if not worlds or options.world not in (None, *worlds):
-        raise WorldError("no such fleet is running; start one with script/sandbox run -- COMMAND")
-    pid = options.world or next(iter(worlds))
+    pid, world = chosen_world(options.world)
     command = command_of(options)
     environment = host_environment()
     if options.host == "sandbox":
         environment["CICD_SANDBOX"] = str(DIRECTORY)
     else:
-        first = worlds[pid].host(options.host).pid
+        first = world.host(options.host).pid
         if first is None:
             raise WorldError(f"{options.host} is stopped")
         command = enter_command(first, command)
     os.execvpe("nsenter", enter_command(pid, command), environment)
+
+
+def chosen_world(wanted: int | None) -> tuple[int, World]:
+    """The running world of that id, or the only one."""
+    worlds = running_worlds()
+    if wanted is None and len(worlds) > 1:
+        raise WorldError(
+            f"several fleets are running; choose one with --world {' or '.join(map(str, worlds))}"
+        )
+    if not worlds or wanted not in (None, *worlds):
+        raise WorldError(
+            "no such fleet is running; start one with script/demo --keep, or with "
+            "script/sandbox run -- COMMAND"
+        )
+    pid = wanted or next(iter(worlds))
+    return pid, worlds[pid]
 
 
 def command_of(options: argparse.Namespace) -> list[str]:

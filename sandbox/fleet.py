@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Iterable
 
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(__file__).resolve().parent / "applications"
-APPLICATIONS = {"shop": 8081, "notes": 8082}
+APPLICATIONS = {"shop": 8081, "notes": 8082}  # those of every world; `add` brings others
+HEALTH = "/health"
 STAGES = ("canary", "production")  # of the sample applications, which are the default ones
 
 NETWORK_BITS = 16
@@ -75,14 +77,31 @@ class Host:
         return self.kind != "github"
 
 
+@dataclass(frozen=True)
+class Application:
+    """An application that the fleet's hosts are set up for.
+
+    port: of its service, on every application host. health: path of its health check.
+    """
+
+    name: str
+    port: int
+    health: str = HEALTH
+
+
 @dataclass
 class Equipment:
-    """What is put on one host when it starts for the first time, and what runs on it."""
+    """What is put on one host when it starts for the first time, and what runs on it.
+
+    additions: what was added to the running world; put on the host at each of its starts, because
+    it may have been stopped meanwhile.
+    """
 
     files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     commands: list[list[str]] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
+    additions: list[Equipment] = field(default_factory=list)
 
     def write(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
         self.files[path] = (content.encode() if isinstance(content, str) else content, mode)
@@ -101,11 +120,11 @@ def plan_fleet(canary: int, production: int) -> list[Host]:
     return hosts
 
 
-def names_file(hosts: list[Host]) -> str:
+def names_file(hosts: list[Host], applications: Iterable[str]) -> str:
     """What /etc/hosts says in the world and on its hosts; an application's name is the balancer."""
     lines = ["127.0.0.1 localhost", f"{WORLD_ADDRESS} sandbox"]
     for host in hosts:
-        aliases = list(APPLICATIONS) if host.kind == "balancer" else []
+        aliases = applications if host.kind == "balancer" else []
         lines.append(" ".join([host.address, host.name, *aliases]))
     return "".join(f"{line}\n" for line in lines)
 
@@ -138,7 +157,39 @@ def equip(host: Host, keys: Keys) -> Equipment:
     if host.kind == "balancer":
         _equip_balancer(equipment)
     if host.runs_applications:
-        _equip_application_host(equipment, host, keys)
+        _equip_application_host(equipment, keys)
+    for name, port in APPLICATIONS.items():
+        addition = equip_for(Application(name, port), host.kind)
+        equipment.files.update(addition.files)
+        equipment.commands += addition.commands
+    return equipment
+
+
+def equip_for(application: Application, kind: str) -> Equipment:
+    """What one application needs on a host of that kind: nothing but for some."""
+    equipment = Equipment()
+    if kind == "balancer":
+        template = (PROJECT / "host/haproxy.cfg.application").read_text()
+        for placeholder, value in (
+            ("@APPLICATION@", application.name),
+            ("@STAGE@", STAGES[0]),
+            (f"GET {HEALTH}", f"GET {application.health}"),
+        ):
+            template = template.replace(placeholder, value)
+        equipment.write(f"/etc/haproxy/applications/{application.name}.cfg", template)
+    if kind in STAGES:
+        options = {
+            "app": application.name,
+            "stage": kind,
+            "port": application.port,
+            "health": application.health,
+            "interval": 1,
+            "drain": 2,
+        }
+        setup = [str(PROJECT / "host/cicd-host-setup")]
+        equipment.commands.append(
+            setup + [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        )
     return equipment
 
 
@@ -235,12 +286,6 @@ def _equip_build(equipment: Equipment, host: Host, keys: Keys) -> None:
 
 def _equip_balancer(equipment: Equipment) -> None:
     equipment.write("/etc/haproxy/haproxy.cfg", (PROJECT / "host/haproxy.cfg").read_text())
-    template = (PROJECT / "host/haproxy.cfg.application").read_text()
-    for application in APPLICATIONS:
-        equipment.write(
-            f"/etc/haproxy/applications/{application}.cfg",
-            template.replace("@APPLICATION@", application).replace("@STAGE@", STAGES[0]),
-        )
     equipment.services.append(
         Service(
             "haproxy",
@@ -258,26 +303,10 @@ def _equip_balancer(equipment: Equipment) -> None:
     )
 
 
-def _equip_application_host(equipment: Equipment, host: Host, keys: Keys) -> None:
+def _equip_application_host(equipment: Equipment, keys: Keys) -> None:
     equipment.write(REPOSITORY_KEYRING, keys.repository_public)
     equipment.write(
         "/etc/apt/sources.list.d/cicd.list",
         f"deb [signed-by={REPOSITORY_KEYRING}] http://build:8080/ cicd main\n",
     )
     equipment.links["/usr/local/sbin/cicd-converge"] = str(PROJECT / "host/cicd-converge")
-    for application, port in APPLICATIONS.items():
-        equipment.commands.append(
-            [
-                str(PROJECT / "host/cicd-host-setup"),
-                "--app",
-                application,
-                "--stage",
-                host.kind,
-                "--port",
-                str(port),
-                "--interval",
-                "1",
-                "--drain",
-                "2",
-            ]
-        )

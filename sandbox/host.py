@@ -17,7 +17,6 @@ from typing import NoReturn
 
 from sandbox import namespaces
 from sandbox.fleet import (
-    APPLICATIONS,
     CONSUL_URL,
     NETWORK_BITS,
     PROJECT,
@@ -72,8 +71,9 @@ STOP_SECONDS = 5
 def start(host: Host, equipment: Equipment, names: str, state: Path, lower: list[Path]) -> Starting:
     """Fork the host's first process.
 
-    names: its /etc/hosts. state: a directory that keeps what the host writes, also over a restart.
-    lower: the file systems that the host is made from, the upper ones first.
+    names: its /etc/hosts, written at each start. state: a directory that keeps what the host
+    writes, also over a restart. lower: the file systems that the host is made from, the upper ones
+    first.
     Returns at once: the host waits for its network, see Starting.
     """
     go_read, go_write = os.pipe()
@@ -145,12 +145,16 @@ def _first_process(
         first_time = _enter_file_system(state, lower)
         _take_over_output()
         if first_time:
-            _furnish(host, equipment, names)
+            _furnish(host, equipment)
+        _replace("/etc/hosts", names.encode(), 0o644)
+        for addition in equipment.additions:
+            _put_files(addition)
         os.read(go, 1)
         _configure_network(host)
         if first_time:
-            for command in equipment.commands:
-                subprocess.run(command, check=True)
+            _run_commands(equipment)
+        for addition in equipment.additions:
+            _run_commands(addition)
         first = FirstProcess(equipment.services)
         os.write(status, b"ready\n")
         os.close(status)
@@ -220,7 +224,7 @@ def _take_over_output() -> None:
         os.dup2(log.fileno(), 2)
 
 
-def _furnish(host: Host, equipment: Equipment, names: str) -> None:
+def _furnish(host: Host, equipment: Equipment) -> None:
     for path in NOT_OF_A_HOST:
         if os.path.isdir(path):
             shutil.rmtree(path)
@@ -229,16 +233,24 @@ def _furnish(host: Host, equipment: Equipment, names: str) -> None:
             os.remove(path)
     os.makedirs("/var/lib/apt/lists/partial")
     os.makedirs("/var/cache/apt/archives/partial")
-    equipment.write("/etc/hosts", names)
     equipment.write("/etc/hostname", f"{host.name}\n")
     equipment.write("/etc/resolv.conf", "# names are in /etc/hosts\n")
-    for path, (content, mode) in equipment.files.items():
-        _replace(path, content, mode)
+    _put_files(equipment)
     for source, target in equipment.links.items():
         if os.path.lexists(source):
             os.remove(source)
         os.symlink(target, source)
     _let_root_log_in()
+
+
+def _put_files(equipment: Equipment) -> None:
+    for path, (content, mode) in equipment.files.items():
+        _replace(path, content, mode)
+
+
+def _run_commands(equipment: Equipment) -> None:
+    for command in equipment.commands:
+        subprocess.run(command, check=True)
 
 
 def _replace(path: str, content: bytes, mode: int) -> None:
@@ -274,9 +286,9 @@ class FirstProcess:
         signal.signal(signal.SIGTERM, self._terminate)
         for service in services:
             self._spawn(service)
-        for application in APPLICATIONS:
-            if os.path.exists(f"/etc/init.d/{application}"):
-                subprocess.run(["service", application, "start"])
+        for settings in sorted(Path("/etc/cicd").glob("*.conf")):  # of cicd-host-setup
+            if os.path.exists(f"/etc/init.d/{settings.stem}"):
+                subprocess.run(["service", settings.stem, "start"])
 
     def run(self) -> NoReturn:
         while True:

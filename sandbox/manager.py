@@ -19,7 +19,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, NoReturn
+from typing import Any, Callable, NoReturn
 
 from sandbox import fleet, keys, namespaces
 from sandbox.configuration import configuration
@@ -117,6 +117,7 @@ class Manager:
         self._progress = progress
         self._machine_network = machine_network
         self._hosts = {host.name: host for host in fleet.plan_fleet(canary, production)}
+        self._applications = dict(fleet.APPLICATIONS)
         self._pids: dict[str, int] = {}
         self._equipment: dict[str, fleet.Equipment] = {}
         self._control: socket.socket  # from _make_world on
@@ -206,7 +207,7 @@ class Manager:
         snapshot_package_database(DIRECTORY / "snapshot")
         # Laid over /etc, because a bare machine may have no /etc/hosts to bind one over.
         names = DIRECTORY / "etc/upper/hosts"
-        names.write_text(fleet.names_file(list(self._hosts.values())))
+        names.write_text(self._names())
         namespaces.mount(
             "overlay",
             "/etc",
@@ -261,7 +262,7 @@ class Manager:
             receiver = fleet.MACHINE_ADDRESS
             seen_from_there = Path(f"/proc/{self._machine_pid}/root{DIRECTORY}")
         self._description = {
-            "applications": fleet.APPLICATIONS,
+            "applications": self._applications,
             "consul_url": fleet.CONSUL_URL,
             "github_url": fleet.GITHUB_URL,
             "balancer_url": fleet.BALANCER_URL,
@@ -271,8 +272,11 @@ class Manager:
         settings.touch(0o600)
         settings.write_text(configuration(seen_from_there, secret, receiver))
 
+    def _names(self) -> str:
+        return fleet.names_file(list(self._hosts.values()), self._applications)
+
     def _start(self, names: list[str]) -> None:
-        all_names = fleet.names_file(list(self._hosts.values()))
+        all_names = self._names()
         lower = [DIRECTORY / "snapshot", DIRECTORY / "lower"]
         starting = [
             start(
@@ -331,13 +335,27 @@ class Manager:
         with connection, connection.makefile("rw") as stream:
             request = json.loads(stream.readline())
             try:
-                self._obey(request["do"], request["host"])
+                self._obey(**request)
                 answer: dict[str, object] = {"ok": True}
             except (SandboxError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 answer = {"ok": False, "error": str(error)}
             stream.write(json.dumps(answer) + "\n")
 
-    def _obey(self, action: str, name: str) -> None:
+    def _obey(self, do: str, **what: Any) -> None:
+        if do == "add":
+            self._add(fleet.Application(**what))
+        else:
+            self._switch(do, what["host"])
+
+    def _add(self, application: fleet.Application) -> None:
+        """Know of an application that was added: its name, and what a stopped host lacks."""
+        for name, host in self._hosts.items():
+            addition = fleet.equip_for(application, host.kind)
+            self._equipment[name].additions.append(addition)
+        self._applications[application.name] = application.port
+        self._describe()
+
+    def _switch(self, action: str, name: str) -> None:
         running = name in self._pids
         if name not in self._hosts:
             raise SandboxError(f"no host {name}; hosts: {' '.join(self._hosts)}")

@@ -34,7 +34,7 @@ class World:
     """Everything world.json says.
 
     consul_url, github_url, balancer_url: base URLs without a slash at the end.
-    applications: port of each sample application's service, by name.
+    applications: port of each application's service, by name.
     """
 
     def __init__(self, directory: Path, description: dict[str, Any]):
@@ -71,6 +71,21 @@ class World:
 
     def hosts_of(self, *kinds: str) -> list[WorldHost]:
         return [host for host in self.hosts.values() if host.kind in kinds]
+
+    def reload(self) -> None:
+        """Read again what may have changed: the applications."""
+        self.applications = json.loads((self.directory / "world.json").read_text())["applications"]
+
+    def ask(self, **request: Any) -> None:
+        """Have the world's first process do something; WorldError with its reason if it cannot."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.directory / "control"))
+            with connection.makefile("rw") as stream:
+                stream.write(json.dumps(request) + "\n")
+                stream.flush()
+                answer = json.loads(stream.readline())
+        if not answer["ok"]:
+            raise WorldError(answer["error"])
 
     def consul(self, path: str) -> Any:
         """What Consul's HTTP API answers to a GET below /v1/."""
@@ -130,6 +145,10 @@ class WorldHost:
         self.name, self.address, self.kind = name, address, kind
 
     @property
+    def runs_applications(self) -> bool:
+        return self.kind in STAGES
+
+    @property
     def pid(self) -> int | None:
         """The host's first process as the world numbers it, None while the host is stopped."""
         description = json.loads((self._world.directory / "world.json").read_text())
@@ -170,14 +189,10 @@ class WorldHost:
         )
 
     def _ask(self, action: str) -> None:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self._world.directory / "control"))
-            with connection.makefile("rw") as stream:
-                stream.write(json.dumps({"do": action, "host": self.name}) + "\n")
-                stream.flush()
-                answer = json.loads(stream.readline())
-        if not answer["ok"]:
-            raise WorldError(f"cannot {action} {self.name}: {answer['error']}")
+        try:
+            self._world.ask(do=action, host=self.name)
+        except WorldError as error:
+            raise WorldError(f"cannot {action} {self.name}: {error}") from None
 
 
 def enter_command(pid: int, argv: Sequence[str]) -> list[str]:

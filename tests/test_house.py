@@ -37,7 +37,7 @@ OURS = {*PARTS, *STACKSTORM, *BASES, "tests"}
 
 def python_files(folder: Path) -> list[Path]:
     """Returns the modules of a part; packs, stand-ins and samples inside of it are their own."""
-    apart = {"shims", "builtin", "packs", "applications", "pack"}
+    apart = {"shims", "builtin", "packs", "applications", "templates", "pack"}
     if folder == ROOT / "actions":
         apart.add("delivery")
     found = sorted(folder.rglob("*.py"))

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Iterator
 
 from sandbox.github.commits import GitCommits
+from sandbox.github.repository import Repository
 from sandbox.github.rest import NAME, GitHub
 from sandbox.github.shapes import Answer, Json, Site, not_found
 
@@ -71,6 +72,10 @@ class Handler(BaseHTTPRequestHandler):
         if not repository or not isinstance(repository.commits, GitCommits):
             raise not_found()
         pusher = self._pusher()
+        if service == "pushed" and self.client_address[0] == "127.0.0.1":  # by pack.py
+            self._send_json(200, {})
+            self._announce(repository, body.decode("utf-8", "replace").splitlines(), pusher)
+            return
         with tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as pushed:
             environment = {
                 "PATH": os.environ["PATH"],
@@ -100,6 +105,10 @@ class Handler(BaseHTTPRequestHandler):
         headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n"))
         status = int(headers.pop("Status", "200").split()[0])
         self._send(status, headers, content)
+        self._announce(repository, lines, pusher)
+
+    def _announce(self, repository: Repository, lines: list[str], pusher: str) -> None:
+        """Tell of a push: each line names the commits before and after, and the reference."""
         for line in lines:
             before, after, ref = line.split(" ", 2)
             self.server.github.pushed(repository, before, after, ref, pusher)

@@ -1,0 +1,3 @@
+module acme.example/@NAME@
+
+go 1.19
