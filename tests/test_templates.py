@@ -189,3 +189,8 @@ def test_a_directory_that_is_there_is_not_written_to(world, tmp_path):
     with pytest.raises(AdditionError, match="is there already"):
         addition.from_template(world, wanted, SimpleNamespace(name="forum", port=8083))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_lists_every_kind():
+    page = (ROOT / "docs/sandbox.md").read_text()
+    assert re.findall(r"(?m)^\| `([a-z]+)` \|", page) == list(TEMPLATES)
