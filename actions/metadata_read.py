@@ -13,16 +13,23 @@ class MetadataRead(BuildHostAction):
     def deliver(self, app: str, commit: str, node: str, workspace: str) -> dict[str, Any]:
         build = self.application(app).builds.get(commit)
         work = self.workspace(node, workspace)
-        sources = work.read_sources([settings.FILE, *metadata.FILES])
-        chosen = settings.load(sources.files.get(settings.FILE), app)
+        own = work.read_sources([settings.FILE])
+        chosen = settings.load(own.files.get(settings.FILE), app)
+        sources = work.read_sources(metadata.paths(chosen))
         found = metadata.read(
-            sources.files,
-            sources.describe,
+            sources,
             chosen,
+            commit,
+            build.repository,
             self.configuration.section("packaging").get("maintainer"),
         )
         version = package_version(found["version"]["value"], build.number, commit)
         Recipe(
             app, version, commit, build.branch, sources.committed_at, found, chosen.as_dict()
         ).leave_in(work)
-        return {"version": version, "metadata": found, "settings": chosen.as_dict()}
+        return {
+            "version": version,
+            "metadata": found,
+            "settings": chosen.as_dict(),
+            "warning": metadata.warning(found),
+        }

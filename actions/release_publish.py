@@ -4,6 +4,7 @@ from typing import Any, Sequence
 
 from build_host_action import BuildHostAction
 
+from delivery import metadata
 from delivery.commits import Commit
 from delivery.packaging import Package, Recipe
 from delivery.releases import File, Release
@@ -17,6 +18,7 @@ class ReleasePublish(BuildHostAction):
         build = application.builds.get(commit)
         work = self.workspace(node, workspace)
         recipe, package = Recipe.found_in(work), Package.found_in(work)
+        warning = metadata.warning(recipe.metadata)
         new = application.releases.publish(
             Release(
                 version=package.version,
@@ -29,10 +31,16 @@ class ReleasePublish(BuildHostAction):
                 metadata=recipe.metadata,
                 settings=recipe.settings,
                 commits=self.newest_commits(work, commit),
-            )
+            ),
+            warning,
         )
         application.builds.packaging_succeeded(commit)
-        return {"version": package.version, "sha256": package.sha256, "new": new}
+        return {
+            "version": package.version,
+            "sha256": package.sha256,
+            "new": new,
+            "warning": warning,
+        }
 
     def newest_commits(self, work: Workspace, commit: str) -> Sequence[Commit]:
         """Returns what is told of the release later; no release waits for it."""

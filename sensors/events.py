@@ -17,6 +17,7 @@ from delivery.application import Application, unseen_events
 from delivery.changes import what_ships
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, is_configured
+from delivery.names import plain
 from delivery.next_step import promote_command
 from delivery.rollout.record import Rollout
 from delivery.store import ConsulUnreachable
@@ -74,11 +75,13 @@ class Events(DeliverySensor, Sensor):
 
     def _hint(self, application: Application, event: Mapping[str, Any]) -> str:
         """Returns what to do next; nothing after a rollback, which nobody wants to see promoted.
-
-        Of a rollout that begins it is how to stop it, and what ships with a promotion.
+        Of a rollout that begins it is how to stop it, and what ships with a promotion. Of a release
+        it is the warning about its metadata.
 
         A record that cannot be read must not hold up what follows.
         """
+        if event.get("warning"):
+            return plain(str(event["warning"]))
         if event["type"] not in ("rollout_started", "rollout_succeeded"):
             return ""
         try:

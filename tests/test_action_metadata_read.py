@@ -26,6 +26,26 @@ class TestMetadataRead(BuildHostActionTestCase):
         self.assertEqual(result["metadata"]["version"]["from"], "pyproject.toml")
         self.assertEqual(result["settings"]["stages"], ["canary", "production"])
 
+    def test_says_when_no_file_names_a_version(self):
+        commit, workspace, result = self.read(README="x")
+        self.assertEqual(result["version"], f"0.0.20240506.1-1.{commit[:7]}")
+        self.assertRegex(result["warning"], "^No file names a version: 0.0.20240506.1 is ")
+        found = Recipe.found_in(workspace).metadata
+        self.assertEqual(found["description"]["value"], f"shop, commit {commit[:7]} of acme/shop")
+
+    def test_reads_below_the_root_of_the_package_first(self):
+        commit = self.push(
+            {
+                ".cicd.yaml": "package: {root: dist}",
+                "dist/VERSION": "2.0",
+                "pyproject.toml": PROJECT,
+            }
+        )
+        work = self.check_out(commit)
+        _, result = self.act(app="shop", commit=commit, node=NODE, workspace=work.id)
+        self.assertEqual(result["metadata"]["version"]["from"], "dist/VERSION")
+        self.assertEqual(result["warning"], "")
+
     def test_leaves_the_recipe_to_the_next_step(self):
         commit, workspace, result = self.read(pyproject__toml=PROJECT)
         recipe = Recipe.found_in(workspace)

@@ -21,10 +21,13 @@ class TestReleasePublish(BuildHostActionTestCase):
         self.version = package_version("1.0", 1, self.commit)
         self.workspace = self.check_out(self.commit)
 
-    def leave(self, sha256="a" * 64):
+    def leave(self, sha256="a" * 64, version_from="VERSION"):
         """Leaves in the workspace what the steps before leave there."""
-        name = {"name": {"value": "shop", "from": "the application"}}
-        Recipe("shop", self.version, self.commit, "main", 1, name, SETTINGS).leave_in(
+        metadata = {
+            "name": {"value": "shop", "from": "application"},
+            "version": {"value": "1.0", "from": version_from},
+        }
+        Recipe("shop", self.version, self.commit, "main", 1, metadata, SETTINGS).leave_in(
             self.workspace
         )
         package = Package(f"shop_{self.version}_all.deb", "shop", self.version, "all", sha256, 7)
@@ -78,6 +81,14 @@ class TestReleasePublish(BuildHostActionTestCase):
         found = self.check_out(merge).log(merge)
         self.assertEqual([each.commit for each in found[:3]], [merge, side, main])
         self.assertEqual(len(found), KEPT)
+
+    def test_a_version_that_no_file_names_is_told_with_the_event(self):
+        self.leave(version_from="commit")
+        _, result = self.publish()
+        self.assertIn("1.0 is the commit's date and count; add VERSION", result["warning"])
+        event = self.shop.events.all()[-1]
+        self.assertEqual(event["type"], "release_published")
+        self.assertEqual(event["warning"], result["warning"])
 
     def test_the_same_release_again_is_no_news(self):
         self.leave()

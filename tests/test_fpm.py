@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from delivery.packaging import Recipe
-from delivery.packaging.fpm import Fpm, arguments
+from delivery.packaging import RELATIONS, Recipe
+from delivery.packaging.fpm import Fpm, arguments, control
 from delivery.settings import load
 from delivery.workspace import Workspace
 
@@ -25,24 +24,23 @@ METADATA = {
     "homepage": None,
 }
 
-# Stands in for FPM: writes down its arguments and makes a package of nothing but a name and a
-# version. It leaves out everything else that FPM does.
+# Stands in for FPM: writes down its arguments and makes a package of nothing but the control file.
+# It leaves out everything else that FPM does.
 STAND_IN = """#!{python} -I
-import json, os, subprocess, sys
+import json, os, shutil, subprocess, sys
 options = dict(argument[2:].split("=", 1) for argument in sys.argv[1:] if "=" in argument)
 control = os.path.join(options["workdir"], "tree", "DEBIAN")
 os.makedirs(control)
-with open(os.path.join(control, "control"), "w") as file:
-    file.write("Package: {{name}}\\nVersion: {{version}}-{{iteration}}\\n"
-               "Architecture: {{architecture}}\\nMaintainer: Ada <ada@example.org>\\n"
-               "Description: nothing\\n".format(**options))
+shutil.copy(options["deb-custom-control"], os.path.join(control, "control"))
 subprocess.run(["dpkg-deb", "--build", os.path.dirname(control), options["package"]], check=True)
 with open({record!r}, "w") as file:
     json.dump([sys.argv[1:], dict(os.environ)], file)
 """
 
 
-def recipe(settings="", commit=COMMIT, **metadata):
+def recipe(text="", commit=COMMIT, **metadata):
+    settings = load(text, "shop").as_dict()
+    relations = {kind: settings["package"][kind] or [] for kind in RELATIONS}
     return Recipe(
         "shop",
         "1.2.0-7.0123abc",
@@ -51,26 +49,23 @@ def recipe(settings="", commit=COMMIT, **metadata):
         1700000000,
         {
             key: {"value": value, "from": "default", "also": {}}
-            for key, value in {**METADATA, **metadata}.items()
+            for key, value in {**METADATA, **relations, **metadata}.items()
         },
-        load(settings, "shop").as_dict(),
+        settings,
     )
 
 
-def test_everything_the_settings_say_is_an_argument():
-    told = arguments(
-        recipe(
-            """package:
+def test_everything_the_settings_say_is_an_argument_or_a_field():
+    everything = recipe(
+        """package:
         {depends: [python3 (>= 3.9), a1 | b1], conflicts: [old1], replaces: [old1 (<< 2)],
          config_files: [shop.ini], architecture: amd64}""",
-            licence="MIT",
-            homepage="https://example.org",
-        ),
-        ["postinst", "postrm", "preinst", "prerm"],
-        "/w",
+        description="Sells things.\n\nAll of them.",
+        licence="MIT",
+        homepage="https://example.org",
     )
 
-    assert told == [
+    assert arguments(everything, ["postinst", "postrm", "preinst", "prerm"], "/w") == [
         "--input-type=dir",
         "--output-type=deb",
         "--log=error",
@@ -81,17 +76,7 @@ def test_everything_the_settings_say_is_an_argument():
         "--version=1.2.0",
         "--iteration=7.0123abc",
         "--architecture=amd64",
-        "--maintainer=Ada <ada@example.org>",
-        "--vendor=",
-        "--category=misc",
-        "--deb-priority=optional",
-        "--description=Sells things.",
-        "--license=MIT",
-        "--url=https://example.org",
-        "--depends=python3 (>= 3.9)",
-        "--depends=a1 | b1",
-        "--conflicts=old1",
-        "--replaces=old1 (<< 2)",
+        "--deb-custom-control=/w/package/control",
         "--config-files=/opt/shop/shop.ini",
         "--after-install=/w/package/scripts/postinst",
         "--after-remove=/w/package/scripts/postrm",
@@ -103,27 +88,31 @@ def test_everything_the_settings_say_is_an_argument():
         "--",
         ".",
     ]
+    assert control(everything).splitlines() == [
+        "Package: shop",
+        "Version: 1.2.0-7.0123abc",
+        "License: MIT",
+        "Architecture: amd64",
+        "Maintainer: Ada <ada@example.org>",
+        "Depends: python3 (>= 3.9), a1 | b1",
+        "Conflicts: old1",
+        "Replaces: old1 (<< 2)",
+        "Section: misc",
+        "Priority: optional",
+        "Homepage: https://example.org",
+        "Description: Sells things.",
+        " .",
+        " All of them.",
+    ]
 
 
-@pytest.mark.parametrize(
-    ("key", "option"),
-    [
-        ("description", "description"),
-        ("licence", "license"),
-        ("maintainer", "maintainer"),
-        ("homepage", "url"),
-    ],
-)
-@pytest.mark.parametrize(
-    "text",
-    ["--template-scripts", "-e", "--", "a=b", "$(touch x) `id`; ${HOME} 'a' \"b\" \\ *", "ä\nb"],
-)
-def test_a_text_is_one_argument_and_never_an_option(key, option, text):
-    told = arguments(recipe(**{key: text}), [], "/w")
+def test_what_is_not_known_is_no_field():
+    fields = [line.partition(": ") for line in control(recipe()).splitlines()]
 
-    assert f"--{option}={text}" in told
-    assert len(told) == len(arguments(recipe(), [], "/w"))
-    assert [argument for argument in told if not argument.startswith("--")] == ["."]
+    assert {name for name, _, _ in fields}.isdisjoint(
+        {"License", "Homepage", "Depends", "Conflicts", "Replaces"}
+    )
+    assert all(value for _, _, value in fields)
 
 
 def test_fpm_gets_the_arguments_as_they_are_without_a_shell_between(tmp_path):
@@ -141,12 +130,20 @@ def test_fpm_gets_the_arguments_as_they_are_without_a_shell_between(tmp_path):
         workspace.check_out(repository.url, commit, "main")
         wanted = recipe(commit=commit, description=text)
         package = Fpm().build(workspace, wanted)
-        assert Path(workspace.path, "package", package.file).exists()
+        described = subprocess.run(
+            ["dpkg-deb", "--field", str(Path(workspace.path, "package", package.file))],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
     finally:
         workspace.remove()
 
     told, environment = json.loads(record.read_text())
     assert told == arguments(wanted, ["postinst"], workspace.path)
-    assert f"--description={text}" in told
+    assert described == control(wanted) + "Installed-Size: 0\n"
+    assert (
+        "Description: --edit $(touch hacked) `id` ${HOME} 'a' \"b\" \\ * ;\n .\n -x\n" in described
+    )
     assert environment["SOURCE_DATE_EPOCH"] == "1700000000"
     assert "FPMOPTS" not in environment

@@ -5,6 +5,7 @@ Each test runs for each tool that there is.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -74,9 +75,9 @@ class Builder:
         workspace = Workspace.create(self.ssh, self.ssh.host)
         self.workspaces.append(workspace)
         workspace.check_out(self.repository.url, commit, "main")
-        sources = workspace.read_sources([".cicd.yaml", *metadata.FILES])
-        settings = load(sources.files[".cicd.yaml"], "shop")
-        found = metadata.read(sources.files, sources.describe, settings)
+        settings = load(workspace.read_sources([".cicd.yaml"]).files[".cicd.yaml"], "shop")
+        sources = workspace.read_sources(metadata.paths(settings))
+        found = metadata.read(sources, settings, commit, "acme/shop")
         Recipe(
             "shop", version, commit, "main", sources.committed_at, found, settings.as_dict()
         ).leave_in(workspace)
@@ -205,6 +206,97 @@ def test_what_the_project_says_of_itself_is_in_the_package(builder):
     assert field(deb, "Depends") == "python3 (>= 3.9), a1 | b1"
     assert (field(deb, "Conflicts"), field(deb, "Replaces")) == ("old1", "old1")
     assert "leaked" not in control_file(deb, "control")
+
+
+def package_json(**values):
+    return {"package.json": json.dumps({"name": "shop", "version": "1.0", **values})}
+
+
+PROJECTS = {
+    "nothing": {},
+    "only a name": package_json(),
+    "empty texts": package_json(description="", license="", author={}, homepage=""),
+    "texts of blanks": package_json(description=" \n\t\n ", license=" ", author=" ", homepage=" "),
+    "unseen characters": package_json(description="\u200b\n\u200bSells", homepage="\u200b"),
+    "everything": package_json(
+        description="Sells things",
+        license="MIT",
+        author="Ada <ada@example.org>",
+        homepage="https://example.org",
+    ),
+    "several lines": package_json(description="Sells\n\n\nthings\n  and more\n\n"),
+    "leading spaces": package_json(description="   Sells\n   things\n\tand more"),
+    "only dots": package_json(description=".\n.\n.."),
+    "like a field": package_json(description="Sells: things\nDepends: evil\n\nPackage: evil"),
+    "unicode": package_json(description="Verkäuft 物\n\u2028\nüberall 🛒", author="Äda"),
+    "a number": package_json(description="7\n8", homepage="x"),
+    "long": package_json(description="Sells " * 1000, homepage="https://x/" + "y" * 1000),
+    "template": package_json(
+        description="<%= name %>\n#{name} ${name} {{.Name}}", author="<%= 1 %>"
+    ),
+}
+
+
+@pytest.mark.parametrize("files", PROJECTS.values(), ids=PROJECTS.keys())
+def test_no_field_is_empty_and_dpkg_takes_every_one(builder, files, tmp_path):
+    deb = builder.build(files)
+
+    fields = fields_of(control_file(deb, "control"))
+    optional = {"License", "Homepage"}
+    assert fields.keys() - optional == {
+        "Package",
+        "Version",
+        "Architecture",
+        "Maintainer",
+        "Installed-Size",
+        "Section",
+        "Priority",
+        "Description",
+    }
+    assert all(fields.values()), fields
+    assert {name: field(deb, name) for name in fields} == fields
+    assert installed(deb, tmp_path / "root") == fields["Description"]
+
+
+def fields_of(control):
+    """The fields of a control file as deb-control(5) has them, letter for letter."""
+    fields = {}
+    for line in control.split("\n")[:-1]:
+        if line.startswith(" "):
+            assert line.strip()
+            fields[name] += f"\n{line}"  # noqa: F821 - of the line before
+        else:
+            name, colon, value = line.partition(":")
+            assert colon, line
+            assert name not in fields
+            fields[name] = value.strip()
+    return fields
+
+
+def installed(deb, root):
+    """Unpacks a package below a directory; returns the description in dpkg's database, which dpkg
+    parses strictly."""
+    database = root / "var/lib/dpkg"
+    (database / "updates").mkdir(parents=True)
+    (database / "info").mkdir()
+    (database / "status").touch()
+    (database / "available").touch()
+    directories = [f"--admindir={database}", f"--instdir={root}", "--force-not-root"]
+    subprocess.run(
+        ["dpkg", *directories, "--force-depends", "--log=/dev/null", "--unpack", str(deb)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={"PATH": PATH},
+    )
+    shown = subprocess.run(
+        ["dpkg-query", f"--admindir={database}", "--show", "--showformat=${Description}", "shop"],
+        check=True,
+        capture_output=True,
+        env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+        encoding="utf-8",
+    )
+    assert shown.stderr == ""
+    return shown.stdout
 
 
 @pytest.mark.parametrize("version", ["1.0.0~rc1-2.abcdef0", "1.0+x-2.abcdef0", "2024.05-1.a"])
@@ -471,8 +563,7 @@ chmod 4755 "sp ace"
 def content(deb):
     """All of a package by name, but the order: what is installed, and what dpkg is told.
 
-    Left out are the entry of / itself and fields without a value, which FPM writes and dpkg and
-    apt ignore, and the ./ that nFPM 2.44 puts before the names in md5sums.
+    Left out are the entry of / itself, and the ./ that nFPM 2.44 puts before the names in md5sums.
     """
     files = {
         name: (
@@ -490,11 +581,7 @@ def content(deb):
     control = {
         name: (
             member.mode,
-            sorted(
-                line.replace("  ./", "  ")
-                for line in control_file(deb, name[1:]).splitlines()
-                if not line.endswith(": ")
-            ),
+            sorted(line.replace("  ./", "  ") for line in control_file(deb, name[1:]).splitlines()),
         )
         for name, member in members(deb, "--ctrl-tarfile").items()
         if member.isfile()

@@ -9,7 +9,7 @@ from typing import Any, Iterator
 import pytest
 import yaml
 
-from delivery import ci, packaging, repository, settings
+from delivery import ci, metadata, packaging, repository, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -125,6 +125,21 @@ def test_every_file_of_the_project_that_is_named_exists():
     assert missing == {"script/cisetup", "script/cibuild", "script/post-inst", "script/package"}, (
         "only an application's scripts are not the project's"
     )
+
+
+def test_the_table_has_every_file_that_metadata_is_read_from_and_each_field_in_order():
+    columns = [("version",), ("description",), ("licence",), ("maintainer",), ("homepage",)]
+    columns.append(("depends", "conflicts", "replaces"))
+    assert list(table("docs/application.md", "Metadata")) == [
+        (
+            f"`{reader.path}`",
+            *(
+                ", ".join(f"`{field}`" for key in keys for field in reader.fields.get(key, ()))
+                for keys in columns
+            ),
+        )
+        for reader in metadata.READERS
+    ]
 
 
 def test_the_example_of_an_application_holds_the_defaults():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from consul_server import WithConsul
 from events import Events
 from releases import begun, published, settled
@@ -110,6 +112,15 @@ class TestEvents(WithConsul, BaseSensorTestCase):
         published(Application(self.store, "shop"))
         self.sensor.step()
         self.assertEqual({each["payload"]["hint"] for each in self.get_dispatched_triggers()}, {""})
+
+    def test_a_warning_about_a_release_is_its_hint(self):
+        shop = Application(self.store, "shop")
+        release = shop.releases.get(published(shop).version)
+        newer = dataclasses.replace(release, version="1.0-9.abcdef0", build=9)
+        shop.releases.publish(newer, "No file {{ names }} a version")
+        self.sensor.step()
+        payload = self.get_dispatched_triggers()[-1]["payload"]
+        self.assertEqual(payload["hint"], "No file ? names ? a version")
 
     def test_an_event_whose_release_is_gone_is_dispatched_all_the_same(self):
         shop = Application(self.store, "shop")

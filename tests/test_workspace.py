@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -200,6 +201,79 @@ def test_the_projects_files_are_read_from_the_commit_in_one_call(workspace, repo
     }
     assert sources.describe == "v1.0.0"
     assert sources.committed_at == repository.committed_at(commit)
+    assert sources.commits == 1
+
+
+def test_files_are_found_by_pattern_and_below_a_directory(workspace, repository):
+    files = dict.fromkeys(
+        (
+            "shop.gemspec",
+            "apps/a/a.gemspec",
+            "apps/a/lib/a/b/version.rb",
+            "apps/a/lib/version.rb",
+            "apps/a/sub/c.gemspec",
+            "apps/ab/d.gemspec",
+            "apps/a/\u00e4 [x].gemspec",
+        ),
+        "x",
+    )
+    workspace.check_out(repository.url, repository.commit(files), "main")
+    patterns = ["*.gemspec", "lib/**/version.rb"]
+
+    assert list(workspace.read_sources(patterns).files) == ["shop.gemspec"]
+    below = workspace.read_sources(patterns, "apps/a").files
+    assert {"a.gemspec", "lib/a/b/version.rb", "lib/version.rb"} == {
+        path for path in below if path.isascii() and " " not in path
+    }
+
+
+@pytest.mark.parametrize("base", ["..", "/etc", "a/../..", "a b", "*", "-x", "a/"])
+def test_a_base_that_could_lead_elsewhere_is_refused(workspace, base):
+    with pytest.raises(DeliveryError, match="is not a directory"):
+        workspace.read_sources(["VERSION"], base)
+
+
+CHANGELOG = """shop (1:2.0-3) unstable; urgency=medium
+
+  * Sells.
+
+ -- Ada <ada@example.org>  Mon, 06 May 2024 07:08:09 +0000
+
+"""
+
+
+@pytest.mark.parametrize("parsed", [True, False])
+def test_of_a_changelog_the_newest_entry_is_read_however_long_it_is(repository, tmp_path, parsed):
+    if parsed and not shutil.which("dpkg-parsechangelog"):
+        pytest.skip("dpkg-parsechangelog is not installed: apt-get install dpkg-dev")
+    if not parsed:
+        (tmp_path / "dpkg-parsechangelog").write_text("#!/bin/sh\nexit 127\n")
+        (tmp_path / "dpkg-parsechangelog").chmod(0o755)
+    ssh = LocalShell(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    older = CHANGELOG.replace("1:2.0-3", "1.0-1") * 10000
+    commit = repository.commit({"debian/changelog": CHANGELOG + older, "a/debian/changelog": "x"})
+    workspace = Workspace.create(ssh, ssh.host)
+    try:
+        workspace.check_out(repository.url, commit, "main")
+        read = workspace.read_sources(["debian/changelog"]).files["debian/changelog"].decode()
+        nonsense = workspace.read_sources(["debian/changelog"], "a").files
+    finally:
+        workspace.remove()
+
+    assert read.startswith("Source: shop\nVersion: 1:2.0-3\n" if parsed else CHANGELOG)
+    assert len(read) <= 65536
+    assert nonsense == {"debian/changelog": b"x"}
+
+
+def test_of_a_history_that_is_cut_off_the_commits_are_not_counted(workspace, repository):
+    repository.commit({"VERSION": "1"})
+    commit = repository.commit({"VERSION": "2"})
+    workspace.check_out(repository.url, commit, "main")
+    assert workspace.read_sources([]).commits == 2
+
+    Path(workspace.path, "source/.git/shallow").write_text(f"{commit}\n")
+
+    assert workspace.read_sources([]).commits is None
 
 
 def test_a_commit_without_tags_and_without_files_reads_as_nothing(workspace, repository):

@@ -27,7 +27,7 @@ class PlainDeb(Packager):
             "Version": recipe.version,
             "Architecture": recipe.architecture,
             "Maintainer": recipe.metadata["maintainer"]["value"],
-            "Depends": ", ".join(recipe.settings["package"]["depends"]),
+            "Depends": ", ".join(recipe.relations("depends")),
             "Description": f"{recipe.name}, packed plainly",
         }
         control = "".join(f"{key}: {value}\n" for key, value in fields.items() if value)

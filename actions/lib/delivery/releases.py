@@ -140,15 +140,16 @@ class Releases:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def publish(self, release: Release) -> bool:
+    def publish(self, release: Release, warning: str = "") -> bool:
         """Writes a release, once.
 
+        :param warning: what people should know of it, for its announcement.
         :returns: whether it was written; false when the same release is there already.
         :raises DeliveryError: when another package was published under the same version.
         """
         check("version", release.version)
         check("sha256", release.package.sha256)
-        return retry(lambda: self._publish(release))
+        return retry(lambda: self._publish(release, warning))
 
     def get(self, version: str) -> Release:
         """Returns a release.
@@ -176,7 +177,7 @@ class Releases:
             raise DeliveryError(f"{self._ledger.application} has no release yet; push a commit")
         return newest
 
-    def _publish(self, release: Release) -> bool:
+    def _publish(self, release: Release, warning: str) -> bool:
         key = f"releases/{release.version}"
         existing = self._ledger.get(key)
         if existing:
@@ -197,6 +198,7 @@ class Releases:
                 build=release.build,
                 by=release.by,
                 message=f"{self._ledger.application} {release.version} is published",
+                **({"warning": warning} if warning else {}),
             ),
         )
         return True

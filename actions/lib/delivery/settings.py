@@ -67,9 +67,18 @@ def setting(default: Any, expected: str, accepts: Callable[[Any], bool], each: b
     :param each: whether the setting is a list; `accepts` then judges each item.
     """
     metadata = {"expected": expected, "accepts": accepts, "each": each}
-    if each:
+    if each and default is not None:
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def accepted_relation(kind: str, relation: str) -> bool:
+    """Returns whether the package may have a relation.
+
+    :param kind: depends, conflicts or replaces.
+    """
+    field = next(each for each in dataclasses.fields(Package) if each.name == kind)
+    return bool(field.metadata["accepts"](relation))
 
 
 def section(kind: type) -> Any:
@@ -103,17 +112,17 @@ class Package:
     homepage: str | None = setting(
         None, "an address such as https://example.org", matching(HOMEPAGE)
     )
-    depends: list[str] = setting(
-        [],
+    depends: list[str] | None = setting(
+        None,
         "a Debian dependency such as python3 (>= 3.9) or default-jre | java-runtime",
         matching(rf"{RELATION}( \| {RELATION}){{0,10}}"),
         each=True,
     )
-    conflicts: list[str] = setting(
-        [], "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True
+    conflicts: list[str] | None = setting(
+        None, "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True
     )
-    replaces: list[str] = setting(
-        [], "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True
+    replaces: list[str] | None = setting(
+        None, "a Debian package such as shop-old (<< 2.0)", matching(RELATION), each=True
     )
     architecture: str = setting(
         "all", "one of " + ", ".join(ARCHITECTURES), ARCHITECTURES.__contains__

@@ -51,12 +51,14 @@ class RefusedSource(DeliveryError):
 
 @dataclass(frozen=True)
 class Sources:
-    """Files of a commit by path (those asked for that exist), its `git describe` (may be empty)
-    and when it was committed, in seconds since 1970."""
+    """Files of a commit by path (those asked for that exist), its `git describe` (may be empty),
+    when it was committed, in seconds since 1970, and the number of commits of its history, itself
+    included (None where the history is not all there)."""
 
     files: dict[str, bytes]
     describe: str
     committed_at: int
+    commits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,16 +126,29 @@ class Workspace:
         )
         return int(done.text)
 
-    def read_sources(self, paths: Sequence[str]) -> Sources:
-        """Reads files of the commit that is checked out, in one call.
+    def read_sources(self, paths: Sequence[str], base: str = "") -> Sources:
+        """Reads files of the commit that is checked out, in one call. Of debian/changelog it is
+        the newest entry, or the beginning where the host lacks dpkg-parsechangelog.
 
+        :param paths: below `base`; `*` is any name and `**` any directories, as in git's globs.
+        :param base: a directory of the repository; by default its root.
         :raises RefusedSource: for a symbolic link or a file of more than 1 MiB.
         """
+        below = f"{_matching(SCRIPT_PATH, base, 'a directory')}/" if base else ""
         read = self.shell(
-            scripts.READ_SOURCES, str(SOURCE_FILE_LIMIT), *paths, what="read the project's files"
+            scripts.READ_SOURCES,
+            str(SOURCE_FILE_LIMIT),
+            *(below + path for path in paths),
+            what="read the project's files",
         )
-        describe, committed_at, rest = read.stdout.split(b"\n", 2)
-        return Sources(_split_batch(rest), describe.decode("utf-8", "replace"), int(committed_at))
+        describe, committed_at, commits, rest = read.stdout.split(b"\n", 3)
+        files = _split_batch(rest)
+        return Sources(
+            {path[len(below) :]: content for path, content in files.items()},
+            describe.decode("utf-8", "replace"),
+            int(committed_at),
+            int(commits) or None,
+        )
 
     def log(self, commit: str) -> Sequence[Commit]:
         """Returns the newest commits of the history that ends with this one, newest first."""

@@ -84,15 +84,35 @@ git show -s --format=%ct HEAD
 """
 
 # Reads from the commit, not from the files: what a build wrote and where a link leads is no matter.
+# Git expands the patterns; `ls-tree` would take them by the letter. Of a changelog the newest entry
+# is read; dpkg's parser of that runs no code of the repository, given the format and its directory.
 READ_SOURCES = r"""
 limit=$1
 shift
+newest_entry() {
+    cd ..
+    head -c 65536 > changelog
+    dpkg-parsechangelog -F debian -l changelog 2>/dev/null || cat changelog
+}
 cd source
 git describe --tags --match 'v[0-9]*' --match '[0-9]*' 2>/dev/null || echo
 git show -s --format=%ct HEAD
-git ls-tree --full-tree -l HEAD -- "$@" | while read -r mode type object size path; do
+if [ -s .git/shallow ]; then echo 0; else git rev-list --count HEAD; fi
+for pattern do
+    set -- "$@" ":(top,glob)$pattern"
+    shift
+done
+git diff-tree -r --no-renames --name-only -z "$(git hash-object -t tree /dev/null)" HEAD -- "$@" |
+    head -z -n 500 | xargs -0 -r git ls-tree --full-tree -l HEAD -- |
+    while read -r mode type object size path; do
     [ "$type" = blob ] || continue
     [ "$mode" != 120000 ] || refuse "$path is a symbolic link; replace it with a file"
+    case $path in
+        debian/changelog | */debian/changelog)
+            object=$(git cat-file blob "$object" | newest_entry | git hash-object -w --stdin)
+            size=0
+            ;;
+    esac
     [ "$size" -le "$limit" ] || refuse "$path has $size bytes; the limit is $limit"
     echo "$object $path"
 done > ../sources.list

@@ -25,6 +25,7 @@ from delivery.workspace import Workspace
 
 RECIPE_FILE = "metadata.json"
 PACKAGE_FILE = "package.json"
+RELATIONS = ("depends", "conflicts", "replaces")
 
 
 class Recipe(NamedTuple):
@@ -50,6 +51,18 @@ class Recipe(NamedTuple):
     def file(self) -> str:
         """The package's file name."""
         return f"{self.name}_{self.version}_{self.architecture}.deb"
+
+    def text(self, key: str) -> str:
+        """Returns a value of the metadata; empty if nothing is known, and then its field is left
+        out: dpkg refuses one without a value."""
+        return self.metadata[key]["value"] or ""
+
+    def relations(self, kind: str) -> list[str]:
+        """Returns what the package depends on, conflicts with or replaces.
+
+        :param kind: one of RELATIONS.
+        """
+        return list(self.metadata[kind]["value"])
 
     def leave_in(self, workspace: Workspace) -> None:
         workspace.write(RECIPE_FILE, json.dumps(self._asdict()).encode())

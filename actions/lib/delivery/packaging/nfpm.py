@@ -7,7 +7,7 @@ from typing import Any, Sequence
 
 import yaml
 
-from delivery.packaging import Package, Packager, Recipe
+from delivery.packaging import RELATIONS, Package, Packager, Recipe
 from delivery.packaging.layout import config_paths, lay_out, pack
 from delivery.workspace import Workspace
 
@@ -73,10 +73,10 @@ def configuration(recipe: Recipe, scripts: Sequence[str]) -> dict[str, Any]:
 
     :param scripts: names of those in `package/scripts` that there are.
     """
-    settings = recipe.settings["package"]
-    texts = {
-        key: (found["value"] or "").replace("$", "$$") for key, found in recipe.metadata.items()
-    }
+
+    def text(key: str) -> str:
+        return recipe.text(key).replace("$", "$$")
+
     contents: list[dict[str, Any]] = [{"src": "package/tree", "dst": "/", "type": "tree"}]
     contents += [
         {"src": f"package/config/{number}", "dst": path, "type": "config|noreplace"}
@@ -84,6 +84,12 @@ def configuration(recipe: Recipe, scripts: Sequence[str]) -> dict[str, Any]:
     ]
     upstream, _, release = recipe.version.rpartition("-")
     committed = datetime.fromtimestamp(recipe.committed_at, timezone.utc)
+    optional = {
+        "homepage": text("homepage"),
+        **{kind: recipe.relations(kind) for kind in RELATIONS},
+        # Not as "license": some versions of nFPM make the same field of that, others none.
+        "deb": {"fields": {"License": text("licence")}} if text("licence") else {},
+    }
     return {
         "name": recipe.name,
         "arch": recipe.architecture,
@@ -93,16 +99,11 @@ def configuration(recipe: Recipe, scripts: Sequence[str]) -> dict[str, Any]:
         "release": release,
         "section": "misc",
         "priority": "optional",
-        "maintainer": texts["maintainer"],
-        "description": texts["description"],
-        "homepage": texts["homepage"],
-        "depends": settings["depends"],
-        "conflicts": settings["conflicts"],
-        "replaces": settings["replaces"],
+        "maintainer": text("maintainer"),
+        "description": text("description"),
+        **{key: value for key, value in optional.items() if value},
         "mtime": committed.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "disable_globbing": True,
-        # Not as "license": some versions of nFPM make the same field of that, others none.
-        "deb": {"fields": {"License": texts["licence"]}},
         "scripts": {SCRIPT_KEYS[name]: f"package/scripts/{name}" for name in scripts},
         "contents": contents,
     }
