@@ -47,6 +47,7 @@ UNIT = r"[A-Za-z0-9][A-Za-z0-9._@-]*\.(service|socket|timer|path|target)"
 GLOB = r"(?=.{1,200}$)(?!.*(^|/)\.\.(/|$))(?![/-])[A-Za-z0-9._+@*?\[\]/-]+"
 PACKAGE = r"[a-z0-9][a-z0-9+.-]{1,100}(:[a-z0-9-]{1,20})?"
 RELATION = rf"{PACKAGE}( ?\((<<|<=|=|>=|>>) ?[0-9][A-Za-z0-9.+:~-]{{0,60}}\))?"
+DEPENDENCY = rf"{RELATION}( \| {RELATION}){{0,10}}"
 LICENCE = r"[A-Za-z0-9][A-Za-z0-9 .+()/-]{0,99}"
 MAINTAINER = r"[^<>\x00-\x1f\x7f]{1,100} <[^<>@\s\x00-\x1f]{1,100}@[^<>@\s\x00-\x1f]{1,100}>"
 HOMEPAGE = r"https?://[!-;=?-~]{1,300}"
@@ -70,15 +71,6 @@ def setting(default: Any, expected: str, accepts: Callable[[Any], bool], each: b
     if each and default is not None:
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
-
-
-def accepted_relation(kind: str, relation: str) -> bool:
-    """Returns whether the package may have a relation.
-
-    :param kind: depends, conflicts or replaces.
-    """
-    field = next(each for each in dataclasses.fields(Package) if each.name == kind)
-    return bool(field.metadata["accepts"](relation))
 
 
 def section(kind: type) -> Any:
@@ -115,7 +107,7 @@ class Package:
     depends: list[str] | None = setting(
         None,
         "a Debian dependency such as python3 (>= 3.9) or default-jre | java-runtime",
-        matching(rf"{RELATION}( \| {RELATION}){{0,10}}"),
+        matching(DEPENDENCY),
         each=True,
     )
     conflicts: list[str] | None = setting(

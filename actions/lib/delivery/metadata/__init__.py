@@ -40,7 +40,7 @@ from delivery.metadata import (
 )
 from delivery.metadata.reader import Reader
 from delivery.settings import FILE as SETTINGS_FILE
-from delivery.settings import LIST_LIMIT, Settings, accepted_relation
+from delivery.settings import DEPENDENCY, LIST_LIMIT, RELATION, Settings
 from delivery.workspace import Sources
 
 DESCRIBE = "git describe"
@@ -213,8 +213,9 @@ def _relations(
     if not values:
         return {"value": [], "from": DEFAULT, "also": {}}
     source = next(iter(values))
+    pattern = DEPENDENCY if kind == "depends" else RELATION
     for relation in values[source]:
-        if not accepted_relation(kind, relation) or len(values[source]) > LIST_LIMIT:
+        if not re.fullmatch(pattern, relation) or len(values[source]) > LIST_LIMIT:
             raise MetadataError(
                 f"{source}: {kind.capitalize()}: {names.shown(relation)} cannot be read; set "
                 f"package.{kind} in {SETTINGS_FILE}"
