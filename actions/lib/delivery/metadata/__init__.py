@@ -39,8 +39,8 @@ from delivery.metadata import (
     rust,
 )
 from delivery.metadata.reader import Reader
-from delivery.settings import FILE as SETTINGS_FILE
 from delivery.settings import DEPENDENCY, LIST_LIMIT, RELATION, Settings
+from delivery.settings import FILE as SETTINGS_FILE
 from delivery.workspace import Sources
 
 DESCRIBE = "git describe"
