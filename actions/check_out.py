@@ -15,7 +15,7 @@ class CheckOut(PackagingStep):
         workspace = Workspace.create(self.configuration.build_ssh(), host)
         try:
             workspace.check_out(
-                self.configuration.clone_url(build.repository), commit, build.branch
+                self.configuration.clone_url(build.repository), commit, build.branch, build.path
             )
         except DeliveryError:
             workspace.remove()

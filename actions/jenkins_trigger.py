@@ -13,7 +13,13 @@ class JenkinsTrigger(DeliveryAction):
         self, app: str, repository: str, branch: str, commit: str, callback: str
     ) -> dict[str, Any]:
         job = Job(
-            app, repository, self.configuration.clone_url(repository), branch, commit, callback
+            app,
+            repository,
+            self.configuration.clone_url(repository),
+            branch,
+            commit,
+            callback,
+            self.configuration.sources().of_application(app, repository).path,
         )
         record = Jenkins.configured(self.configuration).run(job).record
         return {

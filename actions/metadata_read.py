@@ -13,9 +13,11 @@ class MetadataRead(BuildHostAction):
     def deliver(self, app: str, commit: str, node: str, workspace: str) -> dict[str, Any]:
         build = self.application(app).builds.get(commit)
         work = self.workspace(node, workspace)
-        own = work.read_sources([settings.FILE])
+        own = work.read_sources([settings.FILE], build.path)
         chosen = settings.load(own.files.get(settings.FILE), app)
-        sources = work.read_sources(metadata.paths(chosen))
+        if chosen.depends_on:
+            work.require_paths(chosen.depends_on)
+        sources = work.read_sources(metadata.paths(chosen), build.path)
         found = metadata.read(
             sources,
             chosen,

@@ -30,7 +30,9 @@ class ReleasePublish(BuildHostAction):
                 package=File(package.file, package.sha256, package.size_bytes),
                 metadata=recipe.metadata,
                 settings=recipe.settings,
-                commits=self.newest_commits(work, commit),
+                commits=self.newest_commits(
+                    work, commit, [build.path, *recipe.settings["depends_on"]] if build.path else []
+                ),
             ),
             warning,
         )
@@ -42,10 +44,12 @@ class ReleasePublish(BuildHostAction):
             "warning": warning,
         }
 
-    def newest_commits(self, work: Workspace, commit: str) -> Sequence[Commit]:
+    def newest_commits(
+        self, work: Workspace, commit: str, paths: Sequence[str]
+    ) -> Sequence[Commit]:
         """Returns what is told of the release later; no release waits for it."""
         try:
-            return work.log(commit)
+            return work.log(commit, paths)
         except RemoteError as error:
             self.logger.warning("The release is published without its commits: %s", error)
             return []

@@ -61,7 +61,7 @@ class Receiver(DeliverySensor, Sensor):
     def __init__(self, sensor_service: Any, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(sensor_service=sensor_service, config=config)
         self._logger = sensor_service.get_logger(name=self.__class__.__name__)
-        self._seen: OrderedDict[str, tuple[float, threading.Event]] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[float, list[threading.Event]]] = OrderedDict()
         self._lock = threading.Lock()
         self.server: Server | None = None
         self.outbox = Outbox(self.hand_over, self._logger)
@@ -71,7 +71,7 @@ class Receiver(DeliverySensor, Sensor):
         try:
             self.webhook = GitHubWebhook(
                 configuration.section("github").get("webhook_secret"),
-                configuration.section("applications"),
+                configuration.sources(),
             )
         except DeliveryError as error:
             self._logger.error("Receiver not started: %s", error)
@@ -98,9 +98,9 @@ class Receiver(DeliverySensor, Sensor):
         self.outbox.close()
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Returns the Answer to one delivery, having handed over its push if it has one."""
+        """Returns the Answer to one delivery, having handed over what it starts."""
         answer = self.webhook.answer(headers, body)
-        if answer.push:
+        if answer.pushes:
             answer = self._hand_over_once(answer)
         self._logger.info("%s %s", answer.status, answer.message)
         return answer
@@ -116,22 +116,26 @@ class Receiver(DeliverySensor, Sensor):
         return answer
 
     def _hand_over_once(self, answer: Answer) -> Answer:
-        assert answer.push
-        delivery = answer.push["delivery"]
+        delivery = answer.pushes[0]["delivery"]
         with self._lock:
             self._forget()
             again = delivery in self._seen
             if not again:
-                self._seen[delivery] = (time.monotonic(), self.outbox.put(TRIGGER, answer.push))
-            _, taken = self._seen[delivery]
-        if not taken.wait(PATIENCE_S):
+                waiting = [self.outbox.put(TRIGGER, push) for push in answer.pushes]
+                self._seen[delivery] = (time.monotonic(), waiting)
+            _, waiting = self._seen[delivery]
+        deadline = time.monotonic() + PATIENCE_S
+        if not all(taken.wait(max(0, deadline - time.monotonic())) for taken in waiting):
             return NOT_TAKEN
         return Answer(202, "ignored: this delivery was accepted before") if again else answer
 
     def _forget(self) -> None:
         while self._seen:
-            came, taken = next(iter(self._seen.values()))
-            if not taken.is_set() or came > time.monotonic() - REMEMBERED_S:
+            came, waiting = next(iter(self._seen.values()))
+            if (
+                not all(taken.is_set() for taken in waiting)
+                or came > time.monotonic() - REMEMBERED_S
+            ):
                 break
             self._seen.popitem(last=False)
 

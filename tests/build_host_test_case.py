@@ -47,8 +47,8 @@ class BuildHostActionTestCase(ConsulActionTestCase):
         self.shop.builds.finish(commit, passed=True)
         return commit
 
-    def check_out(self, commit):
+    def check_out(self, commit, path=""):
         """Returns a workspace with this commit, as the step before the tested one leaves it."""
         made = workspace.Workspace.create(self.shell, self.shell.host)
-        made.check_out(self.repository.url, commit, "main")
+        made.check_out(self.repository.url, commit, "main", path)
         return made

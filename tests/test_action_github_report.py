@@ -62,6 +62,24 @@ class GithubReportTestCase(ConsulActionTestCase):
         return self.shop.rollouts.settle(self.shop.rollouts.record_batch(rollout, {}))
 
 
+class TestApplicationsThatShareARepository(GithubReportTestCase):
+    def test_each_have_contexts_environments_and_tags_of_their_own(self):
+        self.config["github"]["tags"] = "stage"
+        for name in ("api", "web"):
+            self.shop = Application(self.store, name)
+            self.shop.builds.start(A, "acme/shop", "main", "alice", path=f"services/{name}")
+            settled(self.shop, "canary", published(self.shop))
+            for kind in ("build_passed", "release_published", "rollout_succeeded"):
+                succeeded, result = self.act(app=name, event=self.event(kind))
+                self.assertTrue(succeeded, result)
+        contexts = [f"cicd/{app}/{each}" for app in ("api", "web") for each in ("canary", "ci")]
+        self.assertLessEqual(set(contexts), set(self.statuses()))
+        self.assertNotIn("cicd/ci", self.statuses())
+        newest = {environment: states[-1] for _, environment, states in self.deployments()}
+        self.assertEqual(newest, {"api/canary": "success", "web/canary": "success"})
+        self.assertEqual(set(self.tags()), {"deployed/api/canary", "deployed/web/canary"})
+
+
 class TestStatuses(GithubReportTestCase):
     def test_a_build_that_runs_is_pending(self):
         self.shop.builds.start(A, "acme/shop", "main", "alice")

@@ -41,7 +41,7 @@ class TestPushVerify(BaseActionTestCase):
     def test_a_push_to_the_default_branch_is_confirmed(self):
         _, result = self.verify()
         self.assertEqual(
-            (result["verified"], result["app"], result["branch"]), (True, "shop", "main")
+            (result["verified"], result["apps"], result["branch"]), (True, ["shop"], "main")
         )
 
     def test_a_push_that_was_overtaken_by_the_next_one_is_confirmed(self):
@@ -72,7 +72,20 @@ class TestPushVerify(BaseActionTestCase):
 
     def test_a_repository_has_the_name_it_is_configured_to_have(self):
         self.config["applications"] = {"acme/Web_Shop": {"name": "web-shop"}}
-        self.assertEqual(self.verify("acme/Web_Shop")[1]["app"], "web-shop")
+        self.assertEqual(self.verify("acme/Web_Shop")[1]["apps"], ["web-shop"])
+
+    def test_of_a_repository_with_several_applications_those_of_the_branch_are_named(self):
+        self.config["applications"] = {
+            "acme/shop": {
+                "paths": {
+                    "services/api": {},
+                    "services/web": {"name": "front", "branches": ["feature/*", "main"]},
+                }
+            }
+        }
+        self.assertEqual(self.verify()[1]["apps"], ["api", "front"])
+        aside = self.verify(ref="refs/heads/feature/x", commit=ASIDE)
+        self.assertEqual(aside[1]["apps"], ["front"])
 
     def test_a_repository_whose_name_cannot_be_an_application_is_refused(self):
         self.assert_refused("is not a valid Debian package name", repository="acme/Web_Shop")

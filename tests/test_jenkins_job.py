@@ -66,6 +66,7 @@ def test_the_job_is_a_pipeline_with_the_parameters_that_are_given_to_it():
         "REPOSITORY",
         "BRANCH",
         "COMMIT",
+        "DIRECTORY",
         "CALLBACK",
     ]
     assert job.find("definition").get("class").endswith("cps.CpsFlowDefinition")
@@ -201,7 +202,7 @@ def ensure(jenkins, **changes):
 
 def test_a_job_that_is_not_there_is_made(jenkins):
     assert ensure(jenkins) == "created"
-    assert jenkins.jobs["team/shop"].parameters == ("REPOSITORY", "BRANCH", "COMMIT", "CALLBACK")
+    assert jenkins.jobs["team/shop"].parameters == tuple(name for name, _ in jenkins_job.PARAMETERS)
 
 
 def test_a_job_that_is_as_it_should_be_is_left_alone(jenkins):

@@ -164,6 +164,24 @@ def test_a_confirmed_push_is_built_like_any_other(engine):
     assert (build.repository, build.branch, build.by) == ("acme/shop", "main", "alice")
 
 
+def test_each_application_of_a_repository_is_built_and_one_that_fails_stops_no_other(
+    engine, store, there, tmp_path
+):
+    from packengine.engine import Engine
+
+    values = json.loads((tmp_path / "cicd_canary.yaml").read_text())
+    values["applications"] = {"acme/shop": {"paths": {"api": {}, "services/web": {}}}}
+    (tmp_path / "cicd_canary.yaml").write_text(json.dumps(values))
+    with Engine([str(ROOT)], str(tmp_path), str(tmp_path / "again")) as fresh:
+        execution = pushed(fresh)
+    output = execution.result["output"]
+    assert execution.status == "failed"
+    assert "no service build in Consul" in output["error"]
+    assert output["apps"] == ["api", "web"]
+    assert Application(store, "api").builds.get(HEAD).path == "api"
+    assert Application(store, "web").builds.get(HEAD).path == "services/web"
+
+
 def test_a_push_that_github_does_not_confirm_is_red_and_records_nothing(engine):
     execution = pushed(engine, commit=ASIDE)
     assert execution.status == "failed"

@@ -395,6 +395,38 @@ class TestARepository(ReceiverTestCase):
                 push(repository__full_name="acme/" + name),
             )
 
+    def test_with_several_applications_is_a_trigger_for_each(self):
+        self.listen(
+            **{
+                "acme/shop": {
+                    "paths": {
+                        "services/api": {},
+                        "web": {"name": "front"},
+                        "old": {"branches": []},
+                    },
+                    "branches": ["main"],
+                }
+            }
+        )
+        status, message = self.deliver(push(), delivery="d-1")
+        self.assertEqual((status, message), (202, "accepted: api, front, old 1111111 on main"))
+        dispatched = [each["payload"] for each in self.get_dispatched_triggers()]
+        self.assertEqual([each["app"] for each in dispatched], ["api", "front", "old"])
+        self.assertEqual({each["delivery"] for each in dispatched}, {"d-1"})
+        self.assertEqual(
+            self.deliver(push(), delivery="d-1"),
+            (202, "ignored: this delivery was accepted before"),
+        )
+        self.assertEqual(len(self.get_dispatched_triggers()), 3)
+
+    def test_starts_only_the_applications_whose_branch_it_is(self):
+        paths = {"api": {}, "web": {"branches": ["release/*"]}}
+        self.listen(**{"acme/shop": {"paths": paths}})
+        _, message = self.deliver(push(ref="refs/heads/release/1"))
+        self.assertEqual(message, "accepted: web 1111111 on release/1")
+        _, message = self.deliver(push(ref="refs/heads/other"))
+        self.assertIn("built: 'main', 'release/*'", message)
+
 
 class TestTheServer(ReceiverTestCase):
     def test_answers_where_it_has_nothing(self):

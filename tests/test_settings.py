@@ -66,7 +66,10 @@ def test_every_setting_arrives_and_survives_as_plain_data():
         ("package: {licens: MIT}", "nearest: package.licence"),
         ("Role: web", "nearest: role"),
         ("batch_size: 2", "nearest: rollout.batch_size"),
-        ("zzzzzz: 2", "zzzzzz: unknown key; expected one of name, role, stages, package, rollout"),
+        (
+            "zzzzzz: 2",
+            "zzzzzz: unknown key; expected one of name, role, stages, depends_on, package, rollout",
+        ),
         ("1: 2", "1: unknown key"),
         ("? [a, b]\n: 2", "unhashable"),
         ("'{{x}}': 2", r"\?x\?: unknown key"),

@@ -14,7 +14,8 @@ import itertools
 import logging
 from typing import Iterable, Iterator
 
-from delivery.builds import Build, Builds
+from delivery.build_record import Build
+from delivery.builds import Builds
 from delivery.errors import DeliveryError
 from delivery.events import Events
 from delivery.freeze import Freezes

@@ -10,76 +10,18 @@ A commit has one build: started again, it keeps its number.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple
 
+from delivery.build_record import Build
 from delivery.clock import lasted, now, seconds_since
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger, retry
-from delivery.names import check, plain
-from delivery.records import Fields, MalformedRecord
-from delivery.store import Entry
+from delivery.names import check, matches, plain
+from delivery.records import MalformedRecord
+from delivery.store import Entry, Operation
 
-
-@dataclass(frozen=True)
-class Build:
-    """CI of one commit.
-
-    :param status: `running`, `passed` or `failed`; `reason` says in one line why it failed.
-    :param started_at: ISO 8601, UTC.
-    :param seconds: how long each step of CI took, by name.
-    :param ci: where a CI server builds it: {job, queue_id, number, url, starts}; empty without one.
-    :param packaging_error: why no package came of it, in one line; empty unless packaging failed.
-    """
-
-    commit: str
-    number: int
-    status: str
-    repository: str
-    branch: str
-    by: str
-    started_at: str
-    reason: str = ""
-    finished_at: str = ""
-    seconds: Mapping[str, Any] = field(default_factory=dict)
-    ci: Mapping[str, Any] = field(default_factory=dict)
-    packaging_error: str = ""
-
-    @classmethod
-    def parse(cls, commit: str, entry: Entry) -> Build:
-        """:raises MalformedRecord: naming the key."""
-        fields = Fields.of(entry)
-        return cls(
-            commit=commit,
-            number=fields.integer("number"),
-            status=fields.text("status"),
-            repository=fields.name("repository", "repository"),
-            branch=fields.name("branch", "branch"),
-            by=fields.name("by", "user"),
-            started_at=fields.time("started_at"),
-            reason=fields.text("reason", ""),
-            finished_at=fields.text("finished_at", ""),
-            seconds=fields.object("seconds"),
-            ci=fields.object("ci"),
-            packaging_error=fields.text("packaging_error", ""),
-        )
-
-    def as_json(self) -> str:
-        """Returns the record as it stands in Consul, without what is not known yet."""
-        values = dataclasses.asdict(self)
-        del values["commit"]
-        return json.dumps({key: value for key, value in values.items() if value not in ("", {})})
-
-    @property
-    def failure(self) -> str:
-        """Why no release came of the commit, in one line; empty unless something failed."""
-        if self.status == "failed":
-            return f"build {self.number} failed: {self.reason or 'no reason recorded'}"
-        if self.packaging_error:
-            return f"packaging build {self.number} failed: {self.packaging_error}"
-        return ""
+ATTEMPTS_KEPT = 20  # commits of a branch, to find the last that passed
 
 
 class Started(NamedTuple):
@@ -103,21 +45,60 @@ class Builds:
         by: str,
         stale_after_s: float = 3600,
         again: bool = False,
+        path: str = "",
+        why: str = "",
     ) -> Started:
         """Records that CI of `commit` begins, unless the commit has a build already.
 
         A build left running for longer than `stale_after_s` counts as lost and is started anew,
         and so is a finished one with `again`; both keep their number.
+
+        :param path: the application's directory in the repository; empty where that is all its own.
+        :param why: why it is built, in one line, where not every push is.
         """
-        check("repository", repository)
-        check("branch", branch)
-        check("user", by)
+        wanted = self._wanted(commit, repository, branch, by, path, why)
 
         def start() -> Started:
-            return self._start(commit, repository, branch, by, stale_after_s, again)
+            return self._start(wanted, stale_after_s, again)
 
         # Two pushes at once want the same number.
         return retry(start)
+
+    def leave_out(
+        self, commit: str, repository: str, branch: str, by: str, path: str, why: str
+    ) -> Started:
+        """Records that a commit is not built, unless the commit has a build already.
+
+        :param why: what it does not change, in one line.
+        """
+        wanted = self._wanted(commit, repository, branch, by, path, why, "unaffected")
+
+        def record() -> Started:
+            known, entry = self._known(commit)
+            if known and known.decides(branch):
+                return Started(known, new=False)
+            self._ledger.commit([self._write(wanted, entry)])
+            return Started(wanted, new=True)
+
+        return retry(record)
+
+    def decided(self, commit: str, branch: str) -> bool:
+        """Returns whether a push of the commit to the branch needs no decision any more: it has a
+        build, or was found to change nothing there."""
+        known, _ = self._known(commit)
+        return known is not None and known.decides(branch)
+
+    def last_passed(self, branch: str, path: str) -> Build | None:
+        """Returns the newest build of a branch, of those kept for it, that passed and of which a
+        package came or may still come; None if there is none.
+
+        :param path: where the application is now; what was built elsewhere does not count.
+        """
+        for commit in reversed(self._attempts(branch)[0]):
+            known, _ = self._known(commit)
+            if known and known.is_good and known.path == path:
+                return known
+        return None
 
     def get(self, commit: str) -> Build:
         """Returns the build of `commit`.
@@ -213,41 +194,76 @@ class Builds:
 
         retry(record)
 
-    def _start(
+    def _wanted(
         self,
         commit: str,
         repository: str,
         branch: str,
         by: str,
-        stale_after_s: float,
-        again: bool,
-    ) -> Started:
-        entry = self._ledger.get(f"builds/{check('commit', commit)}")
-        if entry:
-            known = Build.parse(commit, entry)
+        path: str,
+        why: str,
+        status: str = "running",
+    ) -> Build:
+        """Returns a record of now, without a number yet."""
+        return Build(
+            check("commit", commit),
+            0,
+            status,
+            check("repository", repository),
+            check("branch", branch),
+            check("user", by),
+            now(),
+            path=check("path", path) if path else "",
+            why=plain(why),
+        )
+
+    def _start(self, wanted: Build, stale_after_s: float, again: bool) -> Started:
+        known, entry = self._known(wanted.commit)
+        operations = []
+        if known and known.decides(wanted.branch):
             lost = known.status == "running" and seconds_since(known.started_at) > stale_after_s
             if not (again or lost):
                 return Started(known, new=False)
-            number, counting = known.number, []
+        if known and known.number:
+            number = known.number
         else:
             counter = self._ledger.get("build_number")
             number = _next_number(counter)
-            counting = [self._ledger.set("build_number", str(number), counter)]
-        build = Build(commit, number, "running", repository, branch, by, now())
+            operations.append(self._ledger.set("build_number", str(number), counter))
+            if wanted.path:
+                operations.append(self._attempt(wanted))
+        build = dataclasses.replace(wanted, number=number)
+        because = f": {build.why}" if build.why else ""
         self._ledger.commit(
             [
-                *counting,
+                *operations,
                 self._write(build, entry),
-                self._ledger.overwrite(f"running/{commit}", ""),
+                self._ledger.overwrite(f"running/{build.commit}", ""),
             ],
             self._event(
                 build,
                 "build_started",
-                f"build {number} of {branch} ({commit[:7]}) started",
-                branch=branch,
+                f"build {number} of {build.branch} ({build.commit[:7]}) started{because}",
+                branch=build.branch,
             ),
         )
         return Started(build, new=True)
+
+    def _attempts(self, branch: str) -> tuple[list[str], Entry | None]:
+        """Returns the commits of a branch that builds were started of, newest last."""
+        entry = self._ledger.get(f"attempts/{check('branch', branch)}")
+        return [
+            each for each in entry.value.split() if matches("commit", each)
+        ] if entry else [], entry
+
+    def _attempt(self, build: Build) -> Operation:
+        commits, entry = self._attempts(build.branch)
+        kept = [*commits, build.commit][-ATTEMPTS_KEPT:]
+        return self._ledger.set(f"attempts/{build.branch}", " ".join(kept), entry)
+
+    def _known(self, commit: str) -> tuple[Build | None, Entry | None]:
+        entry = self._ledger.get(f"builds/{check('commit', commit)}")
+        return (Build.parse(commit, entry), entry) if entry else (None, None)
 
     def _read(self, commit: str) -> tuple[Build, Entry]:
         entry = self._ledger.get(f"builds/{check('commit', commit)}")

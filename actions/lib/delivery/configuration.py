@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, Mapping
 
 from delivery import schema
 from delivery.discovery import Discovery
-from delivery.remote import Ssh
+from delivery.remote import Host, Ssh
+from delivery.sources import Sources
 from delivery.store import Store
 from delivery.workspace import clone_url, web_url
 
@@ -20,6 +22,7 @@ class Configuration:
     def __init__(self, values: Mapping[str, Any] | None) -> None:
         self._values = schema.complete(values or {})
         self._ssh: Ssh | None = None
+        self.sources()  # refuses what the schema cannot
 
     def section(self, name: str) -> dict[str, Any]:
         """Returns a section: what is set, and the default of each key that has one."""
@@ -40,6 +43,17 @@ class Configuration:
     def build_tag(self) -> str:
         """Returns the tag that the service carries on build hosts that may be used."""
         return str(self.section("build")["tag"])
+
+    def build_host(self) -> Host:
+        """Returns any of the build hosts that Consul knows.
+
+        :raises DeliveryError: when there is none.
+        """
+        return random.choice(self.discovery().service_hosts(self.build_service(), self.build_tag()))
+
+    def sources(self) -> Sources:
+        """Returns which applications the repositories hold."""
+        return Sources(self.section("applications"))
 
     def build_ssh(self) -> Ssh:
         """Returns the way to build hosts."""

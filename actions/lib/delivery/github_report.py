@@ -63,7 +63,10 @@ class Report:
             self.commit = release.commit
         if not self.commit:
             raise DeliveryError(f"events of type {event['type']} are not reported to GitHub")
-        self.repository: str = application.builds.get(self.commit).repository
+        build = application.builds.get(self.commit)
+        self.repository: str = build.repository
+        # Applications that share a repository each have contexts, environments and tags of theirs.
+        self._own = f"{application.name}/" if build.path else ""
 
     def bring_to(self, repository: Repository, tags: str) -> list[str]:
         """Makes GitHub show it.
@@ -96,7 +99,7 @@ class Report:
             if event.get("commit") == self.commit or about_release:
                 for context, state, description in self._said_by(event):
                     newest[context] = Status(
-                        f"cicd/{context}", state, description, self._link(event)
+                        f"cicd/{self._own}{context}", state, description, self._link(event)
                     )
         return list(newest.values())
 
@@ -128,7 +131,7 @@ class Report:
         return Deployment(
             key=f"{WAITING} {self._version}" if rollout == first else rollout,
             commit=self.commit,
-            environment=stage,
+            environment=f"{self._own}{stage}",
             production=stage == self._stages[-1],
             state=state,
             description=f"{self._application.name} {self._version}",
@@ -138,13 +141,13 @@ class Report:
     def tag(self, events: list[Event], tags: str) -> Tag | None:
         """Returns the tag that the event asks for, if any is configured."""
         if tags == "release" and self._event["type"] == "release_published":
-            return Tag(f"release/{tag_of_version(self._version)}", movable=False)
+            return Tag(f"release/{self._own}{tag_of_version(self._version)}", movable=False)
         if (
             tags == "stage"
             and self._event["type"] == "rollout_succeeded"
             and self._is_newest_success(self._event, events)
         ):
-            return Tag(f"deployed/{self._event['stage']}", movable=True)
+            return Tag(f"deployed/{self._own}{self._event['stage']}", movable=True)
         return None
 
     def _set(

@@ -12,6 +12,9 @@ from typing import Iterable, Sized
 
 from delivery.errors import DeliveryError
 
+# A directory or a file in a repository, from its top.
+_SEGMENT = r"(?!(?:\.{1,2}|\.git)(?:/|$))[A-Za-z0-9._+@][A-Za-z0-9._+@-]*"
+
 PATTERNS = {
     # A Debian package's name and a DNS label at once.
     "application": r"[a-z][a-z0-9-]{1,61}",
@@ -19,6 +22,7 @@ PATTERNS = {
     "role": r"[a-z][a-z0-9-]{1,61}",
     "repository": r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}",
     "branch": r"(?!.*(?:\.\.|//|\.lock$|/$))[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}",
+    "path": rf"(?=.{{1,200}}$)(?:{_SEGMENT}/)*{_SEGMENT}",
     "commit": r"[0-9a-f]{40}",
     "version": r"[0-9][A-Za-z0-9.+~-]{0,127}",
     "node": r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}",

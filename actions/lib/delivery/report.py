@@ -180,7 +180,7 @@ def _lines(report: dict[str, Any], in_full: bool) -> list[str]:
         lines.append(f"  {stage['name']:<11} {_sentence(stage)}")
     if report["frozen"]:
         lines.append(f"  {report['frozen']['text']}")
-    elif report["can_be_promoted"]:
+    elif report["ships"]:
         lines.append(f"  next: !deploy promote {report['name']} ({report['ships']['summary']})")
         lines += [f"    {line}" for line in report["ships"]["lines"]] if in_full else []
     return lines

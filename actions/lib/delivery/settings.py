@@ -178,6 +178,12 @@ class Settings:
         matching(names.PATTERNS["stage"]),
         each=True,
     )
+    depends_on: list[str] = setting(
+        [],
+        "a path from the top of the repository such as libs/common",
+        matching(names.PATTERNS["path"]),
+        each=True,
+    )
     package: Package = section(Package)
     rollout: Rollout = section(Rollout)
 

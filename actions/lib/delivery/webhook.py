@@ -6,27 +6,28 @@ GitHub's documentation. The signature is checked over the raw bytes before anyth
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import hmac
 import json
 import re
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
-from delivery.names import PATTERNS, check, shown
+from delivery.names import check, shown
+from delivery.sources import Source, Sources
 
 BODY_LIMIT_BYTES = 25 * 1024 * 1024  # GitHub's own limit for a payload
 BRANCH_REF = "refs/heads/"
 
 
 class Answer(NamedTuple):
-    """What the webhook is answered; `push` is set when it starts a delivery, `finished` when it
-    says that a build is done (delivery.ci.callback)."""
+    """What the webhook is answered; `pushes` has the deliveries that it starts, one for each
+    application of the repository, `finished` is set when it says that a build is done
+    (delivery.ci.callback)."""
 
     status: int
     message: str
-    push: dict[str, Any] | None = None
+    pushes: Sequence[dict[str, Any]] = ()
     finished: dict[str, Any] | None = None
 
 
@@ -41,25 +42,25 @@ class Refused(Exception):
 class GitHubWebhook:
     """
     :param secret: as entered at GitHub.
-    :param applications: by owner/name, {name, branches}; both optional (config.schema.yaml).
+    :param sources: which applications the repositories hold.
     :raises DeliveryError: without a secret, since nothing could be verified.
     """
 
-    def __init__(self, secret: str | None, applications: Mapping[str, Any]) -> None:
+    def __init__(self, secret: str | None, sources: Sources) -> None:
         if not secret:
             raise DeliveryError(
                 "github.webhook_secret is not set in the pack's configuration, so no webhook can "
                 "be verified; set it to the secret of GitHub's webhook"
             )
         self._secret = secret.encode("utf-8")
-        self._applications = applications
+        self._sources = sources
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Judges one delivery.
 
         :param headers: of the request, looked up without regard to case.
         :param body: the raw bytes.
-        :returns: status and message for GitHub, and the push if there is one to build.
+        :returns: status and message for GitHub, and what there is to build.
         """
         try:
             self._verify(headers.get("X-Hub-Signature-256") or "", body)
@@ -93,55 +94,35 @@ class GitHubWebhook:
         if deleted:
             return Answer(202, f"ignored: {shown(ref)} was deleted")
         branch = ref[len(BRANCH_REF) :]
-        settings = self._applications.get(repository) or {}
-        if not is_built(branch, settings, default_branch):
-            wanted = built_branches(settings, default_branch)
-            return Answer(
-                202,
-                f"ignored: branch {shown(branch)} is not configured to be built; built: "
-                f"{', '.join(map(shown, wanted))}",
-            )
         try:
-            push = {
-                "repository": check("repository", repository),
-                "branch": check("branch", branch),
-                "commit": check("commit", commit),
-                "by": check("user", by),
-                "delivery": delivery,
-                "app": application_of(repository, settings),
-            }
+            sources = self._sources.of(repository)
+            built = [each for each in sources if each.is_built(branch, default_branch)]
+            if not built:
+                return _ignored(branch, sources, default_branch)
+            pushes = [
+                {
+                    "repository": check("repository", repository),
+                    "branch": check("branch", branch),
+                    "commit": check("commit", commit),
+                    "by": check("user", by),
+                    "delivery": delivery,
+                    "app": source.app,
+                }
+                for source in built
+            ]
         except DeliveryError as error:
             raise Refused(422, str(error)) from None
-        return Answer(202, f"accepted: {push['app']} {commit[:7]} on {branch}", push)
+        apps = ", ".join(source.app for source in built)
+        return Answer(202, f"accepted: {apps} {commit[:7]} on {branch}", pushes)
 
 
-def built_branches(settings: Mapping[str, Any], default_branch: str) -> list[str]:
-    """Returns patterns of the branches that are built.
-
-    :param settings: of the repository, in section applications of the configuration.
-    """
-    return settings.get("branches") or [default_branch]
-
-
-def is_built(branch: str, settings: Mapping[str, Any], default_branch: str) -> bool:
-    """Returns whether pushes to this branch are built."""
-    return any(
-        fnmatch.fnmatchcase(branch, pattern) for pattern in built_branches(settings, default_branch)
+def _ignored(branch: str, sources: Sequence[Source], default_branch: str) -> Answer:
+    wanted = {each: None for source in sources for each in source.built(default_branch)}
+    return Answer(
+        202,
+        f"ignored: branch {shown(branch)} is not configured to be built; built: "
+        f"{', '.join(map(shown, wanted))}",
     )
-
-
-def application_of(repository: str, settings: Mapping[str, Any]) -> str:
-    """Returns the application's name: configured, or else the repository's own.
-
-    :raises DeliveryError: when neither can be one.
-    """
-    name = settings.get("name") or repository.split("/", 1)[1]
-    if not re.fullmatch(PATTERNS["application"], name):
-        raise DeliveryError(
-            f"{name} is not a valid Debian package name ({PATTERNS['application']}); set another "
-            f'in the pack\'s configuration, applications: {{"{repository}": {{"name": "..."}}}}'
-        )
-    return name
 
 
 def parse_json(content_type: str, body: bytes) -> dict[str, Any]:

@@ -12,8 +12,9 @@
 
 Another process finds it again with `Workspace(ssh, host, workspace.id)`: what one step of a
 workflow has to leave to the next goes into files here (`write`, `read`). The checkout is in
-`source/`. Only constant scripts (workspace_scripts.py) run over there; every value is a positional
-argument of one.
+`source/`; of a repository with several applications it is in `checkout/`, and `source` leads to the
+one that is built. Only constant scripts (workspace_scripts.py) run over there; every value is a
+positional argument of one.
 """
 
 from __future__ import annotations
@@ -108,19 +109,26 @@ class Workspace:
                 raise RefusedSource(error.result.reason) from None
             raise
 
-    def check_out(self, url: str, commit: str, branch: str, timeout_s: float = 600) -> int:
+    def check_out(
+        self, url: str, commit: str, branch: str, path: str = "", timeout_s: float = 600
+    ) -> int:
         """Checks out exactly this commit, with all tags; returns when it was committed (seconds).
 
         :param url: from `clone_url`.
         :param branch: where to look when the server does not hand out a commit by its name.
+        :param path: the application's directory, which `source/` will be; empty for all of it.
+        :raises RefusedSource: when there is no such directory.
         """
         names.check("commit", commit)
         names.check("branch", branch)
+        if path:
+            names.check("path", path)
         done = self.shell(
             scripts.CHECK_OUT,
             url,
             commit,
             branch,
+            path,
             timeout_s=timeout_s,
             what=f"check out {commit[:7]} of {url}",
         )
@@ -134,7 +142,7 @@ class Workspace:
         :param base: a directory of the repository; by default its root.
         :raises RefusedSource: for a symbolic link or a file of more than 1 MiB.
         """
-        below = f"{_matching(SCRIPT_PATH, base, 'a directory')}/" if base else ""
+        below = f"{names.check('path', base)}/" if base else ""
         read = self.shell(
             scripts.READ_SOURCES,
             str(SOURCE_FILE_LIMIT),
@@ -150,11 +158,23 @@ class Workspace:
             int(commits) or None,
         )
 
-    def log(self, commit: str) -> Sequence[Commit]:
-        """Returns the newest commits of the history that ends with this one, newest first."""
+    def log(self, commit: str, paths: Sequence[str] = ()) -> Sequence[Commit]:
+        """Returns the newest commits of the history that ends with this one, newest first.
+
+        :param paths: from the top of the repository; only what changed one of them, unless empty.
+        """
         names.check("commit", commit)
-        read = self.shell(scripts.LOG, commit, str(KEPT), what="read the newest commits")
+        read = self.shell(
+            scripts.LOG, commit, str(KEPT), *_paths(paths), what="read the newest commits"
+        )
         return read_log(read.stdout)
+
+    def require_paths(self, paths: Sequence[str]) -> None:
+        """
+        :param paths: from the top of the repository.
+        :raises RefusedSource: naming the first that the commit does not have.
+        """
+        self.shell(scripts.REQUIRE_PATHS, *_paths(paths), what="look for what it depends on")
 
     def require_scripts(self, paths: Sequence[str]) -> None:
         """
@@ -221,6 +241,10 @@ class Workspace:
             timeout_s=300,
             what="remove the workspace",
         )
+
+
+def _paths(paths: Sequence[str]) -> Sequence[str]:
+    return [names.check("path", path) for path in paths]
 
 
 def clone_url(git_url: str, repository: str) -> str:

@@ -29,13 +29,16 @@ export LC_ALL=C.UTF-8 GIT_TERMINAL_PROMPT=0
 workspace=$1
 shift
 cd "$workspace" 2>/dev/null || { echo "workspace $workspace no longer exists" >&2; exit 1; }
+# What is cloned; source/ is all of it, or a link to the application's directory in it.
+top=$(pwd -P)/checkout
+[ -d checkout ] || top=$(pwd -P)/source
 fail() { echo "$1" >&2; exit 1; }
 refuse() { echo "$1" >&2; exit 65; }    # something in the repository has to change
 require_script() {      # a path below source/
     [ -e "source/$1" ] ||
         refuse "$1 is missing; add it to the repository (exit 0 is enough)"
     case $(realpath "source/$1") in
-        "$(pwd -P)/source/"*) ;;
+        "$top/"*) ;;
         *) refuse "$1 points outside the repository" ;;
     esac
     [ -f "source/$1" ] || refuse "$1 is not a file"
@@ -61,11 +64,13 @@ rm -rf --one-file-system -- "$workspace"
 )
 
 CHECK_OUT = """
-url=$1 commit=$2 branch=$3
+url=$1 commit=$2 branch=$3 path=$4
 command -v git >/dev/null || fail "git is not installed; run apt-get install git"
-rm -rf source
-git -c init.defaultBranch=checkout init --quiet source
-cd source
+rm -rf source checkout
+directory=source
+[ -z "$path" ] || directory=checkout
+git -c init.defaultBranch=checkout init --quiet "$directory"
+cd "$directory"
 # Else git tidies up in the background, and writes here while the workspace is being removed.
 git config gc.auto 0
 git config maintenance.auto false
@@ -80,6 +85,12 @@ git cat-file -e "$commit^{commit}" 2>/dev/null ||
 git checkout --quiet --detach "$commit"
 git submodule update --quiet --init --recursive
 [ "$(git rev-parse HEAD)" = "$commit" ] || fail "the checkout is not commit $commit"
+if [ -n "$path" ]; then
+    [ -d "$path" ] && [ "$(realpath "$path")" = "$(pwd -P)/$path" ] ||
+        refuse "the repository has no directory $path; correct applications in the pack's \
+configuration"
+    ln -s "checkout/$path" ../source
+fi
 git show -s --format=%ct HEAD
 """
 
@@ -94,7 +105,7 @@ newest_entry() {
     head -c 65536 > changelog
     dpkg-parsechangelog -F debian -l changelog 2>/dev/null || cat changelog
 }
-cd source
+cd "$top"
 git describe --tags --match 'v[0-9]*' --match '[0-9]*' 2>/dev/null || echo
 git show -s --format=%ct HEAD
 if [ -s .git/shallow ]; then echo 0; else git rev-list --count HEAD; fi
@@ -120,11 +131,12 @@ git cat-file --batch='%(objectsize) %(rest)' < ../sources.list
 """
 
 # Three lines of each commit, of a bounded length. Where branches meet, the commits of one come
-# before those of the other, so that what is new comes first.
+# before those of the other, so that what is new comes first. The rest are paths from the top.
 LOG = r"""
 commit=$1 number=$2
 shift 2
-cd source
+cd "$top"
+export GIT_LITERAL_PATHSPECS=1
 git -c log.showSignature=false log --topo-order --no-decorate --no-color --max-count="$number" \
     --format='%H%n%an%n%s' "$commit" -- "$@" | cut --bytes=-1000
 """
@@ -138,7 +150,7 @@ path=$1 seconds=$2 log_bytes=$3 log_lines=$4
 shift 4
 mkdir -p log
 log=$workspace/log/$(basename "$path").log
-cd source
+cd -P source
 started=$(date +%s.%N)
 status=0
 env "$@" CI=true CICD_WORKSPACE="$workspace" \\
@@ -146,6 +158,15 @@ env "$@" CI=true CICD_WORKSPACE="$workspace" \\
 echo "$status $started $(date +%s.%N)"
 kill_leftovers
 tail -c "$log_bytes" "$log" | tail -n "$log_lines"
+"""
+
+# Says for each of the paths, which begin at the top, whether the commit has it.
+REQUIRE_PATHS = """
+cd "$top"
+for path do
+    git cat-file -e "HEAD:$path" 2>/dev/null ||
+        refuse "depends_on: the repository has no $path; correct or delete it"
+done
 """
 
 WRITE = """

@@ -30,7 +30,8 @@ class NoAnswer(DeliveryError):
 class Job(NamedTuple):
     """What is to be built: a commit of a branch, and where to clone it from.
 
-    `callback` names this attempt at building the commit; see `callback_id`.
+    `callback` names this attempt at building the commit; see `callback_id`. `path` is the directory
+    of the repository that holds the application and its scripts; empty where that is all of it.
     """
 
     app: str
@@ -39,6 +40,7 @@ class Job(NamedTuple):
     branch: str
     commit: str
     callback: str
+    path: str = ""
 
 
 class Verdict(NamedTuple):

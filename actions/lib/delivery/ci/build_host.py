@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Callable
 
@@ -35,16 +34,8 @@ class BuildHost(CiServer):
     @classmethod
     def configured(cls, configuration: Configuration) -> BuildHost:
         """Makes one that takes any of the build hosts that Consul knows."""
-
-        def find_host() -> Host:
-            return random.choice(
-                configuration.discovery().service_hosts(
-                    configuration.build_service(), configuration.build_tag()
-                )
-            )
-
         timeout_s = cls.section(configuration)["timeout_s"]
-        return cls(configuration.build_ssh(), find_host, timeout_s)
+        return cls(configuration.build_ssh(), configuration.build_host, timeout_s)
 
     def run(self, job: Job) -> Verdict:
         """Builds in a workspace of its own, which is removed whatever happens."""
@@ -56,7 +47,7 @@ class BuildHost(CiServer):
 
     def _run_in(self, workspace: Workspace, job: Job) -> Verdict:
         started = time.monotonic()
-        workspace.check_out(job.url, job.commit, job.branch)
+        workspace.check_out(job.url, job.commit, job.branch, job.path)
         seconds = {CHECK_OUT: round(time.monotonic() - started, 3)}
         try:
             workspace.require_scripts([*STEPS, *NEEDED_LATER])

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Mapping
 
 from delivery.application import Application
-from delivery.builds import Build
+from delivery.build_record import Build
 from delivery.ci import CiServer, Job, NoAnswer, Verdict, callback_id
 from delivery.clock import seconds_since
 from delivery.errors import DeliveryError
@@ -38,6 +38,7 @@ def job_of(configuration: Configuration, application: Application, build: Build)
         build.branch,
         build.commit,
         callback_id(application.name, build.commit, build.started_at),
+        build.path,
     )
 
 

@@ -145,6 +145,7 @@ class Jenkins(CiServer):
             "REPOSITORY": job.repository,
             "BRANCH": job.branch,
             "COMMIT": job.commit,
+            "DIRECTORY": job.path,
             "CALLBACK": job.callback,
             "CALLBACK_URL": self.settings.callback_url,
             "delay": "0sec",
@@ -196,8 +197,9 @@ class Jenkins(CiServer):
         """
         if self.api.get(f"queue/item/{queue_id}", "id"):
             raise DeliveryError(
-                f"job {self.job_name(job.app)} in Jenkins has no parameter CALLBACK to identify "
-                "its builds; add it, or run cicd_canary.jenkins_job_ensure"
+                f"job {self.job_name(job.app)} in Jenkins has no parameter "
+                f"{'CALLBACK or DIRECTORY' if job.path else 'CALLBACK to identify its builds'}; "
+                "add it, or run cicd_canary.jenkins_job_ensure"
             )
 
     def _build(self, name: str, number: int) -> dict[str, Any] | None:
@@ -253,8 +255,12 @@ class Jenkins(CiServer):
 
 
 def _is_of(job: Job, thing: Mapping[str, Any]) -> bool:
-    """Returns whether a build or a queue item was started for this job."""
-    return ("CALLBACK", job.callback) in _parameters(thing.get("actions") or [])
+    """Returns whether a build or a queue item was started for this job. One of a job that knows no
+    directories would have built another application."""
+    found = _parameters(thing.get("actions") or [])
+    return ("CALLBACK", job.callback) in found and (
+        not job.path or ("DIRECTORY", job.path) in found
+    )
 
 
 def _parameters(actions: list[dict[str, Any]]) -> list[tuple[str, Any]]:

@@ -24,6 +24,7 @@ PARAMETERS = (
     ("REPOSITORY", "owner/name"),
     ("BRANCH", "pushed branch"),
     ("COMMIT", "commit to build, 40 hexadecimal digits"),
+    ("DIRECTORY", "directory of the application in the repository; empty: all of it"),
     ("CALLBACK", "id of this build in its callback"),
 )
 
@@ -34,10 +35,15 @@ matches() { [ "$(printf %s "$2" | wc -l)" -eq 0 ] && expr "x$2" : "x$1\$" >/dev/
 matches '[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]*' "$REPOSITORY" REPOSITORY
 matches '[A-Za-z0-9][A-Za-z0-9._/+-]*' "$BRANCH" BRANCH
 matches '[0-9a-f]\{40\}' "$COMMIT" COMMIT
+matches '[A-Za-z0-9._+@/-]*' "$DIRECTORY" DIRECTORY
+case "/$DIRECTORY/" in *//*/* | */../* | */./*)
+  [ -z "$DIRECTORY" ] || { echo "DIRECTORY is malformed" >&2; exit 1; } ;;
+esac
 matches '[a-z0-9-]*' "$CALLBACK" CALLBACK
 """
 CHECK_SOURCE = """
 [ "$(git rev-parse HEAD)" = "$COMMIT" ] || {{ echo "the checkout is not $COMMIT" >&2; exit 1; }}
+cd "./$DIRECTORY" || {{ echo "the repository has no directory $DIRECTORY" >&2; exit 1; }}
 for script in {}; do
   [ -x "$script" ] || {{ echo "$script is missing or not executable" >&2; exit 1; }}
 done

@@ -34,10 +34,10 @@ pipeline {
       }
     }
     stage('script/cisetup') {
-      steps { sh './script/cisetup' }
+      steps { dir(params.DIRECTORY ?: '.') { sh './script/cisetup' } }
     }
     stage('script/cibuild') {
-      steps { sh './script/cibuild' }
+      steps { dir(params.DIRECTORY ?: '.') { sh './script/cibuild' } }
     }
   }
   post {

@@ -32,7 +32,7 @@ done
 directory=$(realpath -e "source/$root" 2>/dev/null) && [ -d "$directory" ] ||
     refuse "package.root: the checkout has no directory $root"
 case $directory/ in
-    "$(pwd -P)/source/"*) ;;
+    "$top/"*) ;;
     *) refuse "package.root: $root points outside the repository" ;;
 esac
 
@@ -40,7 +40,7 @@ rm -rf package
 mkdir -p package/scripts "package/tree$prefix" "package/tree/usr/share/doc/$name"
 cat > package/changelog
 if [ -n "$unit" ]; then
-    [ "$(realpath -e "source/$unit" 2>/dev/null)" = "$(pwd -P)/source/$unit" ] &&
+    [ "$(realpath -e "source/$unit" 2>/dev/null)" = "$(realpath source)/$unit" ] &&
         [ -f "source/$unit" ] ||
         refuse "package.systemd_unit: $unit is not a file in the checkout"
     install -D --mode=644 "source/$unit" "package/tree/usr/lib/systemd/system/${unit##*/}"
