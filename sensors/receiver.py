@@ -23,7 +23,7 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 
 from delivery_sensor import DeliverySensor
 
-from delivery import ci
+from delivery import ci, ports
 from delivery.ci.callback import Callback
 from delivery.errors import DeliveryError
 from delivery.webhook import BODY_LIMIT_BYTES, Answer, GitHubWebhook
@@ -84,7 +84,16 @@ class Receiver(DeliverySensor, Sensor):
                 callback.path,
                 Door(functools.partial(self.call_back, callback), callback.body_limit_bytes),
             )
-        self.server = Server(address, doors, self._logger)
+        try:
+            self.server = Server(address, doors, self._logger)
+        except OSError as error:
+            where = f"{address[0]}:{address[1]}"
+            problem = (
+                f"cannot listen on {where}: {ports.reason(error, address[1])}; stop what is there, "
+                "or set receiver.host and receiver.port in the pack's configuration"
+            )
+            self._logger.error("Receiver not started: %s", problem)
+            raise DeliveryError(problem) from error
         self._logger.info("Listening for GitHub on %s:%s%s", address[0], address[1], PATH)
 
     def run(self) -> None:

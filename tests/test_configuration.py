@@ -51,6 +51,13 @@ CODE = [
             {"repository": {"tool": "apt"}},
             "repository.tool in .* unknown tool 'apt'; nearest: aptly",
         ),
+        (
+            {"github": {"tags": "relase"}},
+            "github.tags in .* one of none, stage, release, got 'relase'; nearest: release",
+        ),
+        ({"packaging": {"tool": "npfm"}}, "packaging.tool in .* 'npfm'; nearest: nfpm"),
+        ({"repository": {"tool": "freigth"}}, "repository.tool in .* 'freigth'; nearest: freight"),
+        ({"ci": {"jenkins": {"usr": "x"}}}, "ci.jenkins.usr in .* nearest: .*ci.jenkins.user"),
         ({"ci": {"tool": "jenkin"}}, "ci.tool in .* unknown tool 'jenkin'; nearest: jenkins"),
         ({"ci": {"tool": "Jenkins"}}, "ci.tool in .* expected .*, got 'Jenkins'"),
         ({"ci": {"jenkin": {}}}, "ci.jenkin in .* unknown key; nearest: ci.jenkins"),

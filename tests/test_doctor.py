@@ -13,6 +13,7 @@ from releases import published
 from delivery.application import Application
 from delivery.configuration import Configuration
 from delivery.doctor import as_text, examine
+from delivery.errors import DeliveryError
 from delivery.remote import Ssh
 
 BASICS = (
@@ -174,7 +175,32 @@ def test_a_host_that_does_not_let_us_in_is_named(patient, web_host, monkeypatch)
     monkeypatch.setattr(
         Configuration, "ssh", lambda *_, **__: Ssh("root", port=9, connect_timeout_s=1)
     )
-    assert patient.finding("web-1") == (False, "host of shop: SSH: connection refused on port 9")
+    assert patient.finding("web-1") == (False, "SSH: connection refused on port 9")
+
+
+def test_a_cause_on_many_hosts_and_of_many_applications_is_one_finding(patient, monkeypatch):
+    for number in (1, 2):
+        register(patient.url, f"web-{number}", "127.0.0.1", "shop", ["shop::app"])
+        register(patient.url, f"web-{number}", "127.0.0.1", "notes", ["notes::app"])
+    monkeypatch.setattr(
+        Configuration, "ssh", lambda *_, **__: Ssh("root", port=9, connect_timeout_s=1)
+    )
+    fine, says = patient.finding("web-1 (127.0.0.1), web-2 (127.0.0.1)")
+    assert (fine, says) == (False, "SSH: connection refused on port 9")
+    assert as_text(examine(Configuration(patient.values))).count("connection refused") == 1
+
+
+def test_a_finding_does_not_name_its_subject_twice(patient):
+    patient.values["consul"]["url"] = "http://127.0.0.1:9"
+    text = " ".join(as_text(examine(Configuration(patient.values))).split())
+    assert "TO DO Consul at http://127.0.0.1:9 did not answer after 3 attempts" in text
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://127.0.0.1:99999", "127.0.0.1"])
+def test_an_address_of_consul_that_is_none_is_named_by_its_setting(patient, url):
+    patient.values["consul"]["url"] = url
+    with pytest.raises(DeliveryError, match=f"consul.url is '{url}': expected http://host:port"):
+        examine(Configuration(patient.values))
 
 
 def test_a_receiver_without_a_secret_is_something_to_do(patient):

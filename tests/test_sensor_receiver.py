@@ -227,6 +227,32 @@ class TestTheConfiguration(ReceiverTestCase):
         self.refused("ci.tool .* unknown tool 'jenkin'; nearest: jenkins", ci={"tool": "jenkin"})
 
 
+class TestAnAddress(ReceiverTestCase):
+    def refused(self, host, port):
+        receiver = {"host": host, "port": port}
+        sensor = self.get_sensor_instance(
+            config={"github": {"webhook_secret": SECRET}, "receiver": receiver}
+        )
+        with self.assertRaises(DeliveryError) as refused:
+            sensor.setup()
+        return str(refused.exception)
+
+    def test_that_is_taken_is_refused_with_who_has_it_and_the_setting(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            reason = self.refused("127.0.0.1", port)
+        self.assertRegex(
+            reason,
+            rf"^cannot listen on 127.0.0.1:{port}: \S+ \(process {os.getpid()}\) listens there; "
+            "stop what is there, or set receiver.host and receiver.port in the pack's",
+        )
+
+    def test_of_another_machine_is_refused(self):
+        self.assertIn("this machine does not have that address", self.refused("192.0.2.1", 8095))
+
+
 class TestACallback(ReceiverTestCase):
     """The doors for callbacks are those of the configured tool."""
 

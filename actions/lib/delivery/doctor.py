@@ -80,6 +80,10 @@ class Finding(NamedTuple):
     fine: bool | None
     says: str
 
+    def sentence(self) -> str:
+        """Returns the message after its subject, unless it begins with that."""
+        return self.says if self.says.startswith(self.about) else f"{self.about}: {self.says}"
+
     def as_dict(self) -> dict[str, Any]:
         return dict(self._asdict())  # pylint: disable=no-member
 
@@ -97,7 +101,17 @@ def examine(configuration: Configuration) -> list[Finding]:
     findings.append(_finding("webhooks", lambda: _receiver(configuration)))
     findings.append(_ci(configuration, store if consul.fine else None))
     findings.append(_github(configuration.section("github"), example))
-    return findings
+    return _each_once(findings)
+
+
+def _each_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Returns the findings, those that say the same as one about all of their subjects."""
+    subjects: dict[tuple[bool | None, str], list[str]] = {}
+    for each in findings:
+        about = subjects.setdefault((each.fine, each.says), [])
+        if each.about not in about:
+            about.append(each.about)
+    return [Finding(", ".join(about), *said) for said, about in subjects.items()]
 
 
 def as_text(findings: Sequence[Finding]) -> str:
@@ -108,7 +122,7 @@ def as_text(findings: Sequence[Finding]) -> str:
         line
         for each in sorted(findings, key=lambda each: each.fine is False)
         for line in textwrap.wrap(
-            f"{marks[each.fine]:<7}{each.about}: {each.says}",
+            f"{marks[each.fine]:<7}{each.sentence()}",
             WIDTH,
             subsequent_indent=" " * 7,
             break_on_hyphens=False,
@@ -177,12 +191,18 @@ def _needs(programs: Sequence[str], installed_by: str) -> str:
 
 def _application_hosts(configuration: Configuration, store: Store) -> list[Finding]:
     found = _applications_in_consul(store, configuration)
-    findings = []
+    findings: list[Finding] = []
+    hosts = {name: [each.host for each in Discovery(store).instances(name)] for name in found}
+    unreachable: set[str] = set()
     for name in found:
         published = "yes" if Application(store, name).releases.versions() else "no"
-        hosts = [each.host for each in Discovery(store).instances(name)]
         findings += _ask(
-            configuration, hosts, APPLICATION_HOST, [name, CONVERGE, published], f"host of {name}"
+            configuration,
+            [each for each in hosts[name] if each.node not in unreachable],
+            APPLICATION_HOST,
+            [name, CONVERGE, published],
+            f"host of {name}",
+            unreachable,
         )
     if not found:
         findings.append(
@@ -215,20 +235,27 @@ def _ask(
     script: str,
     values: Sequence[str],
     role: str,
+    unreachable: set[str] | None = None,
 ) -> list[Finding]:
-    """Runs a script on hosts that prints each host's problems."""
+    """Runs a script on hosts that prints each host's problems.
+
+    :param unreachable: gets the names of the hosts on which nothing can be run; what is wrong
+        there does not depend on their role.
+    """
     try:
         results = configuration.ssh().run_many(
             hosts, ["sh", "-c", script, "doctor", *values], timeout_s=REMOTE_TIMEOUT_S
         )
     except DeliveryError as error:
         return [Finding("SSH", False, str(error))]
+    if unreachable is not None:
+        unreachable.update(each.host.node for each in results if not each.ok)
     return [_of_host(each, role) for each in results]
 
 
 def _of_host(result: Result, role: str) -> Finding:
     if not result.ok:
-        return Finding(str(result.host), False, f"{role}: SSH: {plain(result.reason)}")
+        return Finding(str(result.host), False, f"SSH: {plain(result.reason)}")
     problems = plain("; ".join(result.text.splitlines()))
     return Finding(str(result.host), not problems, f"{role}{': ' if problems else ''}{problems}")
 

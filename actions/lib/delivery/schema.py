@@ -11,6 +11,7 @@ The defaults of all settings are the file's, and are filled in here.
 from __future__ import annotations
 
 import copy
+import difflib
 import os
 import re
 from typing import Any, Iterator, Mapping
@@ -111,7 +112,10 @@ def _check_value(value: Any, schema: Mapping[str, Any], path: str, root: Mapping
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
         raise _unexpected(path, value, schema, words)
     if "enum" in schema and value not in schema["enum"]:
-        raise _unexpected(path, value, schema, "one of " + ", ".join(map(str, schema["enum"])))
+        choices = [str(each) for each in schema["enum"]]
+        near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+        hint = f"; nearest: {near[0]}" if near else ""
+        raise _unexpected(path, value, schema, f"one of {', '.join(choices)}", hint)
     if "pattern" in schema and not re.search(schema["pattern"], value):
         raise _unexpected(path, value, schema, schema["pattern"])
     if _is_outside(value, schema):
@@ -140,9 +144,13 @@ def _range(schema: Mapping[str, Any]) -> str:
     return f"{least} or more" if most is None else f"from {least} to {most}"
 
 
-def _unexpected(path: str, value: Any, schema: Mapping[str, Any], expected: str) -> DeliveryError:
+def _unexpected(
+    path: str, value: Any, schema: Mapping[str, Any], expected: str, hint: str = ""
+) -> DeliveryError:
     got = "something else" if schema.get("secret") else shown(value)
-    return DeliveryError(f"{path} in the pack's configuration: expected {expected}, got {got}")
+    return DeliveryError(
+        f"{path} in the pack's configuration: expected {expected}, got {got}{hint}"
+    )
 
 
 def _unknown(key: str, path: str, known: Mapping[str, Any], root: Mapping[str, Any]) -> str:

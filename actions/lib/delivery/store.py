@@ -262,14 +262,15 @@ def _connect(url: str, token: str | None) -> Any:
     import consul
 
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 8500)
+    except ValueError:
+        port = None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
         raise DeliveryError(
             f"consul.url is {url!r}: expected http://host:port or https://host:port"
         )
-    default_port = 443 if parts.scheme == "https" else 8500
-    client = consul.Consul(
-        host=parts.hostname, port=parts.port or default_port, scheme=parts.scheme
-    )
+    client = consul.Consul(host=parts.hostname, port=port, scheme=parts.scheme)
     client.http.session.mount(f"{parts.scheme}://", _patient_adapter())
     if token:
         client.http.session.headers["X-Consul-Token"] = token
