@@ -109,11 +109,15 @@ def wait_for_the_receiver(engine: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def keep(world: World, app: str, environment: dict[str, str]) -> None:
-    """Opens a chat prompt; the fleet is removed when it ends."""
+    """Opens a chat prompt; the fleet is removed when it ends.
+
+    Until then `script/engine` of this project runs its commands in this fleet, from any shell.
+    """
     screen.heading(5, "Try it yourself")
     for line in (
-        f"In chat: !deploy status, !deploy history {app}, !deploy rollback {app}, !help",
-        "In another terminal:",
+        f"In chat: deploy status, deploy history {app}, deploy rollback {app}, help",
+        "In another terminal, in this directory:",
+        f"  script/engine run cicd_canary.deploy_status app={app}",
         f"  script/sandbox exec lb -- curl -s -H 'Host: {app}' http://lb/",
         "  script/sandbox shell canary-1",
         "  script/sandbox shell sandbox",
@@ -123,7 +127,13 @@ def keep(world: World, app: str, environment: dict[str, str]) -> None:
     ):
         screen.say("   " + line)
     screen.say()
-    subprocess.call([str(PROJECT / "script" / "engine"), "chat", "--user", "you"], env=environment)
+    mark = world.directory / "demo" / "kept"
+    mark.write_text(f"{PROJECT}\n")
+    try:
+        chat = [str(PROJECT / "script" / "engine"), "chat", "--user", "you"]
+        subprocess.call(chat, env=environment)
+    finally:
+        mark.unlink()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def answer(engine: Engine, shown: Execution) -> Answer | None:
     """Returns the words of an execution that has ended.
 
     They are those of chat, if the action has a chat command with a result format of its own;
-    otherwise the result's `text` or `message`; otherwise the reason of the failure, in one line.
+    otherwise the result's `text` or `message`; otherwise the reason of the failure, in one line,
+    or a workflow's output.
 
     :param shown: from Engine.masked.
     :returns: None when the result has no words.
@@ -39,6 +40,10 @@ def answer(engine: Engine, shown: Execution) -> Answer | None:
     reason = said.get(_ERROR)
     if isinstance(reason, str) and reason.strip() and shown.status != SUCCEEDED:
         return Answer(f"{shown.action} {shown.status}: {' '.join(reason.split())}", True)
+    output = shown.result.get("output") if isinstance(shown.result, dict) else None
+    if shown.runner == "orquesta" and shown.status == SUCCEEDED and output:
+        said = {name: value for name, value in output.items() if value is not None}
+        return Answer(show.as_yaml(said).rstrip(), False)
     return None
 
 

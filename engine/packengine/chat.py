@@ -8,11 +8,11 @@ import re
 import textwrap
 import threading
 import time
-from typing import Any, Iterable, Iterator, NamedTuple, Protocol, TextIO
+from typing import Any, Iterator, NamedTuple, Protocol, TextIO
 
 from jinja2 import TemplateError
 
-from packengine import aliases, answers, show, templates
+from packengine import aliases, answers, completion, show, templates
 from packengine.engine import Engine
 from packengine.execution import PAUSED, PENDING, SUCCEEDED, Execution
 from packengine.packs import ActionDisabled, UnknownReference
@@ -193,37 +193,23 @@ class Room:
             if self._engine.execution(identifier).status not in _AT_REST
         ]
 
-    def completions(self, typed: str, past: Iterable[str] = ()) -> list[str]:
+    def completions(self, typed: str) -> list[str]:
         """Returns what the last word of a line may become.
 
-        They are the words of the commands, and what was given in this place before.
-
         :param typed: the line up to the end of that word, which may be empty.
-        :param past: lines typed before.
         """
         mark = PREFIX if typed.lstrip().startswith(PREFIX) else ""
-        words = command_of(typed).split()
-        word = words.pop() if words and not typed.endswith(" ") else ""
-        before = [each.lower() for each in words]
+        before = command_of(typed).split()
+        word = before.pop() if before and not typed.endswith(" ") else ""
         commands = [
-            aliases.fixed_words(text)
+            (alias.pack, display)
             for alias in self._aliases
             if alias.enabled
-            for text in alias.displays()
+            for display in alias.displays()
         ]
-        known = [*commands, *([each] for each in (*FAREWELLS, "help"))]
-        if before[:1] == ["help"]:
-            known = [["help", each] for words in commands for each in words]
-        elif before:
-            known += [command_of(line).split() for line in past]
-        found = {
-            line[len(before)]
-            for line in known
-            if len(line) > len(before)
-            and [each.lower() for each in line[: len(before)]] == before
-            and line[len(before)].lower().startswith(word.lower())
-        }
-        return sorted(mark + each if not before else each for each in found)
+        commands += [("", word) for word in ("help [command]", *FAREWELLS)]
+        found = completion.completions(self._engine, commands, before, word)
+        return sorted(each if before else mark + each for each in found)
 
     def _start(self, command: str) -> Execution:
         found = aliases.match(command, self._aliases)

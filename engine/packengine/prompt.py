@@ -111,11 +111,11 @@ class Terminal:
         """Returns how many columns the terminal has now."""
         return max(_NARROWEST, shutil.get_terminal_size((chat.WIDTH, 24)).columns)
 
-    def ask(self, idle: Callable[[], None], complete: Callable[..., list[str]]) -> str:
+    def ask(self, idle: Callable[[], None], complete: Callable[[str], list[str]]) -> str:
         """Returns a line that was typed.
 
         :param idle: called again and again meanwhile; may write.
-        :param complete: returns the completions of a line, given it and the lines before.
+        :param complete: returns what the last word of a line may become.
         :raises EOFError: after Ctrl-D.
         """
         self._readline.set_completer_delims(" \t")
@@ -186,12 +186,10 @@ class Terminal:
             self._out.write(f"{self._prompt}{self._readline.get_line_buffer()}")
             self.flush()
 
-    def _completer(self, complete: Callable[..., list[str]]) -> Callable[[str, int], str | None]:
+    def _completer(self, complete: Callable[[str], list[str]]) -> Callable[[str, int], str | None]:
         def answer(_: str, number: int) -> str | None:
             typed = self._readline.get_line_buffer()[: self._readline.get_endidx()]
-            count = self._readline.get_current_history_length()
-            past = [self._readline.get_history_item(each + 1) or "" for each in range(count)]
-            found = complete(typed, past)
+            found = complete(typed)
             if number >= len(found):
                 return None
             return found[number] + (" " if len(found) == 1 else "")

@@ -135,7 +135,12 @@ def _block(name: str, value: Any, stream: TextIO) -> None:
     if value in (None, {}, []):
         stream.write(f"{heading} None\n")
         return
-    text = yaml.dump(
+    stream.write(heading + "\n" + textwrap.indent(as_yaml(value), "  "))
+
+
+def as_yaml(value: Any) -> str:
+    """Returns a value as YAML for people, in lines of the width."""
+    text: str = yaml.dump(
         value,
         Dumper=_Dumper,
         default_flow_style=False,
@@ -143,7 +148,7 @@ def _block(name: str, value: Any, stream: TextIO) -> None:
         sort_keys=False,
         width=WIDTH,
     )
-    stream.write(heading + "\n" + textwrap.indent(text, "  "))
+    return text
 
 
 class _Dumper(yaml.SafeDumper):

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from patience import wait_for
 
-from packengine import chat
+from packengine import chat, completion
 from packengine.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -324,15 +324,29 @@ def test_a_script_goes_on_after_a_failure_and_exits_with_1(engine):
         ("qui", ["quietly", "quit"]),
         ("!QUI", ["!quietly", "!quit"]),
         ("quietly ", ["greet"]),
-        ("!quietly greet ", ["eve"]),
+        ("!badly greet ", ["bob", "nobody"]),
         ("!greet b", ["bob"]),
-        ("greet bob ", []),
-        ("help qu", ["quietly"]),
+        ("greet bob x", []),
+        ("xyzzy ", []),
     ],
 )
-def test_completion_knows_commands_and_what_was_given_before(engine, typed, expected):
-    past = ["!greet bob", "quietly greet eve", "help"]
-    assert chat.Room(engine, "ada", io.StringIO()).completions(typed, past) == expected
+def test_completion_knows_commands_and_the_values_of_their_parameters(engine, typed, expected):
+    for who in ("bob", "nobody"):
+        said(engine, f"!quietly {who}")
+    assert chat.Room(engine, "ada", io.StringIO()).completions(typed) == expected
+
+
+def test_what_may_be_left_out_of_a_command_may_be_skipped():
+    promote = completion.parts("deploy promote [app] [to <stage>]")
+    for words, names in (
+        ("deploy", ["promote"]),
+        ("deploy promote", ["app", "to"]),
+        ("deploy promote shop", ["to"]),
+        ("deploy promote to", ["to", "stage"]),
+        ("deploy promote shop to", ["stage"]),
+    ):
+        found = [part.name for part in completion.following(promote, words.split())]
+        assert sorted(set(found)) == sorted(names), words
 
 
 def test_what_runs_is_known_by_its_command(engine):

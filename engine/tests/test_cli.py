@@ -44,8 +44,18 @@ def test_run_shows_how_an_action_ends(st2):
     assert "t0ken" not in output
 
 
-def test_run_shows_the_tasks_of_a_workflow(st2):
-    code, output, _ = st2("run", "examples.orquesta-subworkflow", "name=Ada")
+def test_run_shows_the_output_of_a_workflow_and_its_tasks_on_standard_error(st2):
+    code, output, errors = st2("run", "examples.orquesta-subworkflow", "name=Ada")
+    assert (code, output) == (0, "greeting: HELLO, ADA!\n")
+    tree = [line.split()[:2] for line in errors.splitlines()]
+    assert ["prepare", "succeeded"] in tree
+    assert ["shout", "succeeded"] in tree
+    assert max(len(line) for line in errors.splitlines()) <= 80
+
+
+def test_an_execution_is_shown_with_the_tasks_of_its_workflow(st2):
+    shown = json.loads(st2("run", "examples.orquesta-subworkflow", "name=Ada", "-j")[1])
+    code, output, _ = st2("execution", "get", shown["id"])
     assert code == 0
     tree = output[output.index("tasks:") :].splitlines()
     assert [line.split()[:2] for line in tree[1:]] == [
