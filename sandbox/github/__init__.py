@@ -44,7 +44,7 @@ again unasked; delivering again keeps its GUID.
 
 Left out:
 - users and permissions: a token may do everything, or only read; git asks for none, and the pusher
-  is who HTTP Basic authentication says, unchecked, or `dana`
+  is who HTTP Basic authentication says, unchecked, or else who made the commit
 - events other than push and ping, the SHA-1 signature, form-encoded bodies, organisation hooks, the
   limit of three refs a push may send events for
 - pull requests, issues, GraphQL, TLS, ETags and 304, and most fields of a repository

@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
                 "PATH_INFO": f"/{service}",
                 "QUERY_STRING": query,
                 "REQUEST_METHOD": self.command,
-                "REMOTE_USER": pusher,
+                "REMOTE_USER": pusher or DEFAULT_PUSHER,
                 "REMOTE_ADDR": self.client_address[0],
                 "CONTENT_LENGTH": str(len(body)),
                 "CONTENT_TYPE": self.headers.get("Content-Type", ""),
@@ -107,19 +107,21 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, headers, content)
         self._announce(repository, lines, pusher)
 
-    def _announce(self, repository: Repository, lines: list[str], pusher: str) -> None:
+    def _announce(self, repository: Repository, lines: list[str], pusher: str | None) -> None:
         """Tell of a push: each line names the commits before and after, and the reference."""
         for line in lines:
             before, after, ref = line.split(" ", 2)
-            self.server.github.pushed(repository, before, after, ref, pusher)
+            login = pusher or _login_of_committer(repository, after)
+            self.server.github.pushed(repository, before, after, ref, login)
 
-    def _pusher(self) -> str:
+    def _pusher(self) -> str | None:
+        """The login that the push carries, None when it carries none."""
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "basic":
             login = base64.b64decode(value).decode("utf-8", "replace").partition(":")[0]
             if re.fullmatch(NAME, login):
                 return login
-        return DEFAULT_PUSHER
+        return None
 
     def _send_json(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
         kind = {"Content-Type": "application/json; charset=utf-8"}
@@ -132,6 +134,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _login_of_committer(repository: Repository, commit: str) -> str:
+    """The first name of who made a commit, as a login: `dana` of Dana Developer."""
+    if not repository.commits.knows(commit):  # a branch was deleted
+        return DEFAULT_PUSHER
+    name = repository.commits.describe(commit).committer.name.lower()
+    return next(iter(re.findall(NAME, name)), DEFAULT_PUSHER)
 
 
 class Server(ThreadingHTTPServer):
