@@ -14,11 +14,12 @@ class CanaryBegin(DeliveryAction):
     ) -> dict[str, Any]:
         application = self.application(app)
         releases = application.releases
-        release = releases.get(version) if version else releases.newest()
+        app = application.name
+        release = releases.find(version) if version else releases.newest()
         stages, version = release.stages, release.version
         canary = stages[0]
         if application.stages.is_live(canary, version):
-            return self.nothing_to_do(version, f"{canary} of {app} runs {version} already")
+            return self.nothing_to_do(app, version, f"{canary} of {app} runs {version} already")
         try:
             rollout = self.steps(application).deploy(
                 canary,
@@ -28,10 +29,10 @@ class CanaryBegin(DeliveryAction):
                 even_older=by_hand,
             )
         except Superseded as newer:
-            return self.nothing_to_do(version, str(newer))
+            return self.nothing_to_do(app, version, str(newer))
         following = promote_command(app, canary, stages)
         return dict(progress(rollout), app=app, begun=True, next=following)
 
     @staticmethod
-    def nothing_to_do(version: str, reason: str) -> dict[str, Any]:
-        return {"begun": False, "version": version, "reason": reason}
+    def nothing_to_do(app: str, version: str, reason: str) -> dict[str, Any]:
+        return {"begun": False, "app": app, "version": version, "reason": reason}

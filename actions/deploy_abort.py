@@ -8,7 +8,9 @@ from delivery_action import DeliveryAction
 class DeployAbort(DeliveryAction):
     def deliver(self, app: str, by: str, chat_user: str, stackstorm_user: str) -> dict[str, Any]:
         self.require_permission("abort", chat_user, stackstorm_user)
-        stage = self.steps(self.application(app)).abort(by)
+        application = self.application(app)
+        app = application.name
+        stage = self.steps(application).abort(by)
         version = stage.latest().target.version
         reverted = stage.status != "rolling_out"
         text = f"{version} on {stage.name} of {app} "

@@ -4,7 +4,7 @@ from typing import Any
 
 from delivery_action import DeliveryAction
 
-from delivery.report import seconds_in
+from delivery.clock import seconds_in
 
 
 class DeployFreeze(DeliveryAction):
@@ -19,10 +19,11 @@ class DeployFreeze(DeliveryAction):
     ) -> dict[str, Any]:
         self.require_permission("freeze", chat_user, stackstorm_user)
         for_s = seconds_in(duration) if duration else None
-        freeze = self.application(app).freezes.start(by, reason or "", for_s)
+        application = self.application(app)
+        freeze = application.freezes.start(by, reason or "", for_s)
         return {
             "until": freeze.until,
-            "text": f"{app} is {freeze}.\n"
+            "text": f"{application.name} is {freeze.until_in(self.configuration.zone())}.\n"
             "Promotions are blocked; pushes still reach the canary, and rollbacks still work. "
-            f"To end the freeze: !deploy unfreeze {app}",
+            f"To end the freeze: !deploy unfreeze {application.name}",
         }

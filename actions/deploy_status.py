@@ -9,4 +9,6 @@ from delivery.report import status
 
 class DeployStatus(DeliveryAction):
     def deliver(self, app: str | None) -> dict[str, Any]:
-        return status(self.configuration.store(), app, self.configuration.web_url())
+        return status(
+            self.configuration.store(), app, self.configuration.web_url(), self.configuration.zone()
+        )

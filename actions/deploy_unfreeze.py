@@ -10,7 +10,9 @@ from delivery.promotion import candidates
 class DeployUnfreeze(DeliveryAction):
     def deliver(self, app: str, by: str, chat_user: str, stackstorm_user: str) -> dict[str, Any]:
         self.require_permission("unfreeze", chat_user, stackstorm_user)
-        if not self.application(app).freezes.end(by):
+        application = self.application(app)
+        app = application.name
+        if not application.freezes.end(by):
             return {"ended": False, "text": f"{app} was not frozen"}
         waiting = [each.name for each in candidates(self.configuration.store())]
         following = f". Next: !deploy promote {app}" if app in waiting else ""

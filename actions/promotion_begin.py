@@ -15,7 +15,7 @@ class PromotionBegin(DeliveryAction):
         self.require_permission("promote", chat_user, stackstorm_user)
         store = self.configuration.store()
         application = self.application(app) if app else choose(store)
-        stage = stage or application.stages.names()[-1]
+        stage = stage.lower() if stage else application.stages.names()[-1]
         source = application.stages.before(stage)
         target = application.stages.promotion(stage, source)
         ships = what_ships(

@@ -11,5 +11,6 @@ class RollbackBegin(DeliveryAction):
     ) -> dict[str, Any]:
         self.require_permission("roll back", chat_user, stackstorm_user)
         application = self.application(app)
-        rollout = self.steps(application).roll_back(stage or application.stages.names()[-1], by)
-        return dict(progress(rollout), app=app, begun=True)
+        stage = stage.lower() if stage else application.stages.names()[-1]
+        rollout = self.steps(application).roll_back(stage, by)
+        return dict(progress(rollout), app=application.name, begun=True)

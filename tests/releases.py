@@ -14,13 +14,13 @@ SETTINGS = {
 }
 
 
-def published(application, number=1, **settings):
+def published(application, number=1, upstream="1.0", **settings):
     """Publishes build `number` of the application; returns its Target."""
     commit = COMMITS[number - 1]
     application.builds.start(commit, "acme/shop", "main", "alice")
     application.builds.finish(commit, passed=True)
     build = application.builds.get(commit).number
-    version = package_version("1.0", build, commit)
+    version = package_version(upstream, build, commit)
     release = Release(
         version=version,
         commit=commit,

@@ -5,6 +5,8 @@ from canary_begin import CanaryBegin
 from consul_server import register
 from releases import begun, published, settled
 
+from delivery.releases import Target
+
 
 class TestCanaryBegin(ConsulActionTestCase):
     action_cls = CanaryBegin
@@ -30,6 +32,33 @@ class TestCanaryBegin(ConsulActionTestCase):
             (result["stage"], result["hosts"], result["remaining"]), ("canary", ["canary-1"], 1)
         )
         self.assertEqual(self.shop.stages.get("canary").rollout.by, "alice")
+
+    def test_the_beginning_of_a_version_is_enough(self):
+        first, second = published(self.shop, 1, "2.0.0"), published(self.shop, 2, "2.0.01")
+        for beginning, target in (
+            ("2.0.0", first),
+            ("2.0.0-1", first),
+            ("2.0.01", second),
+            (second.version, second),
+        ):
+            succeeded, result = self.act(**self.begin(Target(beginning, "")))
+            self.assertTrue(succeeded, result)
+            self.assertEqual((result["app"], result["version"]), ("shop", target.version))
+            self.shop.rollouts.fail(self.shop.stages.get("canary").rollout)
+
+    def test_a_beginning_of_several_versions_lists_them_newest_first(self):
+        first, second = published(self.shop, 1), published(self.shop, 2)
+        self.assert_fails(
+            f"1.0 is the beginning of 2 releases of shop, the newest first: {second.version}, "
+            f"{first.version}; type one in full",
+            **self.begin(Target("1.0", "")),
+        )
+        self.assert_fails("shop has no release 1.; nearest: ", **self.begin(Target("1.", "")))
+
+    def test_capitals_make_no_difference_in_a_name(self):
+        target = published(self.shop)
+        _, result = self.act(**dict(self.begin(target), app="SHOP"))
+        self.assertEqual(result["app"], "shop")
 
     def test_does_nothing_when_the_canary_runs_it_already(self):
         target = published(self.shop)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from action_test_case import ConsulActionTestCase
 from deploy_freeze import DeployFreeze
 from releases import published
+
+from delivery.clock import parsed
 
 
 class TestDeployFreeze(ConsulActionTestCase):
@@ -36,6 +40,16 @@ class TestDeployFreeze(ConsulActionTestCase):
         _, result = self.act(**self.freeze(duration="2h"))
         self.assertRegex(result["text"], r"by olga until \d{4}-\d\d-\d\d \d\d:\d\d UTC\.")
         self.assertRegex(result["until"], r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+        self.assertEqual(self.shop.events.all()[-1]["message"], "shop: frozen by olga for 2 h")
+        self.assertRegex(
+            str(self.shop.freezes.current()), "^frozen by olga for another (2 h|1 h 59 min)$"
+        )
+
+    def test_the_end_is_told_in_the_configured_zone(self):
+        self.config["chat"] = {"time_zone": "Asia/Kathmandu"}
+        _, result = self.act(**self.freeze("the sale", duration="1 Week"))
+        end = parsed(result["until"]) + timedelta(hours=5, minutes=45)
+        self.assertIn(f"until {end:%Y-%m-%d %H:%M} Asia/Kathmandu: the sale.", result["text"])
 
     def test_an_unknown_application_is_answered_with_the_nearest(self):
         self.assert_fails("no application shpo; nearest: shop", **dict(self.freeze(), app="shpo"))

@@ -39,6 +39,32 @@ class TestDeployStatus(ConsulActionTestCase):
             + r" failed \(alice, \d s\): node-1: is broken",
         )
 
+    def test_of_a_canary_that_has_failed_says_what_to_do(self):
+        target = published(self.shop)
+        failed(self.shop, "canary", target)
+        again = f"  next: push a fix, or !deploy canary shop {target.version} to try again"
+        self.assertEqual(self.text().splitlines()[-1], again)
+
+    def test_of_a_canary_that_was_rolled_back_says_what_to_do(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        for stage in ("canary", "production"):
+            settled(self.shop, stage, old)
+        settled(self.shop, "canary", new)
+        settled(self.shop, "canary", old, kind="rollback")
+        again = f"  next: push a fix, or !deploy canary shop {new.version} to try again"
+        self.assertEqual(self.text().splitlines()[-1], again)
+
+    def test_of_a_production_that_was_rolled_back_says_what_to_do(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        for target in (old, new):
+            for stage in ("canary", "production"):
+                settled(self.shop, stage, target)
+        settled(self.shop, "production", old, kind="rollback")
+        again = "  next: push a fix, or !deploy promote shop to try again"
+        self.assertEqual(self.text().splitlines()[-1], again)
+        self.shop.freezes.start("alice")
+        self.assertNotIn("next:", self.text())
+
     def test_of_a_rollout_under_way(self):
         target = published(self.shop)
         begun(self.shop, "canary", target, [["n"]], "alice", "deploy")

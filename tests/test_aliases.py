@@ -67,7 +67,11 @@ class TestPromote(AliasTestCase):
         self.means("deploy promote shop stage=staging", app="shop", stage="staging")
 
     def test_capitals_of_a_phone_and_many_spaces(self):
-        self.means("Deploy  Promote   shop  to   production ", app="shop", stage="production")
+        self.means("Deploy  Promote   Shop  to   production ", app="Shop", stage="production")
+        self.means("PROMOTE SHOP", app="SHOP")
+
+    def test_a_stage_without_to(self):
+        self.means("deploy promote shop production", app="shop", stage="production")
 
     def test_nobody_promotes_in_the_name_of_another(self):
         self.means("deploy promote shop by=alice", app="shop", by="alice")
@@ -93,6 +97,7 @@ class TestRollback(AliasTestCase):
     def test_another_stage(self):
         self.means("deploy rollback shop canary", app="shop", stage="canary")
         self.means("deploy rollback shop on canary", app="shop", stage="canary")
+        self.means("deploy rollback shop in canary", app="shop", stage="canary")
         self.means("deploy rollback shop stage=canary", app="shop", stage="canary")
 
     def test_nobody_rolls_back_in_the_name_of_another(self):
@@ -134,6 +139,10 @@ class TestHistory(AliasTestCase):
             self.means(f"deploy history shop {limit}", app="shop", limit=limit)
         self.means("deploy history shop limit=3", app="shop", limit="3")
 
+    def test_with_batches(self):
+        self.means("deploy history shop all", app="shop", events="all")
+        self.means("deploy history shop 30 all", app="shop", limit="30", events="all")
+
 
 class TestHosts(AliasTestCase):
     action_alias_name = "cicd_canary_deploy_hosts"
@@ -157,6 +166,7 @@ class TestFreeze(AliasTestCase):
 
     def test_for_some_time(self):
         self.means("deploy freeze shop for 2h", app="shop", duration="2h")
+        self.means("deploy freeze shop 2 Weeks", app="shop", duration="2 Weeks")
         self.means(
             "deploy freeze shop for 90 minutes because of the sale",
             app="shop",
@@ -202,23 +212,27 @@ class TestHelp(AliasTestCase):
     def test_with_a_command(self):
         self.means("deploy help promote", word="promote")
 
-    def test_a_command_that_lacks_its_application_gets_its_help(self):
-        for word in ("canary", "rollback", "history", "hosts", "freeze", "unfreeze", "abort"):
-            self.means("deploy " + word, word=word)
+    def test_a_line_that_is_no_command_is_read(self):
+        for line in (
+            "canary",
+            "promote shop 2.0.0",
+            "promote shop to 2.0.0",
+            "rollback shop to production",
+            "status of shop",
+            "freeze shop until tomorrow",
+            "history shop 201",
+            "history shop 0",
+            "promot shop",
+        ):
+            self.means("deploy " + line, line=line + " ")
 
-    def test_a_command_with_too_much_gets_its_help(self):
-        self.means("deploy promote shop now", word="promote")
-        self.means("deploy status of shop", word="status")
-        self.means("deploy freeze shop until tomorrow", word="freeze")
-        self.means("deploy history shop 201", word="history")
-        self.means("deploy history shop 0", word="history")
+    def test_promote_and_rollback_are_read_without_deploy_too(self):
+        self.means("rollback", line="rollback")
+        for line in ("promote shop 2.0.0", "roll back shop to 1.0.0"):
+            self.means(line, line=line + " ")
 
-    def test_an_application_in_capitals_gets_the_commands_help(self):
-        self.means("deploy promote SHOP", word="promote")
-
-    def test_a_word_that_is_no_command_gets_the_nearest(self):
-        self.means("deploy promot shop", word="promot")
-
-    def test_a_template_gets_help_and_goes_no_further(self):
-        self.means("deploy promote {{config_context.consul.token}}", word="promote")
+    def test_a_template_goes_no_further(self):
+        self.means("deploy promote {{config_context.consul.token}}", line="promote ")
         self.means("deploy {{config_context.consul.token}}")
+        self.means("promote {{config_context.consul.token}}")
+        self.means("promote shop {{config_context.consul.token}}", line="promote shop ")

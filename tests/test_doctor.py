@@ -111,6 +111,7 @@ def test_without_consul_nothing_is_said_of_hosts(patient):
     assert "did not answer after 3 attempts" in findings[0].says
     assert [each.about for each in findings[1:]] == [
         "repository by aptly",
+        "times in chat",
         "webhooks",
         "CI by build_host",
         "GitHub",

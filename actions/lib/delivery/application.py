@@ -26,8 +26,9 @@ from delivery.records import MalformedRecord
 from delivery.releases import Releases
 from delivery.rollout.transitions import Rollouts
 from delivery.stages import Stages
-from delivery.store import Store
+from delivery.store import ConsulUnreachable, Store
 
+LOOKED_AT = 20  # applications whose stages are looked at for a name that is no application
 LOG = logging.getLogger(__name__)
 
 
@@ -56,15 +57,18 @@ def applications(store: Store) -> list[Application]:
 
 
 def known_application(store: Store, name: str) -> Application:
-    """Returns an application.
+    """Returns an application. No name has capitals, so they make no difference.
 
     :raises DeliveryError: when Consul does not know it; names the nearest.
     """
-    known = _names(store)
+    name, known = name.lower(), _names(store)
     if name in known:
         return Application(store, name)
     check("application", name)
     hint = f"nearest: {', '.join(nearest(name, known))}" if known else "none has been built yet"
+    having = [each for each in known[:LOOKED_AT] if _has_stage(Application(store, each), name)]
+    if having:
+        hint = f"it is a stage of {', '.join(having[:5])}"
     raise DeliveryError(f"no application {name}; {hint}")
 
 
@@ -99,6 +103,15 @@ def unseen_events(store: Store, keys: Iterable[str]) -> Iterator[tuple[Applicati
                 continue
             if event:
                 yield application, event
+
+
+def _has_stage(application: Application, name: str) -> bool:
+    try:
+        return name in application.stages.names()
+    except ConsulUnreachable:
+        raise
+    except DeliveryError:
+        return False
 
 
 def _names(store: Store) -> list[str]:

@@ -11,6 +11,7 @@ from delivery.remote import Host, Ssh
 from delivery.sources import Sources
 from delivery.store import Store
 from delivery.workspace import clone_url, web_url
+from delivery.zones import Zone
 
 
 class Configuration:
@@ -70,6 +71,13 @@ class Configuration:
     def web_url(self) -> str:
         """Returns where the repositories' pages are; empty where the git server has none."""
         return web_url(self.git_url())
+
+    def zone(self) -> Zone:
+        """Returns the zone in which people are told times.
+
+        :raises DeliveryError: when it is none.
+        """
+        return Zone(self.section("chat")["time_zone"])
 
     def ssh(self, keep_connection_s: int = 0) -> Ssh:
         """Returns the way to other hosts, always the same one.

@@ -98,6 +98,7 @@ def examine(configuration: Configuration) -> list[Finding]:
     if consul.fine:
         findings += _build_hosts(configuration, example)
         findings += _application_hosts(configuration, store)
+    findings.append(_finding("times in chat", lambda: f"in {configuration.zone().name}"))
     findings.append(_finding("webhooks", lambda: _receiver(configuration)))
     findings.append(_ci(configuration, store if consul.fine else None))
     findings.append(_github(configuration.section("github"), example))

@@ -6,12 +6,13 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from delivery.clock import now, seconds_since
+from delivery.clock import lasting, left, now, seconds_since
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger, retry
 from delivery.names import check, plain
 from delivery.records import Fields
 from delivery.store import Entry, Operation
+from delivery.zones import Zone
 
 REASON_LENGTH = 300  # characters
 
@@ -46,9 +47,19 @@ class Freeze:
         return self.until is None or seconds_since(self.until) < 0
 
     def __str__(self) -> str:
+        """Returns `frozen by olga for another 1 h 59 min: the sale is on`."""
+        return self.told(f"for another {left(self.until)}" if self.until else "")
+
+    def until_in(self, zone: Zone) -> str:
         """Returns `frozen by olga until 2026-01-01 18:00 UTC: the sale is on`."""
-        until = f" until {self.until[:16].replace('T', ' ')} UTC" if self.until else ""
-        return f"frozen by {self.by}{until}" + (f": {self.reason}" if self.reason else "")
+        return self.told(
+            f"until {zone.local(self.until):%Y-%m-%d %H:%M} {zone.name}" if self.until else ""
+        )
+
+    def told(self, when: str) -> str:
+        """Returns who has frozen it, when it ends, in these words, and why."""
+        words = f"frozen by {self.by} {when}".rstrip()
+        return f"{words}: {self.reason}" if self.reason else words
 
 
 class Freezes:
@@ -70,10 +81,11 @@ class Freezes:
             until=None if for_s is None else now(for_s),
         )
         record = json.dumps(dataclasses.asdict(freeze))
-        told = self._ledger.event("frozen", by=by, message=f"{self._ledger.application}: {freeze}")
+        told = freeze.told(f"for {lasting(for_s)}" if for_s else "")
+        event = self._ledger.event("frozen", by=by, message=f"{self._ledger.application}: {told}")
         retry(
             lambda: self._ledger.commit(
-                [self._ledger.set("freeze", record, self._ledger.get("freeze"))], told
+                [self._ledger.set("freeze", record, self._ledger.get("freeze"))], event
             )
         )
         return freeze

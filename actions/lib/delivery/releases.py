@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from delivery.clock import now
 from delivery.commits import Commit
@@ -134,6 +134,16 @@ def package_version(version: str, build: int, commit: str) -> str:
     return check("version", f"{version}-{build}.{commit[:7]}")
 
 
+def newest_first(versions: Iterable[str]) -> list[str]:
+    """Returns versions of packages by the number of their build, the highest first."""
+
+    def build(version: str) -> int:
+        number = version.rpartition("-")[2].partition(".")[0]
+        return int(number) if number.isdigit() else 0
+
+    return sorted(versions, key=build, reverse=True)
+
+
 class Releases:
     """:param ledger: of the application."""
 
@@ -162,6 +172,24 @@ class Releases:
         known = nearest(version, self.versions())
         hint = f"; nearest: {', '.join(known)}" if known else ""
         raise DeliveryError(f"{self._ledger.application} has no release {version}{hint}")
+
+    def find(self, beginning: str) -> Release:
+        """Returns the only release whose version begins so, or is of this commit.
+
+        :param beginning: up to a part's end: 2.0.0 is not the beginning of 2.0.01; or a commit.
+        :raises DeliveryError: when there is none, or more than one; lists them, newest first.
+        """
+        versions = self.versions()
+        found = [each for each in versions if _begins(each, beginning)]
+        if beginning in found or not found:
+            return self.get(beginning)
+        if len(found) > 1:
+            listed = ", ".join(newest_first(found)[:5])
+            raise DeliveryError(
+                f"{beginning} is the beginning of {len(found)} releases of "
+                f"{self._ledger.application}, the newest first: {listed}; type one in full"
+            )
+        return self.get(found[0])
 
     def versions(self) -> list[str]:
         """Returns the versions of all releases."""
@@ -233,6 +261,12 @@ class Releases:
         if malformed and not known:
             raise malformed
         return max(known, key=lambda each: each.build) if known else None
+
+
+def _begins(version: str, beginning: str) -> bool:
+    end_of_a_part = version[len(beginning) : len(beginning) + 1] in ("", ".", "-", "+", "~")
+    is_beginning = version.startswith(beginning) and end_of_a_part
+    return is_beginning or version.rpartition(".")[2] == beginning[:7]
 
 
 def _check_settings(settings: Fields) -> None:

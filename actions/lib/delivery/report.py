@@ -1,15 +1,9 @@
-"""Answers to `deploy status`, `history`, `hosts` and `help`."""
+"""Answers to `deploy status`, `history` and `hosts`."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import glob
-import os
-import re
 from typing import Any, Mapping, Sequence
-
-import yaml
 
 from delivery.application import Application, applications, known_application
 from delivery.changes import what_ships
@@ -17,34 +11,48 @@ from delivery.clock import ago
 from delivery.discovery import Discovery, Instance
 from delivery.errors import DeliveryError
 from delivery.host_reports import HostReport
-from delivery.names import plain, shown
+from delivery.names import counted, plain
 from delivery.promotion import candidates
 from delivery.releases import Release
-from delivery.rollout.record import UNUSABLE
+from delivery.rollout.record import UNUSABLE, Rollout
 from delivery.stages import Stage
 from delivery.store import ConsulUnreachable, Store
+from delivery.zones import Zone
+
+EVENTS_SHOWN = 10
+STEPS = ("batch_finished",)  # events that history tells only when asked for
+UTC = Zone()
 
 
-def status(store: Store, name: str | None, web_url: str = "") -> dict[str, Any]:
+def status(store: Store, name: str | None, web_url: str = "", zone: Zone = UTC) -> dict[str, Any]:
     """Returns the state of one application, or of all.
 
     :param web_url: where the pages of repositories are, for the link to what ships.
+    :param zone: of the end of a freeze.
     :returns: {applications: [{name, stages: [...], hosts: [...]}], text: for chat}
     """
     chosen = [known_application(store, name)] if name else applications(store)
     waiting = {each.name for each in candidates(store)}
-    reports = [_application(each, each.name in waiting, web_url) for each in chosen]
+    reports = [_application(each, each.name in waiting, web_url, zone) for each in chosen]
     text = "\n".join(line for report in reports for line in _lines(report, bool(name)))
     return {"applications": reports, "text": text or "no application has been built yet"}
 
 
-def history(application: Application, limit: int) -> dict[str, Any]:
-    """Returns the newest events of an application, newest first; times are UTC.
+def history(
+    application: Application, limit: int, everything: bool = True, zone: Zone = UTC
+) -> dict[str, Any]:
+    """Returns the newest events of an application, newest first.
 
     :param limit: how many.
+    :param everything: with each step on the way, such as a batch; otherwise what came of it.
+    :param zone: of the times in the text; in the events they are UTC.
     """
-    events = application.events.all()[-limit:][::-1]
-    lines = [f"{event['at'][5:16].replace('T', ' ')}  {event['message']}" for event in events]
+    events = [
+        event for event in application.events.all() if everything or event["type"] not in STEPS
+    ][-limit:][::-1]
+    lines = [f"{zone.local(event['at']):%m-%d %H:%M}  {event['message']}" for event in events]
+    if lines:
+        lines.append(f"Times are {zone.name}.")
     return {
         "events": events,
         "text": "\n".join(lines) or f"{application.name} has no events yet",
@@ -72,41 +80,7 @@ def hosts(application: Application, discovery: Discovery) -> dict[str, Any]:
     return {"hosts": rows, "text": "\n".join(lines) or f"Consul has no host of {application.name}"}
 
 
-def usage(aliases: str, word: str | None) -> str:
-    """Returns the syntax of the chat commands, in 80 columns.
-
-    :param aliases: the directory with the commands' aliases.
-    :param word: a command; by default all, and the nearest ones if it is unknown.
-    """
-    commands = _commands(aliases)
-    if not word:
-        return _usage_of(commands)
-    word = word.lower()
-    chosen = [each for each in commands if word in each[0].split()]
-    if chosen:
-        return _usage_of(chosen)
-    words = [display.split()[1] for display, _ in commands]
-    near = difflib.get_close_matches(word, words, n=2)
-    if not near:
-        return f'Unknown command "{word}". All commands:\n{_usage_of(commands)}'
-    return f'Unknown command "{word}". Nearest:\n' + _usage_of(
-        [each for each in commands if each[0].split()[1] in near]
-    )
-
-
-def seconds_in(duration: str) -> int:
-    """Returns the seconds in `30 min`, `2h` or `3 days`.
-
-    :raises DeliveryError: when it is none of these.
-    """
-    found = re.match(r"(\d+) ?([mhd])", duration)
-    if not found:
-        raise DeliveryError(f"{shown(duration)} is not a length of time; use 30 min, 2h or 3 days")
-    number, letter = found.groups()
-    return int(number) * {"m": 60, "h": 3600, "d": 86400}[letter]
-
-
-def _application(application: Application, waits: bool, web_url: str) -> dict[str, Any]:
+def _application(application: Application, waits: bool, web_url: str, zone: Zone) -> dict[str, Any]:
     """Returns the state of an application; a malformed record is shown in place of its stages.
 
     :param waits: whether its canary may be promoted; then `ships` says what would ship.
@@ -131,7 +105,8 @@ def _application(application: Application, waits: bool, web_url: str) -> dict[st
     }
     try:
         freeze = application.freezes.current()
-        report["frozen"] = dict(dataclasses.asdict(freeze), text=str(freeze)) if freeze else None
+        if freeze:
+            report["frozen"] = dict(dataclasses.asdict(freeze), text=freeze.until_in(zone))
         if application.releases.versions():
             names = application.stages.names()
             report["stages"] = [_stage(application.stages.get(name)) for name in names]
@@ -155,7 +130,17 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "since": rollout.since if rollout else None,
         "reason": (rollout.reason or None) if rollout else None,
         "hosts": rollout.hosts if rollout else [],
+        "left": _left(rollout) if rollout else None,
     }
+
+
+def _left(rollout: Rollout) -> str | None:
+    """Returns the version that a stage was taken away from by its latest rollout."""
+    if rollout.status == "rolled_back" and rollout.rolled_back_from:
+        return rollout.rolled_back_from[-1]
+    if rollout.status in UNUSABLE and rollout.kind != "rollback":
+        return rollout.target.version
+    return None
 
 
 def _ships(
@@ -183,7 +168,21 @@ def _lines(report: dict[str, Any], in_full: bool) -> list[str]:
     elif report["ships"]:
         lines.append(f"  next: !deploy promote {report['name']} ({report['ships']['summary']})")
         lines += [f"    {line}" for line in report["ships"]["lines"]] if in_full else []
-    return lines
+    again = _again(report)
+    return [*lines, f"  next: push a fix, or {again} to try again"] if again else lines
+
+
+def _again(report: dict[str, Any]) -> str:
+    """Returns the command that tries a version again which a stage was taken away from."""
+    if not report["stages"]:
+        return ""
+    first, last = report["stages"][0], report["stages"][-1]
+    if first["left"]:
+        return f"!deploy canary {report['name']} {first['left']}"
+    waits = report["can_be_promoted"] or report["frozen"]
+    if last["left"] and last["left"] == first["version"] and not waits:
+        return f"!deploy promote {report['name']}"
+    return ""
 
 
 def _sentence(stage: dict[str, Any]) -> str:
@@ -196,8 +195,8 @@ def _sentence(stage: dict[str, Any]) -> str:
         return f"{runs}, rolling out {stage['target']} ({who})"
     if stage["status"] in UNUSABLE:
         return f"{runs}; {stage['target']} {UNUSABLE[stage['status']]} ({who}): {stage['reason']}"
-    status, hosts = stage["status"].replace("_", " "), len(stage["hosts"])
-    return f"{runs} {status} ({who}, {hosts} host{'' if hosts == 1 else 's'})"
+    status = stage["status"].replace("_", " ")
+    return f"{runs} {status} ({who}, {counted(stage['hosts'], 'host')})"
 
 
 def _stage_of(instance: Instance, application: str, newest: Release) -> str:
@@ -224,17 +223,3 @@ def _host(instance: Instance, stage: str, reports: Mapping[str, HostReport]) -> 
         "status": status,
         "at": report.at if report else None,
     }
-
-
-def _usage_of(commands: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f"!{display}\n  {text}" for display, text in commands)
-
-
-def _commands(aliases: str) -> Sequence[tuple[str, str]]:
-    """Returns the syntax and the description of each command."""
-    found = []
-    for path in sorted(glob.glob(os.path.join(aliases, "*.yaml"))):
-        with open(path, encoding="utf-8") as file:
-            alias = yaml.safe_load(file)
-        found += [(each["display"], alias["description"]) for each in alias["formats"]]
-    return found

@@ -105,6 +105,11 @@ class Stages:
         """
         settled = self.get(name).settled
         if len(settled) < 2:
+            if name not in self.names():
+                raise DeliveryError(
+                    f"{self._ledger.application} has no stage {name}; its stages: "
+                    + ", ".join(self.names())
+                )
             raise DeliveryError(f"{name} of {self._ledger.application} has no previous version")
         return settled[-2].target
 

@@ -1,0 +1,1 @@
+"""Chat: the syntax of the commands, and lines that are nearly one."""
