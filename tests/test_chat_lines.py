@@ -113,9 +113,9 @@ TOLD = [
     ("deploy shop to production", PROMOTE),
     ("deploy production", PROMOTE),
     ("deploy 2.1.0", f"a promotion names no version: {PROMOTE}"),
-    ("deploy ship shop", f"'ship' is promote here: {PROMOTE}"),
-    ("deploy release shop", f"'release' is promote here: {PROMOTE}"),
-    ("deploy promot shop", f"'promot' is promote here: {PROMOTE}"),
+    ("deploy ship shop", f"'ship' read as promote: {PROMOTE}"),
+    ("deploy release shop", f"'release' read as promote: {PROMOTE}"),
+    ("deploy promot shop", f"'promot' read as promote: {PROMOTE}"),
     ("deploy shop promote", PROMOTE),
     # rollback
     ("rollback shop to 1.0.0", f"{ONE_BACK}; type !deploy rollback shop"),
@@ -141,8 +141,8 @@ TOLD = [
     ("rollback shop to production", f"{ONE_BACK}; type !deploy rollback shop"),
     ("rollback notes", "production of notes has no previous version"),
     ("rollback shop now", "shop has no stage now; its stages: canary, production"),
-    ("deploy undo shop", f"'undo' is rollback here: {ONE_BACK}; type !deploy rollback shop"),
-    ("deploy revert shop", f"'revert' is rollback here: {ONE_BACK}; type !deploy rollback shop"),
+    ("deploy undo shop", f"'undo' read as rollback: {ONE_BACK}; type !deploy rollback shop"),
+    ("deploy revert shop", f"'revert' read as rollback: {ONE_BACK}; type !deploy rollback shop"),
     # canary
     ("deploy canary shop 9", f"shop has no release 9; nearest: {OLD}, {NOW}, {NEW}"),
     (
@@ -176,13 +176,13 @@ TOLD = [
     ),
     ("deploy freeze", "freeze needs an application: notes, shop; such as !deploy freeze notes"),
     ("deploy freeze shpo for ages", "no application shpo; nearest: shop"),
-    ("deploy lock shop", "'lock' is freeze here: type !deploy freeze shop"),
+    ("deploy lock shop", "'lock' read as freeze: type !deploy freeze shop"),
     # unfreeze, abort
     ("deploy unfreeze", "nothing to unfreeze: no application is frozen"),
-    ("deploy unlock shop", "'unlock' is unfreeze here: shop is not frozen"),
+    ("deploy unlock shop", "'unlock' read as unfreeze: shop is not frozen"),
     ("deploy abort", "nothing to abort: no rollout is in progress"),
     ("deploy abort shop", "shop has no rollout in progress; nothing to abort"),
-    ("deploy stop shop", "'stop' is abort here: shop has no rollout in progress; nothing to abort"),
+    ("deploy stop shop", "'stop' read as abort: shop has no rollout in progress; nothing to abort"),
     # questions without an answer
     ("deploy status shpo", "no application shpo; nearest: shop"),
     ("deploy history shpo", "no application shpo; nearest: shop"),
@@ -196,7 +196,7 @@ TOLD = [
         "say what to do with shop: !deploy status shop, !deploy promote shop, "
         "!deploy canary shop or another of !deploy help",
     ),
-    ("deploy check", "'check' is doctor here: type !deploy doctor"),
+    ("deploy check", "'check' read as doctor: type !deploy doctor"),
     ("deploy xyzzy", "unknown command 'xyzzy'; !deploy help lists all commands"),
     ("deploy help promot", "unknown command 'promot'; nearest: !deploy promote [app] [to <stage>]"),
 ]

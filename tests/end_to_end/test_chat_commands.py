@@ -138,11 +138,24 @@ def test_a_canary_by_hand_takes_the_newest_release(talk):
     )
 
 
-def test_a_wrong_line_gets_the_nearest_help(talk):
-    assert 'Unknown command "promot". Nearest: !deploy promote [app]' in talk.say(
-        "!deploy promot shop"
+def test_a_line_that_is_no_command_gets_what_it_needs(talk):
+    target = published(talk.application)
+    settled(talk.application, "canary", target)
+    promote = f"the canary of shop runs {target.version}; type !deploy promote shop"
+    assert talk.say("!promote shop 2.0.0") == f"a promotion names no version: {promote}"
+    assert talk.say("!deploy promot shop") == f"'promot' read as promote: {promote}"
+    assert talk.say("!deploy history shop 9999").startswith("200 events are kept; the newest 200: ")
+
+
+def test_capitals_make_no_difference(talk):
+    target = published(talk.application)
+    settled(talk.application, "canary", target)
+    assert talk.say("!PROMOTE SHOP TO PRODUCTION").startswith(
+        f"Not promoted: {target.version} failed on production: host-1: "
     )
-    assert talk.say("!deploy rollback").startswith("!deploy rollback <app> [stage]")
+    assert talk.say("!Deploy Canary Shop 1.0") == (
+        f"Nothing to do: canary of shop runs {target.version} already."
+    )
 
 
 def test_what_can_be_refused_at_once_is_one_line_without_an_id(talk):

@@ -84,7 +84,7 @@ class Advice(NamedTuple):
         except DeliveryError as error:
             said = str(error)
         if typed.command and typed.word != typed.command:
-            said = f"{shown(typed.word)} is {typed.command} here: {said}"
+            said = f"{shown(typed.word)} read as {typed.command}: {said}"
         raise NotACommand(said)
 
     # --- questions --------------------------------------------------------------------------------
