@@ -118,6 +118,15 @@ def test_a_job_that_would_not_say_which_build_is_ours_is_an_error(jenkins, serve
         server.run(JOB)
 
 
+def test_a_job_that_knows_no_directories_builds_no_application_of_several(jenkins, server):
+    shared = JOB._replace(path="services/shop")
+    with pytest.raises(DeliveryError, match="no parameter CALLBACK or DIRECTORY; add it, or run"):
+        server.run(shared)
+    jenkins.jobs[NAME].parameters = ("REPOSITORY", "BRANCH", "COMMIT", "DIRECTORY", "CALLBACK")
+    assert server.run(shared).status == "running"
+    assert server.look(shared._replace(path="services/web"), {}).status == "lost"
+
+
 def test_a_build_is_running_when_jenkins_goes_away_right_after_taking_it(
     jenkins, server, monkeypatch
 ):

@@ -32,6 +32,7 @@ PARAMETERS = {
     "REPOSITORY": "acme/shop",
     "BRANCH": "feature/x",
     "COMMIT": "1" * 40,
+    "DIRECTORY": "",
     "CALLBACK": "shop-1",
 }
 
@@ -124,6 +125,9 @@ def test_a_groovy_string_holds_what_it_was_made_of():
 
 def test_proper_parameters_are_taken():
     assert sh(jenkins_job.CHECK_PARAMETERS, **PARAMETERS).returncode == 0
+    for directory in ("api", "services/api", "a.b/..c/d+e@f"):
+        given = dict(PARAMETERS, DIRECTORY=directory)
+        assert sh(jenkins_job.CHECK_PARAMETERS, **given).returncode == 0, directory
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,15 @@ def test_proper_parameters_are_taken():
         ("COMMIT", "1" * 39),
         ("COMMIT", "1" * 41),
         ("COMMIT", "1" * 40 + "\n"),
+        ("DIRECTORY", "/etc"),
+        ("DIRECTORY", ".."),
+        ("DIRECTORY", "a/../../b"),
+        ("DIRECTORY", "a/./b"),
+        ("DIRECTORY", "a//b"),
+        ("DIRECTORY", "a/"),
+        ("DIRECTORY", "a b"),
+        ("DIRECTORY", "$(id)"),
+        ("DIRECTORY", "a\nb"),
         ("CALLBACK", 'x"y'),
         ("CALLBACK", "$(id)"),
     ],
@@ -180,6 +193,29 @@ def test_a_commit_without_one_of_the_scripts_is_not_built(checkout):
     done = sh(jenkins_job.CHECK_SOURCE, cwd=source, COMMIT=commit)
     assert "script/post-inst is missing or not executable" in done.stderr
     assert done.returncode
+
+
+def test_of_several_applications_the_scripts_of_the_one_that_is_built_are_looked_for(tmp_path):
+    repository = Repository(tmp_path / "tools.git")
+    files = {f"services/api/{each}": "#!/bin/sh\n" for each in jenkins_job.SCRIPTS}
+    commit = repository.commit(files, executable=files)
+    source = tmp_path / "source"
+    subprocess.run(
+        ["git", "clone", "-q", "--branch", "main", repository.url, str(source)], check=True
+    )
+    done = {
+        directory: sh(jenkins_job.CHECK_SOURCE, cwd=source, COMMIT=commit, DIRECTORY=directory)
+        for directory in ("services/api", "services/web", "")
+    }
+    assert done["services/api"].returncode == 0
+    assert "the repository has no directory services/web" in done["services/web"].stderr
+    assert done["services/web"].returncode
+    assert done[""].returncode
+
+
+def test_the_scripts_run_in_the_directory_of_the_application():
+    for name in ("cisetup", "cibuild"):
+        assert f"dir(params.DIRECTORY ?: '.') {{ sh './script/{name}' }}" in script()
 
 
 # --- in Jenkins ---------------------------------------------------------------------------------

@@ -88,6 +88,26 @@ def test_its_own_files_say_what_it_is(checked_out):
     assert (chosen.package.root, chosen.depends_on) == ("public", ["libs/common"])
 
 
+@pytest.mark.parametrize(
+    ("tags", "described"),
+    [
+        (["v9.0.0"], "v9.0.0"),
+        (["v9.0.0", "api/v1.2.0", "web/v7.0.0"], "v1.2.0"),
+        (["v9.0.0", "services/api/1.3.0", "deployed/api/canary"], "1.3.0"),
+        (["web/v7.0.0", "release/api/1.0-1.abc"], ""),
+    ],
+)
+def test_its_own_tags_say_its_version_before_those_of_the_whole(
+    checked_out, repository, tags, described
+):
+    commit = repository.commit(FILES)
+    for tag in tags:
+        repository.git("update-ref", f"refs/tags/{tag}", commit)
+    made, _ = checked_out({"README.md": "2"})
+    sources, _ = read(made)
+    assert sources.describe.partition("-")[0] == described
+
+
 def test_its_package_holds_what_is_below_its_directory(checked_out):
     made, commit = checked_out()
     sources, chosen = read(made)

@@ -146,6 +146,7 @@ class Workspace:
         read = self.shell(
             scripts.READ_SOURCES,
             str(SOURCE_FILE_LIMIT),
+            base,
             *(below + path for path in paths),
             what="read the project's files",
         )

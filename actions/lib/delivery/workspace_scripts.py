@@ -97,16 +97,25 @@ git show -s --format=%ct HEAD
 # Reads from the commit, not from the files: what a build wrote and where a link leads is no matter.
 # Git expands the patterns; `ls-tree` would take them by the letter. Of a changelog the newest entry
 # is read; dpkg's parser of that runs no code of the repository, given the format and its directory.
+# Tags of an application in a directory are api/v1.2.0 or services/api/v1.2.0; it goes by those of
+# the whole repository only where it has none of its own.
 READ_SOURCES = r"""
-limit=$1
-shift
+limit=$1 base=$2
+shift 2
+version() {
+    git describe --tags --match "$1v[0-9]*" --match "$1[0-9]*" ${2:+--match "$2v[0-9]*"} \
+        ${2:+--match "$2[0-9]*"} 2>/dev/null
+}
 newest_entry() {
     cd ..
     head -c 65536 > changelog
     dpkg-parsechangelog -F debian -l changelog 2>/dev/null || cat changelog
 }
 cd "$top"
-git describe --tags --match 'v[0-9]*' --match '[0-9]*' 2>/dev/null || echo
+described=
+[ -z "$base" ] || described=$(version "$base/" "${base##*/}/") || :
+[ -n "$described" ] || described=$(version "") || :
+echo "${described##*/}"
 git show -s --format=%ct HEAD
 if [ -s .git/shallow ]; then echo 0; else git rev-list --count HEAD; fi
 for pattern do

@@ -36,7 +36,7 @@ matches '[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]*' "$REPOSITORY" REPOSITORY
 matches '[A-Za-z0-9][A-Za-z0-9._/+-]*' "$BRANCH" BRANCH
 matches '[0-9a-f]\{40\}' "$COMMIT" COMMIT
 matches '[A-Za-z0-9._+@/-]*' "$DIRECTORY" DIRECTORY
-case "/$DIRECTORY/" in *//*/* | */../* | */./*)
+case "/$DIRECTORY/" in *//* | */../* | */./*)
   [ -z "$DIRECTORY" ] || { echo "DIRECTORY is malformed" >&2; exit 1; } ;;
 esac
 matches '[a-z0-9-]*' "$CALLBACK" CALLBACK
