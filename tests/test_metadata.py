@@ -687,6 +687,18 @@ def test_what_says_that_nothing_is_known_is_nothing():
     assert {found[key]["from"] for key in ("description", "maintainer")} == {"default"}
 
 
+def test_a_block_of_text_in_elixir_is_a_description():
+    mix = b'''[
+      description: """
+      Sells
+      things.
+      """,
+      version: "1.0"
+    ]'''
+
+    assert read({"mix.exs": mix})["description"]["value"] == "Sells\nthings."
+
+
 def test_a_program_is_read_whatever_its_encoding():
     found = read({"x.gemspec": b"# \xe4\r\ns.version = '1.0'\r\n"})
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from delivery.metadata.reader import Reader, literal, literals, program
+from delivery.metadata.reader import INTERPOLATED, Reader, literal, literals, program
 
 
 def mix(raw: bytes) -> dict[str, Any]:
@@ -12,8 +13,12 @@ def mix(raw: bytes) -> dict[str, Any]:
 
     def field(name: str) -> str | None:
         """An attribute of the module, as @version, or else what the key is set to."""
-        return literal(rf"@{name}[ \t]+", text) or literal(
-            rf"(?:.*[\[,{{(][ \t]*)?{name}:[ \t]*", text
+        key = rf"(?:.*[\[,{{(][ \t]*)?{name}:[ \t]*"
+        block = re.search(rf'^[ \t]*(?:@{name}[ \t]+|{key})"""\n([^"]{{0,2000}})"""', text, re.M)
+        return (
+            literal(rf"@{name}[ \t]+", text)
+            or literal(key, text)
+            or (block.group(1) if block and not INTERPOLATED.search(block.group(1)) else None)
         )
 
     return {

@@ -1,4 +1,4 @@
-"""Perl: META.json as CPAN::Meta::Spec has it. Another META.json is none of ours."""
+"""Perl: META.json as CPAN::Meta::Spec has it (PGXN's is of the same kind). Another is not read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ READERS = (
             "version": ("version",),
             "description": ("abstract",),
             "licence": ("license",),
-            "maintainer": ("author",),
+            "maintainer": ("author", "maintainer"),
             "homepage": ("resources.homepage",),
         },
     ),
