@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import events
+import yaml
 from consul_server import WithConsul
 from events import Events
 from releases import begun, published, settled
@@ -13,6 +16,8 @@ from delivery.application import Application
 from delivery.errors import DeliveryError
 from delivery.store import Store
 
+SCHEMA = yaml.safe_load((Path(events.__file__).parent / "events.yaml").read_text("utf-8"))
+
 
 class TestEvents(WithConsul, BaseSensorTestCase):
     sensor_cls = Events
@@ -20,6 +25,13 @@ class TestEvents(WithConsul, BaseSensorTestCase):
     def setUp(self):
         super().setUp()
         self.sensor = self.start()
+
+    def tearDown(self):
+        """A field that the trigger does not describe would keep StackStorm from dispatching it."""
+        described = SCHEMA["trigger_types"][0]["payload_schema"]["properties"]
+        for trigger in self.get_dispatched_triggers():
+            self.assertLessEqual(trigger["payload"].keys(), described.keys())
+        super().tearDown()
 
     def start(self):
         sensor = self.get_sensor_instance(config=self.config)
