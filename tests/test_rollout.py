@@ -32,6 +32,7 @@ class Hosts:
         self.application = application
         self.release = application.releases.get
         self.broken, self.refusing, self.told, self.waited_s = {}, set(), [], 0.0
+        self.emptied = []
 
     def run_many(self, hosts, argv, timeout_s):
         self.told.append([host.node for host in hosts])
@@ -45,6 +46,9 @@ class Hosts:
         wanted = store.get(f"{name}/stages/canary/assigned/{host.node}") or store.get(
             f"{name}/stages/canary/version"
         )
+        if not wanted:
+            self.emptied.append(host.node)
+            return Result(host, 0, b"{}", "", 0.1)
         version = wanted.value
         if version in self.broken.get(host.node, ()):
             report = json.dumps({"reason": f"{version} was not healthy within 2 s"})
@@ -275,6 +279,31 @@ def test_hosts_go_back_batch_by_batch_the_last_one_first(fleet):
     fleet.hosts.told.clear()
     fleet.steps.revert("canary", deployment)
     assert fleet.hosts.told == [[node] for node in reversed(fleet.nodes)]
+
+
+def test_where_nothing_was_before_the_hosts_are_told_to_go_back_to_that(fleet):
+    target = published(fleet.application)
+    fleet.hosts.broken = {fleet.nodes[1]: {target.version}}
+    rollout = fleet.steps.deploy("canary", target.version, "alice")
+    fleet.steps.update_batch("canary", rollout.deployment)
+    with pytest.raises(RolloutFailed):
+        fleet.steps.update_batch("canary", rollout.deployment)
+    fleet.hosts.refusing = {fleet.nodes[0]}
+    not_back = fleet.steps.revert("canary", rollout.deployment)
+    assert not_back == {fleet.nodes[0]: "connection refused on port 22"}
+    assert fleet.hosts.emptied == [fleet.nodes[1]]
+
+
+def test_hosts_that_fail_for_one_cause_are_named_with_it_once(fleet):
+    rules = {"batch_size": 3, "failure_budget": 0, "healthy_deadline_s": 1, "min_healthy_s": 0}
+    target = published(fleet.application, rollout=rules)
+    fleet.hosts.refusing = set(fleet.nodes)
+    rollout = fleet.steps.deploy("canary", target.version, "alice")
+    with pytest.raises(RolloutFailed) as failed:
+        fleet.steps.update_batch("canary", rollout.deployment)
+    assert str(failed.value) == (
+        f"{target.version} failed on {', '.join(fleet.nodes)}: connection refused on port 22"
+    )
 
 
 def test_a_step_that_is_repeated_after_it_was_done_says_the_same(fleet):

@@ -1,7 +1,7 @@
 """Runs the tests that take the `world` fixture inside a sandbox, one for each module.
 
 Outside a world, such tests are run by a second pytest inside one, and what it reports is reported
-here.
+here. A module's `WORLD` has options for `script/sandbox run`, such as the number of hosts.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def run_in_a_world(item: pytest.Item) -> dict[str, list[pytest.TestReport]]:
             str(PROJECT / "script/sandbox"),
             "run",
             "--quiet",
+            *getattr(item.module, "WORLD", []),
             "--",
             sys.executable,
             "-m",

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
-from delivery.names import nearest
+from delivery.names import nearest, plain
 from delivery.remote import Host
 from delivery.store import Store, reaching_consul
+
+OUTPUT_LIMIT = 200  # characters of what a check found
 
 
 class NoHosts(DeliveryError):
@@ -27,12 +29,15 @@ class StageHosts(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """A service on a host: `node_up` is the agent's health, `passing` that of all its checks."""
+    """A service on a host: `node_up` is the agent's health, `passing` that of all its checks.
+
+    `failing_checks` says what each of them found, in one line, by its name.
+    """
 
     host: Host
     node_up: bool
     passing: bool
-    failing_checks: list[str]
+    failing_checks: dict[str, str]
 
 
 class Discovery:
@@ -120,7 +125,10 @@ class Discovery:
             if node not in states:
                 problems[node] = f"is no longer registered for {application} in Consul"
             elif not states[node].passing:
-                problems[node] = "failing in Consul: " + ", ".join(states[node].failing_checks)
+                problems[node] = "failing in Consul: " + ", ".join(
+                    f"{name} ({output})" if output else name
+                    for name, output in states[node].failing_checks.items()
+                )
         return problems
 
     def _registered(self, service: str) -> list[Instance]:
@@ -141,7 +149,11 @@ def _instance(item: dict[str, Any]) -> Instance:
         address=item["Service"]["Address"] or item["Node"]["Address"],
         tags=tuple(item["Service"]["Tags"] or ()),
     )
-    failing = [check["Name"] for check in checks if check["Status"] == "critical"]
+    failing = {
+        plain(check["Name"]): plain(check["Output"] or check.get("Notes") or "")[:OUTPUT_LIMIT]
+        for check in checks
+        if check["Status"] == "critical"
+    }
     node_up = all(
         check["Status"] != "critical" for check in checks if check["CheckID"] == "serfHealth"
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Mapping, NamedTuple, Sequence
 
 from delivery.ledger import Ledger
 from delivery.names import plain
 from delivery.records import Fields, MalformedRecord
 from delivery.store import Entry
+
+NODES_SHOWN = 5
+CAUSES_SHOWN = 3
+CAUSE_LIMIT = 500  # characters of one host's reason beside those of others
 
 
 class HostReport(NamedTuple):
@@ -48,3 +53,33 @@ class HostReports:
         """Returns what each host last reported, by node name."""
         found = self._ledger.get_below("hosts")
         return {node: HostReport.parse(entry) for node, entry in found.items()}
+
+
+def causes(reasons: Mapping[str, str]) -> str:
+    """Returns why hosts failed in one line that stays readable: each cause once, with its hosts.
+
+    Reasons that differ in numbers only, such as times in a log, are one cause.
+
+    :param reasons: each host's own, by node.
+    """
+    hosts_by_cause: dict[str, list[str]] = {}
+    for node, why in sorted(reasons.items()):
+        hosts_by_cause.setdefault(_without_numbers(why), []).append(node)
+    groups = sorted(hosts_by_cause.values(), key=len, reverse=True)
+    shown = [f"{_some(nodes)}: {_cut(plain(reasons[nodes[0]]))}" for nodes in groups[:CAUSES_SHOWN]]
+    others = [node for nodes in groups[CAUSES_SHOWN:] for node in nodes]
+    return "; ".join(shown + ([f"{_some(sorted(others))}: other causes"] if others else []))
+
+
+def _without_numbers(reason: str) -> str:
+    """Returns what two reasons have in common that are one: statuses count, times do not."""
+    return re.sub(r"(?<!HTTP )(?<!exited with )\b[0-9]+", "0", reason)
+
+
+def _some(nodes: Sequence[str]) -> str:
+    more = len(nodes) - NODES_SHOWN
+    return ", ".join(nodes[:NODES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CAUSE_LIMIT else text[: CAUSE_LIMIT - 4] + " ..."

@@ -16,6 +16,7 @@ from typing import Collection, Iterator, Sequence
 from delivery.application import Application
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
+from delivery.host_reports import causes
 from delivery.ledger import retry
 from delivery.names import plain
 from delivery.releases import Release, Rules, Target
@@ -98,7 +99,7 @@ class Steps:
         every = {**rollout.failed_hosts, **failed}
         reason = ""
         if len(every) > rollout.failure_budget or len(every) == len(rollout.hosts):
-            reason = "; ".join(f"{node}: {plain(why)}" for node, why in sorted(every.items()))
+            reason = causes(every)
         rollout = self._rollouts.record_batch(rollout, failed, reason)
         if reason:
             raise RolloutFailed(f"{rollout.target.version} failed on {reason}")
@@ -145,8 +146,7 @@ class Steps:
         not_back: dict[str, str] = {}
         for batch in self._rollouts.assigned_batches(rollout):
             self._rollouts.unassign(rollout, batch)
-            if rollout.previous:
-                not_back.update(self._bring(rollout, batch, rollout.previous.target))
+            not_back.update(self._bring_back(rollout, batch))
         self._rollouts.fail(rollout)
         return not_back
 
@@ -201,6 +201,14 @@ class Steps:
             failed.update(self._health.wait(told, target, rules))
             self._ssh.waited_s += time.monotonic() - began
         return failed
+
+    def _bring_back(self, rollout: Rollout, nodes: Sequence[str]) -> dict[str, str]:
+        """Has hosts go back to what was before the rollout, which may be nothing at all."""
+        if rollout.previous:
+            return self._bring(rollout, nodes, rollout.previous.target)
+        rules = self._application.releases.get(rollout.target.version).rules
+        with self._keeping_lock(rollout):
+            return self._tell(nodes, rules)
 
     def _tell(self, nodes: Sequence[str], rules: Rules) -> dict[str, str]:
         """Runs cicd-converge on the hosts at once; returns what went wrong, by node."""

@@ -1,0 +1,384 @@
+"""What a host says when a version fails on it, and what is left there: real dpkg, APT and Consul.
+
+The packages are made by hand, because each of them is wrong in a way of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+import pytest
+from releases import COMMITS, SETTINGS
+from waiting import wait_for
+
+from delivery.application import Application
+from delivery.discovery import Discovery
+from delivery.releases import File, Release
+from delivery.remote import Ssh
+from delivery.rollout.steps import RolloutFailed, Steps
+from delivery.store import Store
+from sandbox.world import World, WorldHost
+
+WORLD = ["--canary", "1", "--production", "2"]
+REMOVED = "nothing was installed before, so it was removed"
+RULES = {"batch_size": 1, "failure_budget": 0, "min_healthy_s": 0}
+
+SERVE = """\
+import sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if status == "hang":
+            time.sleep(60)
+        self.send_response(int(status))
+        self.end_headers()
+
+port, status = sys.argv[1:]
+print(time.strftime("%H:%M:%S"), "\\33[31mbasket\\33[0m", "is", "{{ empty }}", flush=True)
+print("    at basket.js:7", flush=True)
+if status == "crash":
+    raise SystemExit("Error: no database")
+ThreadingHTTPServer(("", int(port)), Handler).serve_forever()
+"""
+START = """\
+start-stop-daemon --stop --oknodo --retry TERM/2/KILL/2 --pidfile /run/{name}.pid
+start-stop-daemon --start --background --make-pidfile --pidfile /run/{name}.pid \\
+    --output /var/log/{name}.log --startas /usr/bin/python3 -- /opt/{name}/serve.py {port} {status}
+[ {status} = crash ] || until curl -s -m 1 -o /dev/null 127.0.0.1:{port}/health || [ $? != 7 ]; do
+    sleep 0.1
+done
+"""
+
+
+@dataclass
+class Package:
+    """A package to be: `post_inst` runs before the service is started, which answers `status`."""
+
+    name: str
+    number: int
+    post_inst: str = ""
+    status: str = "200"
+    depends: str = ""
+    pre_rm: str = ""
+    post_rm: str = ""
+    unit: str = ""
+    big: bool = False
+    version: str = ""
+    sha256: str = ""
+
+
+PACKAGES = {
+    "no database yet": Package(
+        "shop",
+        1,
+        "[ $1 = configure ] || exit 1\necho starting\necho cannot bind port 8081 >&2\nexit 3",
+        pre_rm="exit 4",
+        post_rm="exit 5",
+    ),
+    "another": Package("notes", 1, depends="coreutils, shop-data"),
+    "fixed": Package("shop", 2),
+    "dependent": Package("shop", 3, depends="libfoo1 (>= 2), coreutils (>= 99:0), a | b"),
+    "silent": Package("shop", 4, "exit 7"),
+    "refused": Package("shop", 5, status="crash"),
+    "404": Package("shop", 6, status="404"),
+    "503": Package("shop", 7, status="503"),
+    "slow": Package("shop", 8, status="hang"),
+    "big": Package("shop", 9, big=True),
+    "half": Package("notes", 2, "[ $(hostname) != production-2 ] || { echo no disk; exit 5; }"),
+    "none": Package("notes", 3, "echo $(date +%T) no disk on $$; exit 6"),
+}
+
+MAKE = """\
+set -eu
+cd "$(mktemp -d)"
+cat > script
+python3 - "$1" < script
+aptly repo create -distribution=cicd -component=main cicd > /dev/null
+aptly repo add cicd *.deb > /dev/null
+aptly publish repo -batch -gpg-key=cicd@build -architectures=amd64,all cicd > /dev/null 2>&1
+sha256sum *.deb
+"""
+
+
+def scripts_of(package: Package) -> dict[str, str]:
+    """What dpkg runs, by its name there."""
+    start = START.format(
+        name=package.name, port={"shop": 8081, "notes": 8082}[package.name], status=package.status
+    )
+    scripts = {
+        "postinst": f"{package.post_inst}\n[ $1 = configure ] || exit 0\n{start}",
+        "prerm": package.pre_rm,
+        "postrm": package.post_rm,
+    }
+    return {name: f"#!/bin/sh\n{text}\n" for name, text in scripts.items() if text}
+
+
+MAKER = """\
+import json, os, subprocess, sys
+for package in json.loads(sys.argv[1]):
+    os.makedirs("tree/DEBIAN")
+    for path, text in package["files"].items():
+        os.makedirs(os.path.dirname(f"tree/{path}"), exist_ok=True)
+        with open(f"tree/{path}", "w") as file:
+            file.write(text)
+        os.chmod(f"tree/{path}", 0o755)
+    if package["big"]:
+        with open("tree/opt/shop/big", "wb") as file:
+            file.write(os.urandom(1 << 20))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", "tree", "."], check=True,
+                   stdout=subprocess.DEVNULL)
+    subprocess.run(["rm", "-r", "tree"], check=True)
+"""
+
+
+def description(package: Package) -> dict[str, object]:
+    package.version = f"{package.number}.0-{package.number}.{COMMITS[0][:7]}"
+    control = {
+        "Package": package.name,
+        "Version": package.version,
+        "Architecture": "all",
+        "Maintainer": "A <a@acme.example>",
+        **({"Depends": package.depends} if package.depends else {}),
+        "Description": "sample",
+    }
+    return {
+        "big": package.big,
+        "files": {
+            "DEBIAN/control": "".join(f"{key}: {value}\n" for key, value in control.items()),
+            "DEBIAN/conffiles": f"/etc/{package.name}.ini\n",
+            f"etc/{package.name}.ini": "",
+            f"opt/{package.name}/serve.py": SERVE,
+            **{f"DEBIAN/{name}": text for name, text in scripts_of(package).items()},
+        },
+    }
+
+
+def simple(name: str, depends: str = "") -> dict[str, object]:
+    control = f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: A <a@acme.example>\n"
+    control += f"Depends: {depends}\n" if depends else ""
+    return {"big": False, "files": {"DEBIAN/control": f"{control}Description: sample\n"}}
+
+
+class Fleet:
+    """The world's hosts, and the applications on them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.canary = world.host("canary-1")
+        store = Store(world.consul_url)
+        ssh = Ssh(
+            "root",
+            f"{world.directory}/ssh/id_ed25519",
+            f"{world.directory}/ssh/known_hosts",
+            connect_timeout_s=10,
+        )
+        self.applications = {name: Application(store, name) for name in ("shop", "notes")}
+        self.steps = {
+            name: Steps(application, Discovery(store), ssh)
+            for name, application in self.applications.items()
+        }
+        self._publish_all(world)
+
+    def _publish_all(self, world: World) -> None:
+        every = [description(package) for package in PACKAGES.values()]
+        every += [simple("shop-data"), simple("trouble", "no-such-package")]
+        made = world.host("build").run(
+            ["sh", "-c", MAKE, "make", json.dumps(every)], input=MAKER, check=True
+        )
+        sha256 = {name: digest for digest, name in map(str.split, made.stdout.splitlines())}
+        for number, package in enumerate(PACKAGES.values(), 1):
+            file = f"{package.name}_{package.version}_all.deb"
+            package.sha256 = sha256[file]
+            application = self.applications[package.name]
+            commit = f"{number:040x}"
+            application.builds.start(commit, "acme/shop", "main", "dana")
+            application.builds.finish(commit, passed=True)
+            application.releases.publish(
+                Release(
+                    version=package.version,
+                    commit=commit,
+                    branch="main",
+                    repository="acme/shop",
+                    build=application.builds.get(commit).number,
+                    by="dana",
+                    package=File(file, package.sha256, 1),
+                    settings={
+                        **SETTINGS,
+                        "rollout": {
+                            **RULES,
+                            "batch_size": 2 if package is PACKAGES["none"] else 1,
+                            "healthy_deadline_s": 60 if package.status == "200" else 1,
+                        },
+                    },
+                    metadata={},
+                )
+            )
+
+    def deploy(self, which: str, stage: str = "canary") -> str:
+        """Brings a package to a stage; returns why that failed, or nothing."""
+        package = PACKAGES[which]
+        steps = self.steps[package.name]
+        rollout = steps.deploy(stage, package.version, "dana", even_older=True)
+        try:
+            while rollout.remaining:
+                rollout = steps.update_batch(stage, rollout.deployment)
+            steps.finish(stage, rollout.deployment)
+            return ""
+        except RolloutFailed:
+            assert steps.revert(stage, rollout.deployment) == {}
+            application = self.applications[package.name]
+            reason = application.stages.get(stage).latest().reason
+            assert reason in application.events.all()[-1]["message"]
+            assert "\n" not in reason and "\x1b" not in reason and "{{" not in reason
+            return reason
+
+
+def state(host: WorldHost, name: str) -> str:
+    shown = host.run(["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", name])
+    return shown.stdout
+
+
+def in_maintenance(host: WorldHost, name: str) -> bool:
+    checks = json.loads(host.run(["curl", "-sf", "http://127.0.0.1:8500/v1/agent/checks"]).stdout)
+    return f"_service_maintenance:{name}" in checks
+
+
+@pytest.fixture(scope="module")
+def fleet(world: World) -> Fleet:
+    for host in world.hosts_of("canary", "production"):
+        host.run(["sed", "-i", "s/^DRAIN.*/DRAIN_SECONDS=0/", "/etc/cicd/shop.conf"], check=True)
+        host.run(["sed", "-i", "s/^DRAIN.*/DRAIN_SECONDS=0/", "/etc/cicd/notes.conf"], check=True)
+    return Fleet(world)
+
+
+def test_a_failed_first_install_leaves_nothing_though_its_scripts_fail(fleet: Fleet):
+    version = PACKAGES["no database yet"].version
+    assert fleet.deploy("no database yet") == (
+        f"canary-1: could not install shop {version}: post-inst exited with 3: "
+        f"cannot bind port 8081; {REMOVED}"
+    )
+    assert state(fleet.canary, "shop") in ("", "not-installed ")
+    for path in ("/opt/shop", "/etc/shop.ini", "/var/lib/cicd/shop.sha256"):
+        assert fleet.canary.run(["test", "-e", path]).returncode == 1, path
+    assert in_maintenance(fleet.canary, "shop")
+    report = fleet.applications["shop"].hosts.all()["canary-1"]
+    assert (report.version, report.sha256, report.status) == ("", "", "ok")
+
+
+def test_what_is_in_trouble_on_a_host_is_not_in_another_applications_way(fleet: Fleet):
+    fleet.canary.run(["apt-get", "-qq", "update"], check=True)
+    fleet.canary.run(["sh", "-c", "cd /tmp && apt-get -qq download trouble"], check=True)
+    assert fleet.canary.run(["sh", "-c", "dpkg --install /tmp/trouble_*"]).returncode == 1
+    assert state(fleet.canary, "trouble") == "unpacked 1"
+    assert fleet.deploy("another") == ""
+    assert state(fleet.canary, "notes") == f"installed {PACKAGES['another'].version}"
+    assert state(fleet.canary, "shop-data") == "installed 1"
+    assert fleet.canary.run(["apt-mark", "showauto", "shop-data"]).stdout == "shop-data\n"
+    assert state(fleet.canary, "trouble") == "unpacked 1"
+
+
+def test_the_version_that_is_fixed_is_installed_and_gets_its_traffic(fleet: Fleet):
+    assert fleet.deploy("fixed") == ""
+    assert state(fleet.canary, "shop") == f"installed {PACKAGES['fixed'].version}"
+    assert not in_maintenance(fleet.canary, "shop")
+
+
+def test_a_missing_dependency_is_named_before_the_host_is_touched(fleet: Fleet):
+    began = fleet.canary.run(["cat", "/run/shop.pid"]).stdout
+    assert fleet.deploy("dependent").split("; ") == [
+        f"canary-1: shop {PACKAGES['dependent'].version} needs libfoo1 (>= 2), which none of the "
+        "host's APT sources has",
+        "coreutils (>= 99:0), but the host's APT sources have "
+        + fleet.canary.run(["dpkg-query", "-Wf", "${Version}", "coreutils"]).stdout,
+        "a or b, which none of the host's APT sources has",
+    ]
+    assert fleet.canary.run(["cat", "/run/shop.pid"]).stdout == began
+
+
+@pytest.mark.parametrize(
+    ("which", "cause", "log"),
+    [
+        ("silent", "post-inst exited with 7: it printed nothing", ""),
+        ("refused", "connection refused at http://127.0.0.1:8081/health", "Error: no database"),
+        ("404", "HTTP 404 at http://127.0.0.1:8081/health", r"[\d:]+ basket is \? empty \?"),
+        ("503", "HTTP 503 at http://127.0.0.1:8081/health", r"[\d:]+ basket is \? empty \?"),
+        ("slow", "no answer within 2 s at http://127.0.0.1:8081/health", ".*"),
+    ],
+)
+def test_the_cause_is_one_line_and_the_version_before_is_restored(
+    fleet: Fleet, which: str, cause: str, log: str
+):
+    version, before = PACKAGES[which].version, PACKAGES["fixed"].version
+    what = (
+        "could not install shop {}: "
+        if which == "silent"
+        else "shop {} was not healthy within 1 s: "
+    )
+    its_log = f"; its log: {log}" if log else ""
+    expected = re.escape(f"canary-1: {what.format(version)}{cause}") + its_log
+    assert re.fullmatch(expected + re.escape(f"; {before} restored"), fleet.deploy(which))
+    assert state(fleet.canary, "shop") == f"installed {before}"
+    assert not in_maintenance(fleet.canary, "shop")
+
+
+def test_a_full_disk_is_named(fleet: Fleet):
+    fleet.canary.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "none", "/opt/shop"], check=True
+    )
+    try:
+        assert "No space left on device" in fleet.deploy("big")
+    finally:
+        fleet.canary.run(["umount", "/opt/shop"], check=True)
+    assert fleet.deploy("fixed") == ""
+
+
+def test_a_program_that_keeps_dpkg_locked_is_named(fleet: Fleet):
+    hold = (
+        "import fcntl, time; file = open('/var/lib/dpkg/lock-frontend', 'w');"
+        "fcntl.lockf(file, fcntl.LOCK_EX); time.sleep(600)"
+    )
+    conf = "/etc/cicd/shop.conf"
+    fleet.canary.run(["sh", "-c", f"echo dpkg_wait_seconds=1 >> {conf}"], check=True)
+    fleet.canary.run(
+        ["sh", "-c", 'python3 -c "$1" > /dev/null 2>&1 & echo $! > /run/holder', "-", hold],
+        check=True,
+    )
+    try:
+        wait_for(lambda: "lock" in fleet.canary.run(["dpkg", "--configure", "--pending"]).stderr)
+        assert "another program to let go of dpkg: dpkg frontend lock" in fleet.deploy("503")
+    finally:
+        fleet.canary.run(["sh", "-c", "kill $(cat /run/holder)"], check=True)
+        fleet.canary.run(["sed", "-i", "/dpkg_wait/d", conf], check=True)
+
+
+def test_hosts_where_the_first_version_had_succeeded_go_back_to_nothing(fleet: Fleet):
+    assert fleet.deploy("half", "production") == (
+        f"production-2: could not install notes {PACKAGES['half'].version}: "
+        f"post-inst exited with 5: no disk; {REMOVED}"
+    )
+    reports = fleet.applications["notes"].hosts.all()
+    for name in ("production-1", "production-2"):
+        host = fleet.world.host(name)
+        assert state(host, "notes") in ("", "not-installed "), name
+        assert host.run(["test", "-e", "/opt/notes"]).returncode == 1, name
+        assert in_maintenance(host, "notes"), name
+        assert reports[name].version == ""
+
+
+def test_one_cause_on_several_hosts_is_told_once(fleet: Fleet):
+    reason = fleet.deploy("none", "production")
+    assert reason.startswith("production-1, production-2: could not install notes 3.0-")
+    assert reason.count("post-inst exited with 6") == 1
+
+
+def test_what_somebody_else_installed_is_not_removed(fleet: Fleet):
+    """Consul names no version here; neither does a Consul that has lost its data."""
+    host = fleet.world.host("production-1")
+    host.run(["sh", "-c", "cd /tmp && apt-get -qq update && apt-get -qq download shop"], check=True)
+    host.run(["sh", "-c", "dpkg --install /tmp/shop_*"], check=True)
+    report = json.loads(host.run(["cicd-converge", "shop"], check=True).stdout)
+    assert (report["status"], report["reason"]) == ("ok", "nothing to install yet")
+    assert state(host, "shop").startswith("installed ")
