@@ -14,6 +14,9 @@ class ConsulQuery(PackagingStep):
         app: str | None = None,
         commit: str | None = None,
     ) -> dict[str, Any]:
+        if app and commit:
+            # What failed an earlier time must not be told as the reason of this one.
+            self.application(app).builds.forget_packaging_failure(commit)
         hosts = self.configuration.discovery().service_hosts(
             service or self.configuration.build_service(), tag or self.configuration.build_tag()
         )

@@ -5,12 +5,12 @@ from typing import Any
 from delivery_action import DeliveryAction
 
 # A killed step records no reason.
-UNKNOWN = "a step ended without a reason; see the tasks of this execution"
+UNKNOWN = "{step} ended without a reason, killed or out of time; see the tasks of this execution"
 
 
 class PackagingFail(DeliveryAction):
-    def deliver(self, app: str, commit: str) -> dict[str, Any]:
+    def deliver(self, app: str, commit: str, step: str | None) -> dict[str, Any]:
         builds = self.application(app).builds
         if not builds.get(commit).packaging_error:
-            builds.packaging_failed(commit, UNKNOWN)
+            builds.packaging_failed(commit, UNKNOWN.format(step=step or "a step"))
         return {"error": f"{app} {commit[:7]}: {builds.get(commit).failure}"}

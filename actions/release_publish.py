@@ -36,7 +36,7 @@ class ReleasePublish(BuildHostAction):
             ),
             warning,
         )
-        application.builds.packaging_succeeded(commit)
+        application.builds.forget_packaging_failure(commit)
         return {
             "version": package.version,
             "sha256": package.sha256,

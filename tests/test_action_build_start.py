@@ -42,7 +42,7 @@ class TestBuildStart(ConsulActionTestCase):
         self.shop.builds.finish(COMMITS[0], passed=True)
         self.shop.builds.packaging_failed(COMMITS[0], "package.build: no such file")
         self.assert_fails("packaging build 1 failed: package.build: no such file", **PUSH)
-        self.shop.builds.packaging_succeeded(COMMITS[0])
+        self.shop.builds.forget_packaging_failure(COMMITS[0])
         self.assertEqual(self.act(**PUSH)[1]["status"], "passed")
 
     def test_refuses_what_is_no_name_and_writes_nothing(self):

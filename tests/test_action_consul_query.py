@@ -33,6 +33,15 @@ class TestConsulQuery(ConsulActionTestCase):
             "packaging build 1 (aaaaaaa) failed: no service build in Consul", event["message"]
         )
 
+    def test_as_the_first_step_it_forgets_why_packaging_failed_before(self):
+        self.shop.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+        self.shop.builds.finish(COMMITS[0], passed=True)
+        self.shop.builds.packaging_failed(COMMITS[0], "no space left")
+        register(self.url, "build-1", "10.0.0.1", "build", ["build::host"])
+        succeeded, result = self.act(service=None, tag=None, app="shop", commit=COMMITS[0])
+        self.assertTrue(succeeded, result)
+        self.assertEqual(self.shop.builds.get(COMMITS[0]).packaging_error, "")
+
     def test_says_so_when_consul_is_unreachable(self):
         self.config["consul"]["url"] = "http://127.0.0.1:1"
         self.assert_fails(

@@ -20,7 +20,7 @@ class TestPackagingFail(ConsulActionTestCase):
 
     def test_passes_on_why_the_step_failed_and_records_nothing_more(self):
         self.shop.builds.packaging_failed(COMMIT, "nfpm: no such file")
-        succeeded, result = self.act(app="shop", commit=COMMIT)
+        succeeded, result = self.act(app="shop", commit=COMMIT, step="build_package")
         self.assertTrue(succeeded, result)
         self.assertEqual(
             result["error"], "shop aaaaaaa: packaging build 1 failed: nfpm: no such file"
@@ -28,12 +28,12 @@ class TestPackagingFail(ConsulActionTestCase):
         self.assertEqual(len(self.packaging_failures()), 1)
 
     def test_records_a_failure_whose_step_was_killed(self):
-        succeeded, result = self.act(app="shop", commit=COMMIT)
+        succeeded, result = self.act(app="shop", commit=COMMIT, step="build_package")
         self.assertTrue(succeeded, result)
-        self.assertIn("a step ended without a reason", result["error"])
+        self.assertIn("build_package ended without a reason", result["error"])
         (event,) = self.packaging_failures()
         self.assertEqual(event["commit"], COMMIT)
-        self.assertIn("a step ended without a reason", event["message"])
+        self.assertIn("build_package ended without a reason", event["message"])
 
     def test_refuses_a_commit_that_was_never_built(self):
-        self.assert_fails("shop has no build of bbbbbbb", app="shop", commit=COMMITS[1])
+        self.assert_fails("shop has no build of bbbbbbb", app="shop", commit=COMMITS[1], step=None)

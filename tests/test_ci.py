@@ -80,7 +80,7 @@ def test_a_setup_that_fails_ends_the_build_with_its_log(build):
     )
 
     assert (verdict.status, verdict.failed_step) == ("failed", "script/cisetup")
-    assert verdict.reason == "script/cisetup exited with 3"
+    assert verdict.reason == "script/cisetup exited with 3: no network"
     assert verdict.log == "no network\n"
     assert "script/cibuild" not in verdict.seconds
 
@@ -89,7 +89,7 @@ def test_a_build_that_fails_is_not_passed(build):
     verdict = build(cibuild="#!/bin/sh\nkill -SEGV $$\n")
 
     assert not verdict.passed
-    assert verdict.reason == "script/cibuild exited with 139"
+    assert verdict.reason == "script/cibuild exited with 139 and printed nothing"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -410,11 +410,11 @@ def test_links_stay_links_and_are_never_followed(builder):
             "package: {build: script/build, root: out, prefix: /}",
             "^package.root: tar: ./usr: Cannot",
         ),
-        ({}, "package: {build: script/build}", "^script/build is missing"),
+        ({}, "package: {build: script/build}", "^package.build: script/build is missing"),
         (
             {"script/build": "#!/bin/sh\necho no compiler >&2\nexit 2\n"},
             "package: {build: script/build}",
-            "^script/build exited with 2: no compiler",
+            "^package.build: script/build exited with 2: no compiler",
         ),
         (
             {"script/build": "#!/bin/sh\nmkfifo pipe\n"},

@@ -182,8 +182,8 @@ class Builds:
 
         retry(record)
 
-    def packaging_succeeded(self, commit: str) -> None:
-        """Records that a package came of the commit, should packaging have failed before."""
+    def forget_packaging_failure(self, commit: str) -> None:
+        """Forgets why no package came of the commit, should packaging have failed before."""
 
         def record() -> None:
             build, entry = self._read(commit)

@@ -33,6 +33,7 @@ ROOT = "/var/tmp/cicd-canary"  # noqa: S108 - its owner is checked by CREATE
 STALE_AFTER_MIN = 24 * 60
 SOURCE_FILE_LIMIT = 1024 * 1024
 LOG_LINES = 100
+LAST_LINE_LENGTH = 200  # characters of a log's last line in a reason
 LOG_BYTES = 16 * 1024
 GRACE_S = 30
 
@@ -71,6 +72,21 @@ class ScriptRun:
     seconds: float
     timed_out: bool
     log: str
+
+    def failure(self, timeout_s: float) -> str:
+        """Returns in one line why it failed, with the last line it printed; empty if it did not.
+
+        :param timeout_s: the seconds it had.
+        """
+        if not (self.timed_out or self.exit_status):
+            return ""
+        how = (
+            f"timed out after {timeout_s:g} s"
+            if self.timed_out
+            else f"exited with {self.exit_status}"
+        )
+        last = (self.log.strip().splitlines() or [""])[-1].strip()[:LAST_LINE_LENGTH]
+        return f"{self.path} {how}: {last}" if last else f"{self.path} {how} and printed nothing"
 
 
 class Workspace:

@@ -60,10 +60,9 @@ class BuildHost(CiServer):
             run = workspace.run_script(step, environment, left_s)
             seconds[step], log = run.seconds, run.log
             left_s = max(1, left_s - run.seconds)
-            if run.timed_out:
-                return _failed(step, f"{step} timed out after {self.timeout_s:g} s", seconds, log)
-            if run.exit_status != 0:
-                return _failed(step, f"{step} exited with {run.exit_status}", seconds, log)
+            failure = run.failure(self.timeout_s)
+            if failure:
+                return _failed(step, failure, seconds, log)
         return Verdict("passed", None, "", seconds, log)
 
 

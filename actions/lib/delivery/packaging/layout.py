@@ -176,7 +176,10 @@ def pack(
 def run_build_script(workspace: Workspace, recipe: Recipe) -> None:
     """Runs the script the settings name in `package.build`, before anything is packaged."""
     path = recipe.settings["package"]["build"]
-    workspace.require_scripts([path])
+    try:
+        workspace.require_scripts([path])
+    except RefusedSource as refused:
+        raise RefusedSource(f"package.build: {refused}") from None
     run = workspace.run_script(
         path,
         {
@@ -187,11 +190,9 @@ def run_build_script(workspace: Workspace, recipe: Recipe) -> None:
         },
         BUILD_TIMEOUT_S,
     )
-    if run.timed_out:
-        raise RefusedSource(f"{path} timed out after {BUILD_TIMEOUT_S} s")
-    if run.exit_status != 0:
-        last_line = (run.log.strip().splitlines() or ["no output"])[-1][:200]
-        raise RefusedSource(f"{path} exited with {run.exit_status}: {last_line}")
+    failure = run.failure(BUILD_TIMEOUT_S)
+    if failure:
+        raise RefusedSource(f"package.build: {failure}")
 
 
 def tar_excludes(patterns: list[str]) -> list[str]:
