@@ -85,7 +85,7 @@ class TestReleasePublish(BuildHostActionTestCase):
     def test_a_version_that_no_file_names_is_told_with_the_event(self):
         self.leave(version_from="commit")
         _, result = self.publish()
-        self.assertIn("1.0 is the commit's date and count; add VERSION", result["warning"])
+        self.assertIn("1.0 is the commit's date and count; add a VERSION file", result["warning"])
         event = self.shop.events.all()[-1]
         self.assertEqual(event["type"], "release_published")
         self.assertEqual(event["warning"], result["warning"])

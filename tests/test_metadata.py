@@ -351,8 +351,8 @@ def test_without_any_file_the_version_is_the_commits_and_people_are_told():
 
     assert found["version"] == {"value": "0.0.20240506.57", "from": "commit", "also": {}}
     assert metadata.warning(found) == (
-        "No file names a version: 0.0.20240506.57 is the commit's date and count; add VERSION, or "
-        "package.version to .cicd.yaml"
+        "No file names a version: 0.0.20240506.57 is the commit's date and count; add a VERSION "
+        "file, or package.version to .cicd.yaml"
     )
     assert found["description"]["value"] == "shop, commit 0123abc of acme/shop"
     assert found["maintainer"]["value"] == "shop maintainers <root@localhost>"

@@ -123,8 +123,8 @@ def warning(found: Mapping[str, Mapping[str, Any]]) -> str:
     if version.get("from") != COMMIT:
         return ""
     return (
-        f"No file names a version: {version['value']} is the commit's date and count; add VERSION, "
-        f"or package.version to {SETTINGS_FILE}"
+        f"No file names a version: {version['value']} is the commit's date and count; add a "
+        f"VERSION file, or package.version to {SETTINGS_FILE}"
     )
 
 
