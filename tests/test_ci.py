@@ -85,11 +85,17 @@ def test_a_setup_that_fails_ends_the_build_with_its_log(build):
     assert "script/cibuild" not in verdict.seconds
 
 
+def test_a_script_that_fails_without_a_word_is_told_so(build):
+    verdict = build(cibuild="#!/bin/sh\nexit 4\n")
+
+    assert verdict.reason == "script/cibuild exited with 4 and printed nothing"
+
+
 def test_a_build_that_fails_is_not_passed(build):
     verdict = build(cibuild="#!/bin/sh\nkill -SEGV $$\n")
 
     assert not verdict.passed
-    assert verdict.reason == "script/cibuild exited with 139 and printed nothing"
+    assert verdict.reason.startswith("script/cibuild exited with 139: ")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -104,7 +110,7 @@ def test_a_build_that_takes_too_long_fails_with_what_it_had_printed(build):
     verdict = build(timeout_s=1, cibuild="#!/bin/sh\necho begun\nsleep 60\n")
 
     assert verdict.failed_step == "script/cibuild"
-    assert verdict.reason == "script/cibuild timed out after 1 s"
+    assert verdict.reason == "script/cibuild timed out after 1 s: begun"
     assert verdict.log.startswith("begun\n")
 
 
