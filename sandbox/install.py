@@ -1,10 +1,11 @@
 """Installs the Debian packages the sandbox is made of.
 
-    python3 -m sandbox.install
+    python3 -m sandbox.install [--languages]
 
 Says what it installs, does nothing when everything is there, starts no service and leaves the
 machine's APT sources as they were. Consul is not part of Debian 12: it is taken from Debian 11
 (`bullseye`) on the mirror, and checked with the signing key, that the machine already uses.
+--languages installs those of the templates instead, but for Go, which is large.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
+
+from sandbox.templates import TEMPLATES
 
 PACKAGES = [
     "aptly",
@@ -35,6 +38,7 @@ PACKAGES = [
     "shellcheck",
     "util-linux",
 ]
+NOT_INSTALLED = ("go",)  # templates whose language is too large to install for a test
 CONSUL_SUITE = "bullseye"
 SERVICES = {"haproxy": "haproxy", "openssh-server": "ssh", "consul": "consul"}
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -74,6 +78,17 @@ def install(progress: Progress = print) -> None:
     for package in missing:
         if package in SERVICES:
             subprocess.run(["update-rc.d", SERVICES[package], "disable"], capture_output=True)
+
+
+def install_languages(progress: Progress = print) -> None:
+    """Install what the templates need and the machine lacks; InstallError as above."""
+    lacking = [each.missing() for kind, each in TEMPLATES.items() if kind not in NOT_INSTALLED]
+    missing = sorted({package for packages in lacking for package in packages})
+    if missing:
+        progress(f"installing {' '.join(missing)} from Debian")
+        with no_service_starts():
+            apt_get("update")
+            apt_get("install", "--yes", "--no-install-recommends", *missing)
 
 
 def missing_packages() -> list[str]:
@@ -219,6 +234,9 @@ def apt_get(*arguments: str, cwd: str = "/") -> None:
 
 if __name__ == "__main__":
     try:
-        install()
+        if sys.argv[1:] == ["--languages"]:
+            install_languages()
+        else:
+            install()
     except InstallError as error:
         sys.exit(f"sandbox.install: {error}")

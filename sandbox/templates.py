@@ -26,7 +26,7 @@ class Template:
     """One kind of application.
 
     about: a line for the list. programs: what it needs on build and application hosts, which share
-    the machine's programs: the Debian package by program. version_file: where its version stands.
+    the machine's programs: the Debian packages by program. version_file: where its version stands.
     """
 
     kind: str
@@ -43,15 +43,16 @@ class Template:
         """The Debian packages of the programs that this machine does not have."""
         return [
             package
-            for program, package in self.programs.items()
+            for program, packages in self.programs.items()
             if not shutil.which(program, path=self.path)
+            for package in packages.split()
         ]
 
     def require_programs(self) -> None:
         missing = self.missing()
         if missing:
             raise TemplateError(
-                f"kind {self.kind} needs {' and '.join(missing)}; run "
+                f"kind {self.kind} needs {' '.join(missing)}; run "
                 f"apt-get install {' '.join(missing)}, then start the fleet again"
             )
 

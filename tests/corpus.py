@@ -1,0 +1,236 @@
+"""Delivers an application of every template, with every packager: see script/test-corpus.
+
+Runs in a world. Each application is added with `script/sandbox add`, pushed, promoted, pushed
+again, promoted, and rolled back; what it answers is asked through the load balancer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+PROJECT = Path(__file__).resolve().parent.parent
+for path in (PROJECT, PROJECT / "actions/lib"):
+    sys.path.insert(0, str(path))
+
+from delivery.application import Application  # noqa: E402
+from delivery.store import Store  # noqa: E402
+from demo.__main__ import serving_engine  # noqa: E402
+from packengine.engine import Engine  # noqa: E402
+from sandbox.templates import TEMPLATES, Template  # noqa: E402
+from sandbox.world import World  # noqa: E402
+
+SIDE_BY_SIDE = 3  # a delivery waits more than it computes
+PATIENCE_S = 240
+PACKAGERS = ("nfpm", "fpm")
+ROLLOUT = "rollout:\n  min_healthy_s: 0\n"
+FAILURES = ("build_failed", "packaging_failed", "rollout_failed")
+
+
+class Untrue(Exception):
+    """What an application did not do, in one line."""
+
+
+@dataclass
+class Outcome:
+    """What became of one application with one packager.
+
+    reason: why it failed or was skipped.
+    """
+
+    kind: str
+    packager: str
+    result: str
+    seconds: float = 0.0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.result} {self.seconds:.0f} s" if self.seconds else self.result
+
+
+class Delivery:
+    """One application on its way."""
+
+    def __init__(self, world: World, engine: Engine, template: Template, packager: str) -> None:
+        self.world, self.engine, self.template = world, engine, template
+        self.name = f"{template.kind}-{packager}"
+        self.application = Application(Store(world.consul_url), self.name)
+        self.directory = world.directory / "corpus" / self.name
+
+    def run(self) -> None:
+        """The whole way; Untrue where it is not as it should be."""
+        self.add()
+        first = self.push("1.0.0")
+        self.promote(first)
+        second = self.push("2.0.0")
+        self.expect({first, second}, "after the second push")
+        self.promote(second)
+        self.expect({second}, "after the promotion")
+        self.engine_runs("deploy_rollback", stage="production")
+        self.expect({first, second}, "after the rollback")
+        self.expect({second}, "on the canary, after the rollback", canary=True)
+
+    def add(self) -> None:
+        self.command("script/sandbox", "add", self.name, "--template", self.template.kind)
+
+    def command(self, program: str, *arguments: str) -> None:
+        if program == "script/sandbox":
+            arguments = (*arguments, "--directory", str(self.directory))
+        done = subprocess.run(
+            [str(PROJECT / program) if "/" in program else program, *arguments],
+            cwd=self.directory if self.directory.exists() else PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            said = (done.stdout.strip().splitlines() or ["no output"])[-1]
+            raise Untrue(f"{program} {arguments[0]}: {said}")
+
+    def push(self, version: str) -> str:
+        """Has the next version on the canary, as the balancer's answer tells; returns it whole."""
+        self.set_version(version)
+        before = len(self.application.events.all())
+        self.command("git", "commit", "--all", "--quiet", "--message", f"Version {version}")
+        self.command("git", "push", "--quiet")
+        wait(lambda: self.is_live("canary", version, before), f"{version} on the canary")
+        whole: str = self.application.stages.get("canary").version
+        self.expect({whole}, "on the canary", canary=True)
+        return whole
+
+    def set_version(self, version: str) -> None:
+        path = self.directory / self.template.version_file
+        path.write_text(re.sub(r"\b[12]\.0\.0\b", version, path.read_text(), count=1))
+        settings = self.directory / ".cicd.yaml"
+        text = settings.read_text().replace(ROLLOUT, "")
+        settings.write_text(text + ROLLOUT)
+
+    def is_live(self, stage: str, version: str, before: int) -> bool:
+        for event in self.application.events.all()[before:]:
+            if event["type"] in FAILURES:
+                raise Untrue(event["message"])
+        current = self.application.stages.get(stage)
+        return current.status == "live" and (current.version or "").startswith(f"{version}-")
+
+    def promote(self, version: str) -> None:
+        self.engine_runs("deploy_promote")
+        runs = self.application.stages.get("production").version
+        if runs != version:
+            raise Untrue(f"production runs {runs}, not {version}")
+
+    def engine_runs(self, action: str, **parameters: Any) -> None:
+        execution = self.engine.run(
+            f"cicd_canary.{action}", {"app": self.name, **parameters}, user="olga"
+        )
+        if execution.status != "succeeded":
+            raise Untrue(f"{action}: {json.dumps(execution.result)[:300]}")
+
+    def expect(self, versions: set[str], when: str, canary: bool = False) -> None:
+        """Waits until the balancer's hosts answer with these versions and no other."""
+        wait(
+            lambda: {self.ask(canary) for _ in range(8)} == versions,
+            f"{' and '.join(sorted(versions))} from the balancer, {when}",
+            seconds=30,
+        )
+
+    def ask(self, canary: bool) -> str:
+        request = urllib.request.Request(
+            f"http://{self.name}/health", headers={"X-Canary": "true"} if canary else {}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                version: str = json.load(answer)["version"]
+                return version
+        except urllib.error.HTTPError as error:
+            return str(error)
+
+
+def wait(ready: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise Untrue(f"waited {seconds:g} s for {what}")
+        time.sleep(0.2)
+
+
+def deliver(world: World, data_dir: Path, template: Template, packager: str) -> Outcome:
+    if template.missing():
+        reason = f"not installed: {' '.join(template.missing())}"
+        return Outcome(template.kind, packager, "skipped", reason=reason)
+    began = time.monotonic()
+    with engine_of(world, data_dir) as engine:
+        try:
+            Delivery(world, engine, template, packager).run()
+            result, reason = "passed", ""
+        except Exception as error:  # one application's mishap is no other's
+            result, reason = "failed", str(error) or type(error).__name__
+    outcome = Outcome(template.kind, packager, result, time.monotonic() - began, reason)
+    print(f"  {packager:<6}{template.kind:<12}{outcome}  {reason}", flush=True)
+    return outcome
+
+
+def engine_of(world: World, data_dir: Path) -> Engine:
+    return Engine(packs=[str(PROJECT)], config_dir=str(world.config_dir), data_dir=str(data_dir))
+
+
+def with_packager(world: World, packager: str, templates: list[Template]) -> list[Outcome]:
+    """Delivers one application of each template."""
+    program = shutil.which(packager) or shutil.which(packager, path=str(PROJECT / ".venv/bin"))
+    if not program:
+        reason = f"{packager} is not on PATH"
+        return [Outcome(each.kind, packager, "skipped", reason=reason) for each in templates]
+    link = ["ln", "--symbolic", "--force", program, f"/usr/local/bin/{packager}"]
+    world.host("build").run(link, check=True)
+    settings = world.config_dir / "cicd_canary.yaml"
+    written = settings.read_text()
+    settings.write_text(re.sub(r"(packaging:\n  tool: )\w+", rf"\g<1>{packager}", written))
+    data_dir = world.directory / f"engine-{packager}"
+    with serving_engine(world, data_dir), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        return list(pool.map(lambda each: deliver(world, data_dir, each, packager), templates))
+
+
+def show(outcomes: list[Outcome]) -> None:
+    """Prints the table, the reasons below it, and the closing line."""
+    packagers = list(dict.fromkeys(each.packager for each in outcomes))
+    print(f"\n{'application':<14}" + "".join(f"{packager:<16}" for packager in packagers))
+    for kind in dict.fromkeys(each.kind for each in outcomes):
+        cells = [str(each) for each in outcomes if each.kind == kind]
+        print(f"{kind:<14}" + "".join(f"{cell:<16}" for cell in cells))
+    for each in outcomes:
+        if each.reason:
+            print(f"{each.result}: {each.kind} with {each.packager}: {each.reason}")
+    counted = [each.result for each in outcomes]
+    print(", ".join(f"{counted.count(word)} {word}" for word in ("passed", "failed", "skipped")))
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="script/test-corpus")
+    parser.add_argument("--packager", action="append", choices=PACKAGERS)
+    parser.add_argument("kinds", nargs="*", metavar="KIND")
+    options = parser.parse_args(arguments)
+    unknown = set(options.kinds) - set(TEMPLATES)
+    if unknown:
+        parser.error(f"no kind {' '.join(unknown)}; kinds: {' '.join(TEMPLATES)}")
+    world = World.load()
+    chosen = [TEMPLATES[kind] for kind in options.kinds or TEMPLATES]
+    outcomes = []
+    for packager in options.packager or PACKAGERS:
+        outcomes += with_packager(world, packager, chosen)
+    show(outcomes)
+    return 1 if any(each.result == "failed" for each in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
