@@ -54,7 +54,7 @@ class Wanted:
 class Added:
     """What has been added. push: the command that pushes its checkout."""
 
-    application: fleet.Application
+    applications: list[fleet.Application]
     directory: Path
     push: str
     is_served: bool
@@ -68,19 +68,29 @@ def add(world: World, wanted: Wanted) -> Added:
     settings of an application it does not know of.
     """
     with one_at_a_time(world):
-        check_name(world, wanted.name)
-        application = fleet.Application(
-            wanted.name, wanted.port or next_port(world), checked_health(wanted.health)
-        )
-        check_port(world, application.port)
+        paths = {wanted.name: "."}
         if wanted.kind:
-            push = from_template(world, wanted, application)
+            paths = templates.find(wanted.kind).paths(wanted.name)
+        for name in {wanted.name, *paths}:
+            check_name(world, name)
+        port = wanted.port or next_port(world, len(paths))
+        health = checked_health(wanted.health)
+        applications = [
+            fleet.Application(name, port + number, health) for number, name in enumerate(paths)
+        ]
+        for each in applications:
+            check_port(world, each.port)
+        if wanted.kind:
+            push = from_template(world, wanted, applications)
         else:
             check_directory(wanted.directory)
             push = checkout.prepare(wanted.directory, wanted.name)
-            make_room(world, application)
-    receiver = world.webhook_url.split("/")[2].split(":")
-    return Added(application, wanted.directory, push, listens(receiver[0], int(receiver[1])))
+            make_room(world, wanted.name, applications)
+        if len(paths) > 1:
+            configure_paths(world, wanted.name, paths)
+        for each in applications:
+            world.ask(do="add", **vars(each))
+        return Added(applications, wanted.directory, push, is_served(world))
 
 
 @contextmanager
@@ -91,7 +101,7 @@ def one_at_a_time(world: World) -> Iterator[None]:
         yield
 
 
-def from_template(world: World, wanted: Wanted, application: fleet.Application) -> str:
+def from_template(world: World, wanted: Wanted, applications: list[fleet.Application]) -> str:
     """Make the checkout beside its place, and move it there once the world has room for it."""
     template = templates.find(wanted.kind)
     template.require_programs()
@@ -103,30 +113,29 @@ def from_template(world: World, wanted: Wanted, application: fleet.Application) 
     fresh = wanted.directory.with_name(f".{wanted.directory.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        template.put(fresh, application.name, application.port)
-        push = checkout.prepare(fresh, application.name)
-        make_room(world, application)
+        template.put(fresh, wanted.name, applications[0].port)
+        push = checkout.prepare(fresh, wanted.name)
+        make_room(world, wanted.name, applications)
         fresh.rename(wanted.directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return push
 
 
-def make_room(world: World, application: fleet.Application) -> None:
-    """Have GitHub, the hosts and the load balancer ready for the application's first push."""
-    make_repository(world, application.name)
+def make_room(world: World, repository: str, applications: list[fleet.Application]) -> None:
+    """Have GitHub, the hosts and the load balancer ready for the applications' first push."""
+    make_repository(world, f"acme/{repository}")
     hosts = [fleet.Host(host.name, host.address, host.kind) for host in world.hosts.values()]
-    names = fleet.names_file(hosts, [*world.applications, application.name])
-    Path("/etc/hosts").write_text(names)
+    names = [*world.applications, *(each.name for each in applications)]
+    names_file = fleet.names_file(hosts, names)
+    Path("/etc/hosts").write_text(names_file)
     running = [host for host in world.hosts.values() if host.pid]
     with ThreadPoolExecutor(len(running)) as pool:
-        list(pool.map(lambda host: set_up(host, application, names), running))
-    wait_for_balancer(world, application.name)
-    world.ask(do="add", **vars(application))
+        list(pool.map(lambda host: set_up(host, applications, names_file), running))
+    wait_for_balancer(world, applications[-1].name)
 
 
-def make_repository(world: World, name: str) -> None:
-    repository = f"acme/{name}"
+def make_repository(world: World, repository: str) -> None:
     try:
         world.github.create_repository(repository)
     except GitHubError as error:
@@ -136,13 +145,39 @@ def make_repository(world: World, name: str) -> None:
         world.github.create_hook(repository, world.webhook_url, world.webhook_secret)
 
 
-def set_up(host: WorldHost, application: fleet.Application, names: str) -> None:
-    addition = fleet.equip_for(application, host.kind)
-    write(host, "/etc/hosts", names.encode(), 0o644)
-    for path, (content, mode) in addition.files.items():
-        write(host, path, content, mode)
-    for command in addition.commands:
-        run(host, command)
+def configure_paths(world: World, repository: str, paths: dict[str, str]) -> None:
+    """Have the pack know the applications of a repository, and wait until its receiver does."""
+    settings = world.config_dir / "cicd_canary.yaml"
+    written = settings.read_text()
+    if f"\n  acme/{repository}:\n" in written:
+        return
+    served = is_served(world)
+    if "\napplications:\n" not in written:
+        written += "applications:\n"
+    written += f"  acme/{repository}:\n    paths:\n"
+    written += "".join(f"      {path}: {{name: {name}}}\n" for name, path in paths.items())
+    settings.write_text(written)
+    # The engine restarts the receiver when its configuration changes.
+    deadline = time.monotonic() + RELOAD_SECONDS
+    for expected in (False, True) if served else ():
+        while is_served(world) != expected and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def is_served(world: World) -> bool:
+    """Whether something receives the world's pushes."""
+    address, port = world.webhook_url.split("/")[2].split(":")
+    return listens(address, int(port))
+
+
+def set_up(host: WorldHost, applications: list[fleet.Application], names_file: str) -> None:
+    write(host, "/etc/hosts", names_file.encode(), 0o644)
+    for application in applications:
+        addition = fleet.equip_for(application, host.kind)
+        for path, (content, mode) in addition.files.items():
+            write(host, path, content, mode)
+        for command in addition.commands:
+            run(host, command)
     if host.runs_applications:
         run(host, ["consul", "reload"])
     if host.kind == "balancer":
@@ -208,9 +243,14 @@ def check_port(world: World, port: int) -> None:
             raise AdditionError(f"port {port} is taken on {host.name}; choose another with --port")
 
 
-def next_port(world: World) -> int:
+def next_port(world: World, count: int = 1) -> int:
+    """The first of so many free ports in a row."""
     taken = set(world.applications.values())
-    return next(port for port in range(FIRST_PORT, 65536) if port not in taken)
+    return next(
+        port
+        for port in range(FIRST_PORT, 65536)
+        if not taken.intersection(range(port, port + count))
+    )
 
 
 def checked_health(path: str) -> str:

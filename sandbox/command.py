@@ -173,16 +173,20 @@ def add_application(options: argparse.Namespace) -> int:
 
 
 def tell(added: addition.Added) -> None:
-    name = added.application.name
-    print(
-        f"{name} is added: http://{name}/ in the fleet, port {added.application.port} on its hosts."
-        f"\nCheckout: {added.directory}\n\nNext:\n"
-        f"  cd {shlex.quote(str(added.directory))}\n"
-        f"  {added.push:<34} # version 1 to the canary\n"
-        f"  !deploy status {name:<19} # in the chat; when it is live:\n"
-        f"  !deploy promote {name:<18} # to production\n"
-        f"  script/sandbox exec lb -- curl -s http://{name}{added.application.health}"
-    )
+    names = [each.name for each in added.applications]
+    for each in added.applications:
+        print(
+            f"{each.name} is added: http://{each.name}/ in the fleet, port {each.port} on its hosts"
+        )
+    lines = [(f"cd {shlex.quote(str(added.directory))}", ""), (added.push, "to the canary")]
+    lines += [(f"!deploy status {name}", "in the chat; when it is live:") for name in names[:1]]
+    lines += [(f"!deploy promote {name}", "to production") for name in names]
+    lines += [
+        (f"script/sandbox exec lb -- curl -s http://{names[0]}{added.applications[0].health}", "")
+    ]
+    print(f"Checkout: {added.directory}\n\nNext:")
+    for command, comment in lines:
+        print(f"  {command:<34} # {comment}" if comment else f"  {command}")
     if not added.is_served:
         print(
             "\nNo engine receives pushes in this fleet; script/demo --keep brings up one that does."

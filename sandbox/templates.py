@@ -1,7 +1,7 @@
 """The templates of small applications for `script/sandbox add`, one directory each.
 
-In a template's files, and in their names, three words are replaced: @NAME@ and @PORT@ of the
-application, and @ARCHITECTURE@, the machine's as Debian calls it.
+In a template's files, and in their names, some words are replaced: @NAME@ and @PORT@ of the
+application, @SECONDPORT@ where there are two, and @ARCHITECTURE@, the machine's as Debian calls it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Template:
 
     about: a line for the list. programs: what it needs on build and application hosts, which share
     the machine's programs: the Debian packages by program. version_file: where its version stands.
+    parts: of a repository with several applications, their directories, by what follows its name in
+    theirs.
     """
 
     kind: str
@@ -34,10 +36,15 @@ class Template:
     programs: dict[str, str] = field(default_factory=dict)
     version_file: str = "VERSION"
     path: str = SERVICE_PATH
+    parts: dict[str, str] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
         return DIRECTORY / self.kind
+
+    def paths(self, name: str) -> dict[str, str]:
+        """The directory of each application in a repository of that name, by its own name."""
+        return {f"{name}-{end}": path for end, path in self.parts.items()} or {name: "."}
 
     def missing(self) -> list[str]:
         """The Debian packages of the programs that this machine does not have."""
@@ -58,7 +65,12 @@ class Template:
 
     def put(self, directory: Path, name: str, port: int) -> None:
         """Make an application of the template in a directory that does not exist."""
-        words = {"@NAME@": name, "@PORT@": str(port), "@ARCHITECTURE@": machine_architecture()}
+        words = {
+            "@NAME@": name,
+            "@PORT@": str(port),
+            "@SECONDPORT@": str(port + 1),
+            "@ARCHITECTURE@": machine_architecture(),
+        }
         for source in sorted(self.directory.rglob("*")):
             target = directory / replaced(str(source.relative_to(self.directory)), words)
             if source.is_dir() or "__pycache__" in source.parts:
@@ -105,7 +117,14 @@ TEMPLATES = {
         Template("static", "static files, some made by package.build"),
         Template("daemon", "a systemd unit starts it: package.systemd_unit"),
         Template("depends", "needs other Debian packages: package.depends"),
-        Template("debian", "described by debian/control and debian/changelog", {}, ""),
+        Template(
+            "debian", "described by debian/control and debian/changelog", {}, "debian/changelog"
+        ),
+        Template(
+            "monorepo",
+            "two applications, NAME-api and NAME-web, and a library they share",
+            parts={"api": "services/api", "web": "services/web"},
+        ),
     )
 }
 

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,12 +59,14 @@ class Outcome:
 
 
 class Delivery:
-    """One application on its way."""
+    """The application of one template on its way; a repository may hold several."""
 
     def __init__(self, world: World, engine: Engine, template: Template, packager: str) -> None:
         self.world, self.engine, self.template = world, engine, template
         self.name = f"{template.kind}-{packager}"
-        self.application = Application(Store(world.consul_url), self.name)
+        self.paths = template.paths(self.name)
+        store = Store(world.consul_url)
+        self.applications = {name: Application(store, name) for name in self.paths}
         self.directory = world.directory / "corpus" / self.name
 
     def run(self) -> None:
@@ -74,21 +75,25 @@ class Delivery:
         first = self.push("1.0.0")
         self.promote(first)
         second = self.push("2.0.0")
-        self.expect({first, second}, "after the second push")
+        for name in self.paths:
+            self.expect(name, {first[name], second[name]}, "after the second push")
         self.promote(second)
-        self.expect({second}, "after the promotion")
-        self.engine_runs("deploy_rollback", stage="production")
-        self.expect({first, second}, "after the rollback")
-        self.expect({second}, "on the canary, after the rollback", canary=True)
+        for name in self.paths:
+            self.expect(name, {second[name]}, "after the promotion")
+            self.engine_runs("deploy_rollback", name, stage="production")
+            self.expect(name, {first[name], second[name]}, "after the rollback")
+            self.expect(name, {second[name]}, "on the canary, after the rollback", canary=True)
 
     def add(self) -> None:
-        self.command("script/sandbox", "add", self.name, "--template", self.template.kind)
+        self.command(
+            str(PROJECT / "script/sandbox"),
+            *("add", self.name, "--template", self.template.kind),
+            *("--directory", str(self.directory)),
+        )
 
-    def command(self, program: str, *arguments: str) -> None:
-        if program == "script/sandbox":
-            arguments = (*arguments, "--directory", str(self.directory))
+    def command(self, *command: str) -> None:
         done = subprocess.run(
-            [str(PROJECT / program) if "/" in program else program, *arguments],
+            command,
             cwd=self.directory if self.directory.exists() else PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -97,64 +102,71 @@ class Delivery:
         )
         if done.returncode:
             said = (done.stdout.strip().splitlines() or ["no output"])[-1]
-            raise Untrue(f"{program} {arguments[0]}: {said}")
+            raise Untrue(f"{Path(command[0]).name} {command[1]}: {said}")
 
-    def push(self, version: str) -> str:
+    def push(self, version: str) -> dict[str, str]:
         """Has the next version on the canary, as the balancer's answer tells; returns it whole."""
-        self.set_version(version)
-        before = len(self.application.events.all())
+        before = {name: len(each.events.all()) for name, each in self.applications.items()}
+        for path in self.paths.values():
+            self.set_version(self.directory / path, version)
         self.command("git", "commit", "--all", "--quiet", "--message", f"Version {version}")
         self.command("git", "push", "--quiet")
-        wait(lambda: self.is_live("canary", version, before), f"{version} on the canary")
-        whole: str = self.application.stages.get("canary").version
-        self.expect({whole}, "on the canary", canary=True)
+        whole = {}
+        for name, application in self.applications.items():
+            wait(
+                lambda: self.is_on_canary(application, version, before[application.name]),
+                f"{version} on the canary",
+            )
+            whole[name] = str(application.stages.get("canary").version)
+            self.expect(name, {whole[name]}, "on the canary", canary=True)
         return whole
 
-    def set_version(self, version: str) -> None:
-        path = self.directory / self.template.version_file
+    def set_version(self, directory: Path, version: str) -> None:
+        path = directory / self.template.version_file
         path.write_text(re.sub(r"\b[12]\.0\.0\b", version, path.read_text(), count=1))
-        settings = self.directory / ".cicd.yaml"
-        text = settings.read_text().replace(ROLLOUT, "")
-        settings.write_text(text + ROLLOUT)
+        settings = directory / ".cicd.yaml"
+        settings.write_text(settings.read_text().replace(ROLLOUT, "") + ROLLOUT)
 
-    def is_live(self, stage: str, version: str, before: int) -> bool:
-        for event in self.application.events.all()[before:]:
+    def is_on_canary(self, application: Application, version: str, before: int) -> bool:
+        for event in application.events.all()[before:]:
             if event["type"] in FAILURES:
                 raise Untrue(event["message"])
-        current = self.application.stages.get(stage)
+        current = application.stages.get("canary")
         return current.status == "live" and (current.version or "").startswith(f"{version}-")
 
-    def promote(self, version: str) -> None:
-        self.engine_runs("deploy_promote")
-        runs = self.application.stages.get("production").version
-        if runs != version:
-            raise Untrue(f"production runs {runs}, not {version}")
+    def promote(self, versions: dict[str, str]) -> None:
+        for name, version in versions.items():
+            self.engine_runs("deploy_promote", name)
+            runs = self.applications[name].stages.get("production").version
+            if runs != version:
+                raise Untrue(f"production runs {runs}, not {version}")
 
-    def engine_runs(self, action: str, **parameters: Any) -> None:
+    def engine_runs(self, action: str, name: str, **parameters: Any) -> None:
         execution = self.engine.run(
-            f"cicd_canary.{action}", {"app": self.name, **parameters}, user="olga"
+            f"cicd_canary.{action}", {"app": name, **parameters}, user="olga"
         )
         if execution.status != "succeeded":
             raise Untrue(f"{action}: {json.dumps(execution.result)[:300]}")
 
-    def expect(self, versions: set[str], when: str, canary: bool = False) -> None:
+    def expect(self, name: str, versions: set[str], when: str, canary: bool = False) -> None:
         """Waits until the balancer's hosts answer with these versions and no other."""
         wait(
-            lambda: {self.ask(canary) for _ in range(8)} == versions,
+            lambda: {ask(name, canary) for _ in range(8)} == versions,
             f"{' and '.join(sorted(versions))} from the balancer, {when}",
             seconds=30,
         )
 
-    def ask(self, canary: bool) -> str:
-        request = urllib.request.Request(
-            f"http://{self.name}/health", headers={"X-Canary": "true"} if canary else {}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                version: str = json.load(answer)["version"]
-                return version
-        except urllib.error.HTTPError as error:
-            return str(error)
+
+def ask(name: str, canary: bool) -> str:
+    """The version that an application's health check says, through the balancer."""
+    headers = {"X-Canary": "true"} if canary else {}
+    request = urllib.request.Request(f"http://{name}/health", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            version: str = json.load(answer)["version"]
+            return version
+    except OSError as error:
+        return str(error)
 
 
 def wait(ready: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:

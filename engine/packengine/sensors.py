@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from collections import deque
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from packengine import processes, sensor_child
-from packengine.config import ConfigError
+from packengine.config import ConfigError, Values
 from packengine.resources import Sensor
 from packengine.run import SHIMS, inherited_environment
 
@@ -27,6 +28,8 @@ MAX_RESPAWNS = 2
 RESPAWN_DELAY_S = 2.5
 SUCCESSFUL_START_S = 10
 EXIT_TIMEOUT_S = 5
+# How often a sensor's configuration is compared with what it was started with.
+CONFIG_CHECK_S = 1
 
 # Of what a sensor writes, the last lines are kept to tell why it died, each cut to a length.
 _LINES_KEPT = 50
@@ -36,10 +39,14 @@ _OUTPUT_TIMEOUT_S = 1
 
 
 class _End(NamedTuple):
-    """How a sensor's process ended: its exit code, None if it never began, and why in one line."""
+    """How a sensor's process ended: its exit code, None if it never began, and why in one line.
+
+    reconfigured: it was stopped because its configuration had changed.
+    """
 
     exit_code: int | None
     reason: str
+    reconfigured: bool = False
 
 
 class SensorContainer:
@@ -95,6 +102,9 @@ class SensorContainer:
             end = self._run_once(sensor)
             if self._stopping.is_set():
                 return
+            if end.reconfigured:
+                LOG.info("Sensor %s is started again: its configuration has changed", sensor.ref)
+                continue
             if end.exit_code == 0:
                 LOG.warning("Sensor %s has ended", sensor.ref)
                 return
@@ -123,6 +133,7 @@ class SensorContainer:
 
     def _run_once(self, sensor: Sensor) -> _End:
         try:
+            file = self._config_file(sensor)
             request = self._request(sensor)
         except ConfigError as error:
             return _End(None, str(error))
@@ -145,9 +156,34 @@ class SensorContainer:
         logging_thread.start()
         if self._stopping.is_set():
             process.terminate()
+        reconfigured = self._wait(process, sensor, file)
         exit_code = process.wait()
         logging_thread.join(_OUTPUT_TIMEOUT_S)
-        return _End(exit_code, _reason(exit_code, list(last_lines)))
+        return _End(exit_code, _reason(exit_code, list(last_lines)), reconfigured)
+
+    def _wait(self, process: subprocess.Popen[bytes], sensor: Sensor, file: Values) -> bool:
+        """Waits for a sensor's end, or ends it because its pack's configuration file is another.
+
+        :param file: what the file held when the sensor was started.
+        :returns: whether it was ended. A file that cannot be used changes nothing yet.
+        """
+        while True:
+            try:
+                process.wait(CONFIG_CHECK_S)
+                return False
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ConfigError):
+                    if self._config_file(sensor) != file:
+                        break
+        process.terminate()
+        try:
+            process.wait(EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        return True
+
+    def _config_file(self, sensor: Sensor) -> Values:
+        return self._engine.configurations.static(self._engine.registry.packs[sensor.pack])
 
     def _write_log(self, output: IO[bytes], last_lines: deque[str]) -> None:
         """Copies what a sensor writes to the log, and keeps its last lines."""

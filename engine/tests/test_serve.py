@@ -168,6 +168,24 @@ def test_a_sensor_has_configuration_datastore_logger_and_its_triggers(pack, serv
         assert "SensorWrapper.test.Watch.x: at work" in log.read()
 
 
+def test_a_sensor_is_started_again_when_its_configuration_changes(pack, serve):
+    pack.file("config.schema.yaml", "place: {type: string}")
+    pack.config("place: here")
+    write_sensor(
+        pack,
+        """self.sensor_service.set_value('place', self.config['place'])
+            import time; time.sleep(60)""",
+    )
+    engine = serve()
+    wait_for(lambda: key(engine, "place") == "here")
+
+    pack.config("place: [not, text]")
+    pack.config("place: there")
+
+    wait_for(lambda: key(engine, "place") == "there")
+    assert key(engine, "cleaned") == "up"
+
+
 def test_stopping_ends_sensors_and_cleans_them_up(pack, serve):
     write_sensor(pack, "self.sensor_service.set_value('began', 'yes'); import time; time.sleep(60)")
     engine = serve()
