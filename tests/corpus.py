@@ -220,9 +220,12 @@ def show(outcomes: list[Outcome]) -> None:
     for kind in dict.fromkeys(each.kind for each in outcomes):
         cells = [str(each) for each in outcomes if each.kind == kind]
         print(f"{kind:<14}" + "".join(f"{cell:<16}" for cell in cells))
+    reasons: dict[tuple[str, str, str], list[str]] = {}
     for each in outcomes:
         if each.reason:
-            print(f"{each.result}: {each.kind} with {each.packager}: {each.reason}")
+            reasons.setdefault((each.result, each.packager, each.reason), []).append(each.kind)
+    for (result, packager, reason), kinds in reasons.items():
+        print(f"{result} with {packager}: {', '.join(kinds)}: {reason}")
     counted = [each.result for each in outcomes]
     print(", ".join(f"{counted.count(word)} {word}" for word in ("passed", "failed", "skipped")))
 

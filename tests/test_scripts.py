@@ -219,3 +219,30 @@ def test_an_interrupted_run_of_tests_says_so(tmp_path):
     assert shown.returncode == pytest.ExitCode.INTERRUPTED
     closing = shown.stdout.splitlines()[-1]
     assert closing == "1 passed, 0 failed, 0 skipped; interrupted before the end"
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "sum_of_both"),
+    [
+        (("7 passed, 0 failed, 1 skipped", 0), 0, "12 passed, 0 failed, 3 skipped"),
+        (("7 passed, 2 failed, 1 skipped", 1), 1, "12 passed, 2 failed, 3 skipped"),
+        (("Killed", 137), 1, "5 passed, 1 failed, 2 skipped"),
+    ],
+)
+def test_continuous_integration_closes_with_the_counts_of_both(tmp_path, said, status, sum_of_both):
+    line, exit_status = said
+    parts = {
+        "test": f"echo {line}; exit {exit_status}",
+        "test-corpus": "echo php passed; echo 5 passed, 0 failed, 2 skipped",
+    }
+    for directory in ("script", ".ci"):
+        (tmp_path / directory).mkdir()
+    for name, body in parts.items():
+        (tmp_path / "script" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "script" / name).chmod(0o755)
+    shutil.copy(os.path.join(ROOT, ".ci/run"), tmp_path / ".ci")
+
+    done = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (status, sum_of_both)
+    assert line in done.stdout.splitlines()
