@@ -127,8 +127,7 @@ def test_promotion_by_chat_says_what_it_does_and_what_came_of_it(shop: Delivery,
     with phase("promotion of three hosts by chat"):
         heard = shop.stackstorm.hear("deploy promote shop", user=OLGA)
         execution = shop.stackstorm.wait(heard["execution"]["id"])
-    assert heard["message"].startswith("Promotion of shop requested")
-    assert heard["execution"]["id"] in heard["message"]
+    assert not heard.get("message"), "nothing was checked yet"
     assert f"shop {version} is in production on 3 hosts" in shop.stackstorm.said(execution)
     assert shop.application.stages.get("production").rollout.by == OLGA
     assert {shop.answers(host) for host in HOSTS} == {version}
@@ -136,7 +135,6 @@ def test_promotion_by_chat_says_what_it_does_and_what_came_of_it(shop: Delivery,
 
 def test_a_promotion_without_a_name_says_when_there_is_none(shop: Delivery):
     heard = shop.stackstorm.hear("deploy promote", user=OLGA)
-    assert heard["message"].startswith("Promotion requested")
     execution = shop.stackstorm.wait(heard["execution"]["id"])
     assert execution["status"] == "failed"
     assert "nothing to promote" in shop.stackstorm.said(execution)
