@@ -4,7 +4,7 @@ from typing import Any
 
 from delivery_action import DeliveryAction, progress
 
-from delivery.next_step import promote_command
+from delivery.next_step import next_promotion
 from delivery.rollout.steps import Superseded
 
 
@@ -16,8 +16,7 @@ class CanaryBegin(DeliveryAction):
         releases = application.releases
         app = application.name
         release = releases.find(version) if version else releases.newest()
-        stages, version = release.stages, release.version
-        canary = stages[0]
+        canary, version = release.stages[0], release.version
         if application.stages.is_live(canary, version):
             return self.nothing_to_do(app, version, f"{canary} of {app} runs {version} already")
         try:
@@ -30,7 +29,7 @@ class CanaryBegin(DeliveryAction):
             )
         except Superseded as newer:
             return self.nothing_to_do(app, version, str(newer))
-        following = promote_command(app, canary, stages)
+        following = next_promotion(application, canary, release)
         return dict(progress(rollout), app=app, begun=True, next=following)
 
     @staticmethod

@@ -18,7 +18,7 @@ from delivery.changes import what_ships
 from delivery.errors import DeliveryError
 from delivery.github import HOW_TO_AUTHENTICATE, is_configured
 from delivery.names import plain
-from delivery.next_step import promote_command
+from delivery.next_step import next_promotion
 from delivery.rollout.record import Rollout
 from delivery.store import ConsulUnreachable
 
@@ -92,12 +92,12 @@ class Events(DeliverySensor, Sensor):
             if latest and latest.kind == "rollback":
                 return ""
             release = application.releases.get(event["version"])
+            command = next_promotion(application, event["stage"], release)
         except ConsulUnreachable:
             raise
         except DeliveryError as error:
             self._logger.error("No hint for event %s: %s", event["id"], error)
             return ""
-        command = promote_command(application.name, event["stage"], release.stages)
         return f"To promote: {command}" if command else ""
 
     def _ships(

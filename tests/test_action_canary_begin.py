@@ -55,6 +55,14 @@ class TestCanaryBegin(ConsulActionTestCase):
         )
         self.assert_fails("shop has no release 1.; nearest: ", **self.begin(Target("1.", "")))
 
+    def test_what_production_runs_already_is_not_proposed_for_promotion(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        for stage in ("canary", "production"):
+            settled(self.shop, stage, old)
+        settled(self.shop, "canary", new)
+        _, result = self.act(**dict(self.begin(old), by_hand=True))
+        self.assertEqual(result["next"], "")
+
     def test_capitals_make_no_difference_in_a_name(self):
         target = published(self.shop)
         _, result = self.act(**dict(self.begin(target), app="SHOP"))

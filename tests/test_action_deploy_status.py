@@ -54,6 +54,14 @@ class TestDeployStatus(ConsulActionTestCase):
         again = f"  next: push a fix, or !deploy canary shop {new.version} to try again"
         self.assertEqual(self.text().splitlines()[-1], again)
 
+    def test_of_a_canary_that_was_rolled_back_to_a_newer_version_says_no_more(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        for stage in ("canary", "production"):
+            settled(self.shop, stage, new)
+        settled(self.shop, "canary", old)
+        settled(self.shop, "canary", new, kind="rollback")
+        self.assertNotIn("next:", self.text())
+
     def test_of_a_production_that_was_rolled_back_says_what_to_do(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
         for target in (old, new):

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 
+import jinja2
 import yaml
 from st2tests.base import BaseActionAliasTestCase
 
@@ -236,3 +237,54 @@ class TestHelp(AliasTestCase):
         self.means("deploy {{config_context.consul.token}}")
         self.means("promote {{config_context.consul.token}}")
         self.means("promote shop {{config_context.consul.token}}", line="promote shop ")
+
+
+class TestAnswers(AliasTestCase):
+    """What is told of an execution that has ended, as StackStorm renders it."""
+
+    action_alias_name = "cicd_canary_deploy_promote"
+
+    def told(self, status, web_url=None, **output):
+        execution = {
+            "id": "61",
+            "status": status,
+            "web_url": web_url,
+            "elapsed_seconds": 14.2,
+            "parameters": {"by": "olga"},
+            "result": {"output": output},
+        }
+        environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
+        template = environment.from_string(self.action_alias_db.result["format"])
+        return template.render(execution=execution).strip()
+
+    def test_a_promotion_says_what_has_shipped_in_lines_of_its_own(self):
+        text = self.told(
+            "succeeded",
+            app="shop",
+            version="2.0-2.bbbbbbb",
+            stage="production",
+            previous="1.0-1.aaaaaaa",
+            hosts=["a", "b"],
+            ships="Ships: 1 commit\n  Fix it (Ada)",
+        )
+        self.assertEqual(
+            text.splitlines(),
+            [
+                "shop 2.0-2.bbbbbbb is in production on 2 hosts.",
+                "Commit bbbbbbb, by olga, in 14 s. To undo: !deploy rollback shop",
+                "Ships: 1 commit",
+                "  Fix it (Ada)",
+            ],
+        )
+
+    def test_a_refusal_has_no_link_and_a_failed_rollout_has_one(self):
+        refused = self.told("failed", "https://st2/61", error="no application shpo")
+        self.assertEqual(refused, "Not promoted: no application shpo")
+        failed = self.told("failed", "https://st2/61", error="2.0 failed", version="2.0")
+        self.assertEqual(failed, "Not promoted: 2.0 failed (https://st2/61)")
+        self.assertEqual(
+            self.told("failed", error="2.0 failed", version="2.0"), "Not promoted: 2.0 failed"
+        )
+
+    def test_what_has_ended_without_a_cause_has_its_execution(self):
+        self.assertEqual(self.told("timeout"), "Not promoted: timeout (execution 61)")

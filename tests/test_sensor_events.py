@@ -79,7 +79,7 @@ class TestEvents(WithConsul, BaseSensorTestCase):
         target = published(shop, stages=stages)
         for stage in stages:
             settled(shop, stage, target)
-        self.sensor.step()
+            self.sensor.step()
         hints = {
             each["payload"]["stage"]: each["payload"]["hint"]
             for each in self.get_dispatched_triggers()
@@ -108,6 +108,15 @@ class TestEvents(WithConsul, BaseSensorTestCase):
         ]
         stop = "To stop: !deploy abort shop"
         self.assertEqual(hints, [stop, f"Ships: commits not recorded\n{stop}"])
+
+    def test_what_the_next_stage_runs_already_is_not_proposed_for_promotion(self):
+        shop = Application(self.store, "shop")
+        old, new = published(shop), published(shop, number=2)
+        for stage, target in (("canary", old), ("production", old), ("canary", new)):
+            settled(shop, stage, target)
+        settled(shop, "canary", old)
+        self.sensor.step()
+        self.assertEqual(self.get_dispatched_triggers()[-1]["payload"]["hint"], "")
 
     def test_what_a_stage_was_rolled_back_to_is_not_proposed_for_promotion(self):
         shop = Application(self.store, "shop")

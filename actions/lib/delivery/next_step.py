@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
+
+if TYPE_CHECKING:
+    from delivery.application import Application
+    from delivery.releases import Release
+
+
+def next_promotion(application: Application, stage: str, release: Release) -> str:
+    """Returns the chat command that promotes a release which a stage runs; empty for the last
+    stage, and where the next one runs it already."""
+    following = _after(stage, release.stages)
+    if following and application.stages.get(following).version == release.version:
+        return ""
+    return promote_command(application.name, stage, release.stages)
 
 
 def promote_command(app: str, stage: str, stages: Sequence[str]) -> str:
@@ -10,8 +23,12 @@ def promote_command(app: str, stage: str, stages: Sequence[str]) -> str:
 
     :param stages: the application's, in order.
     """
-    if stage not in stages[:-1]:
+    following = _after(stage, stages)
+    if not following:
         return ""
-    following = stages[stages.index(stage) + 1]
     to = "" if following == stages[-1] else f" to {following}"
     return f"!deploy promote {app}{to}"
+
+
+def _after(stage: str, stages: Sequence[str]) -> str:
+    return stages[stages.index(stage) + 1] if stage in stages[:-1] else ""

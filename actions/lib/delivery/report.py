@@ -13,7 +13,7 @@ from delivery.errors import DeliveryError
 from delivery.host_reports import HostReport
 from delivery.names import counted, plain
 from delivery.promotion import candidates
-from delivery.releases import Release
+from delivery.releases import Release, newest_first
 from delivery.rollout.record import UNUSABLE, Rollout
 from delivery.stages import Stage
 from delivery.store import ConsulUnreachable, Store
@@ -135,9 +135,11 @@ def _stage(stage: Stage) -> dict[str, Any]:
 
 
 def _left(rollout: Rollout) -> str | None:
-    """Returns the version that a stage was taken away from by its latest rollout."""
+    """Returns the version that a stage was taken away from by its latest rollout; an older one
+    than it runs is not missed."""
     if rollout.status == "rolled_back" and rollout.rolled_back_from:
-        return rollout.rolled_back_from[-1]
+        newest = newest_first([rollout.rolled_back_from[-1], rollout.target.version])[0]
+        return newest if newest != rollout.target.version else None
     if rollout.status in UNUSABLE and rollout.kind != "rollback":
         return rollout.target.version
     return None
