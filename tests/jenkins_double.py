@@ -55,6 +55,7 @@ class Build:
     def __init__(self, number, item):
         self.number, self.item = number, item
         self.result, self.building, self.duration = None, True, 0
+        self.log = ""
 
     def end(self, result, duration_ms=1500):
         self.result, self.building, self.duration = result, False, duration_ms
@@ -240,6 +241,11 @@ class Handler(BaseHTTPRequestHandler):
         if found:
             build = self._present(job.builds.get(int(found.group(1))))
             return 200, pruned(build.exported(self._url(name, build)), query)
+        found = re.fullmatch(r"(\d+)/logText/progressiveText", rest)
+        if found:
+            log = self._present(job.builds.get(int(found.group(1)))).log.encode()
+            self.text_size = len(log)
+            return 200, log[int(query["start"]) :].decode("utf-8", "replace"), "text/plain"
         raise Refusal(404)
 
     def _post(self, path, query, body):
@@ -317,6 +323,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if self.new_session:
             self.send_header("Set-Cookie", f"JSESSIONID={self.new_session}; Path={BASE_PATH}")
+        if kind == "text/plain":
+            self.send_header("X-Text-Size", str(self.text_size))
         if status == 201:
             self.send_header("Location", self.server.url + self.location[len(BASE_PATH) :])
         self.end_headers()

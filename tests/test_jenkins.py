@@ -188,6 +188,46 @@ def test_a_build_that_ended_otherwise_has_failed_and_says_how(jenkins, server, r
     assert verdict.reason.endswith(f"{jenkins.url}/job/team/job/shop/1/")
 
 
+LOG = """Started by user cicd
+[Pipeline] Start of Pipeline
++ ./script/cisetup
++ ./script/cibuild
+test_basket ... ok
+\x1b[31mFAILED tests/test_basket.py: 2 != 3\x1b[0m
+[Pipeline] }
+[Pipeline] // stage
+[Pipeline] stage
+[Pipeline] { (Declarative: Post Actions)
++ curl --fail http://receiver/jenkins
+200
+[Pipeline] End of Pipeline
+ERROR: script returned exit code 1
+Finished: FAILURE
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (LOG, ": FAILED tests/test_basket.py: 2 != 3: "),
+        ("x" * 100000 + "\n" + LOG, ": FAILED tests/test_basket.py: 2 != 3: "),
+        (
+            "make: *** [all] Error 2\nBuild step 'Execute shell' marked build as failure\n"
+            "Finished: FAILURE\n",
+            ": make: *** [all] Error 2: ",
+        ),
+        ("see {{ config_context.token }}\n", ": see ? config_context.token ?: "),
+        ("", ": http"),
+        ("[Pipeline] }\nFinished: FAILURE\n", ": http"),
+    ],
+)
+def test_a_build_that_failed_says_the_last_line_of_its_log(jenkins, server, log, said):
+    record = started(server)
+    jenkins.build(NAME).log = log
+    jenkins.build(NAME).end("FAILURE")
+    assert server.look(JOB, record).reason.startswith(f"build 1 of team/shop failed{said}")
+
+
 def test_a_build_that_has_its_result_but_is_still_building_is_running(jenkins, server):
     record = started(server)
     jenkins.build(NAME).result = "SUCCESS"

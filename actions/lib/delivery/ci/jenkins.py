@@ -13,6 +13,7 @@ from delivery.ci import CiServer, Job, NoAnswer, Verdict
 from delivery.ci.callback import Callback
 from delivery.ci.jenkins_api import Api, Settings, path_of
 from delivery.ci.jenkins_callback import JenkinsCallback
+from delivery.ci.jenkins_log import last_line
 from delivery.errors import DeliveryError
 from delivery.names import shown
 
@@ -231,14 +232,14 @@ class Jenkins(CiServer):
         if result == "SUCCESS":
             verdict = self._verdict(job, "passed", queue_id, number)
         else:
-            verdict = self._verdict(
-                job,
-                "failed",
-                queue_id,
-                number,
-                RESULTS.get(result, f"ended with the unknown result {shown(result)}"),
-            )
+            what = RESULTS.get(result, f"ended with the unknown result {shown(result)}")
+            said = self._last_line(job, number) if result in ("FAILURE", "UNSTABLE") else ""
+            what = f"{what}: {said}" if said else what
+            verdict = self._verdict(job, "failed", queue_id, number, what)
         return verdict._replace(seconds={"jenkins": round((build.get("duration") or 0) / 1000, 3)})
+
+    def _last_line(self, job: Job, number: int) -> str:
+        return last_line(self.api.end_of_log(f"{path_of(self.job_name(job.app))}/{number}"))
 
     def _verdict(
         self, job: Job, status: str, queue_id: int | None, number: int | None = None, what: str = ""

@@ -7,9 +7,9 @@ makes all the difference.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, NamedTuple, cast
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ JOB_SEGMENT = r"(?!\.\.?(?:/|$))[A-Za-z0-9._-]{1,100}"
 JOB = rf"({JOB_SEGMENT}/)*{JOB_SEGMENT}"
 
 REQUEST_TIMEOUT_S = 15
+LOG_BYTES = 16 * 1024  # of the end of a build's log
 PERMITTED = (
     "grant Overall/Read, Job/Read, Job/Build and Job/Cancel, and to create jobs "
     "Job/Create, Job/Configure and Job/ExtendedRead"
@@ -91,6 +92,29 @@ class Api:
                 return None
             return cast("dict[str, Any]", json.loads(answer))
 
+    def end_of_log(self, path: str) -> str:
+        """Returns the end of a build's log, at most `LOG_BYTES`; empty when it cannot be had.
+
+        The first answer is not read: it only says how long the log is.
+
+        :param path: of the build.
+        """
+        from jenkins import NotFoundException
+        from requests import Request
+
+        def answer(client: Any, start: int) -> Any:
+            address = f"{self.url}/{path}/logText/progressiveText"
+            asked = Request("GET", address, params={"start": start})
+            return client.jenkins_request(asked, stream=True)
+
+        with contextlib.suppress(DeliveryError, NotFoundException), self.reaching() as client:
+            with answer(client, 0) as first:
+                size = int(first.headers.get("X-Text-Size", 0))
+            with answer(client, max(0, size - LOG_BYTES)) as rest:
+                end: bytes = next(rest.iter_content(LOG_BYTES), b"")
+            return end.decode("utf-8", "replace")
+        return ""
+
     def no_job(self, name: str) -> str:
         """Returns the error for a job that is missing."""
         return (
@@ -98,7 +122,7 @@ class Api:
             f"{self._settings.user}; create it with cicd_canary.jenkins_job_ensure"
         )
 
-    @contextmanager
+    @contextlib.contextmanager
     def reaching(self, what: str = "") -> Iterator[Any]:
         """Gives the client, and turns what goes wrong into an error that says what to do.
 
