@@ -182,6 +182,19 @@ def test_each_application_of_a_repository_is_built_and_one_that_fails_stops_no_o
     assert Application(store, "web").builds.get(HEAD).path == "services/web"
 
 
+def test_a_build_that_is_refused_says_why(engine, there, store, tmp_path):
+    from packengine.engine import Engine
+
+    values = json.loads((tmp_path / "cicd_canary.yaml").read_text())
+    values["applications"] = {"acme/shop": {"paths": {"api": {}}}}
+    (tmp_path / "cicd_canary.yaml").write_text(json.dumps(values))
+    push = {"repository": "acme/shop", "branch": "main", "commit": HEAD, "by": "alice"}
+    with Engine([str(ROOT)], str(tmp_path), str(tmp_path / "again")) as fresh:
+        execution = fresh.run("cicd_canary.ci", dict(push, app="apy"))
+    assert execution.status == "failed"
+    assert execution.result["output"]["error"] == "acme/shop has no application apy; nearest: api"
+
+
 def test_a_push_that_github_does_not_confirm_is_red_and_records_nothing(engine):
     execution = pushed(engine, commit=ASIDE)
     assert execution.status == "failed"
