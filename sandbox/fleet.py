@@ -101,6 +101,7 @@ class Equipment:
     links: dict[str, str] = field(default_factory=dict)
     commands: list[list[str]] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
+    has_systemd: bool = False  # the stand-in for it, see sandbox/systemd
     additions: list[Equipment] = field(default_factory=list)
 
     def write(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
@@ -310,3 +311,6 @@ def _equip_application_host(equipment: Equipment, keys: Keys) -> None:
         f"deb [signed-by={REPOSITORY_KEYRING}] http://build:8080/ cicd main\n",
     )
     equipment.links["/usr/local/sbin/cicd-converge"] = str(PROJECT / "host/cicd-converge")
+    equipment.has_systemd = True
+    for program in ("systemctl", "journalctl"):
+        equipment.links[f"/usr/bin/{program}"] = str(PROJECT / "sandbox/systemd/bin" / program)

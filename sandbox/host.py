@@ -50,6 +50,7 @@ NOT_OF_A_HOST = [
     "/etc/consul.d",
     "/etc/haproxy",
     "/etc/ssh",
+    "/etc/systemd/system",
     "/root/.aptly.conf",
     "/root/.bash_profile",
     "/root/.bashrc",
@@ -149,6 +150,8 @@ def _first_process(
         _replace("/etc/hosts", names.encode(), 0o644)
         for addition in equipment.additions:
             _put_files(addition)
+        if equipment.has_systemd:
+            os.makedirs("/run/systemd/system")  # says that systemd runs: sd_booted(3)
         os.read(go, 1)
         _configure_network(host)
         if first_time:
@@ -286,6 +289,8 @@ class FirstProcess:
         signal.signal(signal.SIGTERM, self._terminate)
         for service in services:
             self._spawn(service)
+        if os.path.isdir("/run/systemd/system"):
+            subprocess.run(["systemctl", "default"])
         for settings in sorted(Path("/etc/cicd").glob("*.conf")):  # of cicd-host-setup
             if os.path.exists(f"/etc/init.d/{settings.stem}"):
                 subprocess.run(["service", settings.stem, "start"])

@@ -25,6 +25,7 @@ WORLD = ["--canary", "1", "--production", "2"]
 REMOVED = "nothing was installed before, so it was removed"
 RULES = {"batch_size": 1, "failure_budget": 0, "min_healthy_s": 0}
 
+UNIT = "usr/lib/systemd/system/shop.service"
 SERVE = """\
 import sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,7 +65,7 @@ class Package:
     depends: str = ""
     pre_rm: str = ""
     post_rm: str = ""
-    unit: str = ""
+    unit: str = ""  # what it starts
     big: bool = False
     version: str = ""
     sha256: str = ""
@@ -87,6 +88,9 @@ PACKAGES = {
     "503": Package("shop", 7, status="503"),
     "slow": Package("shop", 8, status="hang"),
     "big": Package("shop", 9, big=True),
+    "unit": Package("shop", 10, unit="/usr/bin/python3 /opt/shop/serve.py 8081 crash"),
+    "nothing to run": Package("shop", 11, unit="/opt/shop/nosuch"),
+    "running unit": Package("shop", 12, unit="/usr/bin/python3 /opt/shop/serve.py 8081 200"),
     "half": Package("notes", 2, "[ $(hostname) != production-2 ] || { echo no disk; exit 5; }"),
     "none": Package("notes", 3, "echo $(date +%T) no disk on $$; exit 6"),
 }
@@ -108,9 +112,11 @@ def scripts_of(package: Package) -> dict[str, str]:
     start = START.format(
         name=package.name, port={"shop": 8081, "notes": 8082}[package.name], status=package.status
     )
+    if package.unit:
+        start = f"{start.splitlines()[0]}\nsystemctl daemon-reload\nsystemctl restart shop"
     scripts = {
         "postinst": f"{package.post_inst}\n[ $1 = configure ] || exit 0\n{start}",
-        "prerm": package.pre_rm,
+        "prerm": package.pre_rm or ("systemctl stop shop" if package.unit else ""),
         "postrm": package.post_rm,
     }
     return {name: f"#!/bin/sh\n{text}\n" for name, text in scripts.items() if text}
@@ -134,6 +140,10 @@ for package in json.loads(sys.argv[1]):
 """
 
 
+def is_well(package: Package) -> bool:
+    return package.unit.endswith("200") or (package.status == "200" and not package.unit)
+
+
 def description(package: Package) -> dict[str, object]:
     package.version = f"{package.number}.0-{package.number}.{COMMITS[0][:7]}"
     control = {
@@ -152,6 +162,7 @@ def description(package: Package) -> dict[str, object]:
             f"etc/{package.name}.ini": "",
             f"opt/{package.name}/serve.py": SERVE,
             **{f"DEBIAN/{name}": text for name, text in scripts_of(package).items()},
+            **({UNIT: f"[Service]\nExecStart={package.unit}\n"} if package.unit else {}),
         },
     }
 
@@ -210,7 +221,7 @@ class Fleet:
                         "rollout": {
                             **RULES,
                             "batch_size": 2 if package is PACKAGES["none"] else 1,
-                            "healthy_deadline_s": 60 if package.status == "200" else 1,
+                            "healthy_deadline_s": 60 if is_well(package) else 1,
                         },
                     },
                     metadata={},
@@ -249,8 +260,9 @@ def in_maintenance(host: WorldHost, name: str) -> bool:
 @pytest.fixture(scope="module")
 def fleet(world: World) -> Fleet:
     for host in world.hosts_of("canary", "production"):
-        host.run(["sed", "-i", "s/^DRAIN.*/DRAIN_SECONDS=0/", "/etc/cicd/shop.conf"], check=True)
-        host.run(["sed", "-i", "s/^DRAIN.*/DRAIN_SECONDS=0/", "/etc/cicd/notes.conf"], check=True)
+        for name in ("shop", "notes"):
+            settings = "DRAIN_SECONDS=0\\ndpkg_wait_seconds=3"
+            host.run(["sed", "-i", f"s/^DRAIN.*/{settings}/", f"/etc/cicd/{name}.conf"], check=True)
     return Fleet(world)
 
 
@@ -324,6 +336,40 @@ def test_the_cause_is_one_line_and_the_version_before_is_restored(
     assert not in_maintenance(fleet.canary, "shop")
 
 
+@pytest.mark.parametrize(
+    ("which", "log"),
+    [
+        ("unit", "Error: no database"),
+        (
+            "nothing to run",
+            "shop.service: Failed at step EXEC spawning /opt/shop/nosuch: No such file "
+            "or directory",
+        ),
+    ],
+)
+def test_a_unit_whose_service_does_not_stay_says_why(fleet: Fleet, which: str, log: str):
+    reason = fleet.deploy(which)
+    assert f"connection refused at http://127.0.0.1:8081/health; its log: {log}; " in reason
+    assert reason.endswith(f"; {PACKAGES['fixed'].version} restored")
+
+
+def test_a_unit_runs_with_the_host(fleet: Fleet):
+    assert fleet.deploy("running unit") == ""
+    assert fleet.canary.run(["systemctl", "is-active", "shop"]).stdout == "active\n"
+
+
+def test_a_unit_on_a_host_without_systemd_is_told_before_the_host_is_touched(fleet: Fleet):
+    before = state(fleet.canary, "shop")
+    fleet.canary.run(["mv", "/run/systemd/system", "/run/systemd/away"], check=True)
+    try:
+        assert fleet.deploy("unit") == (
+            "canary-1: shop has package.systemd_unit, but this host does not run systemd"
+        )
+    finally:
+        fleet.canary.run(["mv", "/run/systemd/away", "/run/systemd/system"], check=True)
+    assert state(fleet.canary, "shop") == before
+
+
 def test_a_full_disk_is_named(fleet: Fleet):
     fleet.canary.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "none", "/opt/shop"], check=True
@@ -332,7 +378,7 @@ def test_a_full_disk_is_named(fleet: Fleet):
         assert "No space left on device" in fleet.deploy("big")
     finally:
         fleet.canary.run(["umount", "/opt/shop"], check=True)
-    assert fleet.deploy("fixed") == ""
+    assert fleet.deploy("fixed") == ""  # some of its files were on that disk
 
 
 def test_a_program_that_keeps_dpkg_locked_is_named(fleet: Fleet):
@@ -340,8 +386,6 @@ def test_a_program_that_keeps_dpkg_locked_is_named(fleet: Fleet):
         "import fcntl, time; file = open('/var/lib/dpkg/lock-frontend', 'w');"
         "fcntl.lockf(file, fcntl.LOCK_EX); time.sleep(600)"
     )
-    conf = "/etc/cicd/shop.conf"
-    fleet.canary.run(["sh", "-c", f"echo dpkg_wait_seconds=1 >> {conf}"], check=True)
     fleet.canary.run(
         ["sh", "-c", 'python3 -c "$1" > /dev/null 2>&1 & echo $! > /run/holder', "-", hold],
         check=True,
@@ -351,7 +395,6 @@ def test_a_program_that_keeps_dpkg_locked_is_named(fleet: Fleet):
         assert "another program to let go of dpkg: dpkg frontend lock" in fleet.deploy("503")
     finally:
         fleet.canary.run(["sh", "-c", "kill $(cat /run/holder)"], check=True)
-        fleet.canary.run(["sed", "-i", "/dpkg_wait/d", conf], check=True)
 
 
 def test_hosts_where_the_first_version_had_succeeded_go_back_to_nothing(fleet: Fleet):
