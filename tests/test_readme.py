@@ -122,7 +122,8 @@ def test_every_file_of_the_project_that_is_named_exists():
     folders = "actions|bench|docs|host|script|tests"
     named = set(re.findall(rf"(?<![\w./])(?:{folders})/[\w./-]*\w", ALL_PAGES))
     missing = {path for path in named if not (ROOT / path).exists()}
-    assert missing == {"script/cisetup", "script/cibuild", "script/post-inst", "script/package"}, (
+    scripts = ("cisetup", "cibuild", "package", "post-inst", "pre-rm", "post-rm")
+    assert missing == {f"script/{name}" for name in scripts}, (
         "only an application's scripts are not the project's"
     )
 
