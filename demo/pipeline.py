@@ -9,6 +9,7 @@ from typing import Any, Callable
 from delivery.application import Application
 from demo import screen
 from packengine.engine import Engine
+from sandbox import pace
 
 POLL_S = 0.05
 # Steps of the engine, not of the story.
@@ -43,25 +44,40 @@ class Follower:
     ) -> float:
         """Tells what happens until `until()` is true and all has ended.
 
+        :param timeout_s: seconds in which nothing happens, after which it is given up.
+
         :returns: the seconds until it was true.
 
-        :raises PipelineFailed: when one of these events happens instead, or time is up.
+        :raises PipelineFailed: when one of these events happens instead, or nothing happens.
         """
         took_s = 0.0
+        alive_at = self.began
         while True:
             took_s = took_s or (time.monotonic() - self.began if until() else 0.0)
             at_rest = self._at_rest()
-            self._tell_steps()
-            failed = [each for each in self._tell_events() if each["type"] in failures]
+            steps, events = self._tell_steps(), self._tell_events()
+            failed = [each for each in events if each["type"] in failures]
             if failed:
                 raise PipelineFailed(failed[0]["message"])
             if took_s and at_rest:
                 return took_s
-            if time.monotonic() - self.began > timeout_s:
-                raise PipelineFailed(f"timed out after {timeout_s:g} s")
+            if steps or events:
+                alive_at = time.monotonic()
+            if time.monotonic() - alive_at > timeout_s:
+                raise PipelineFailed(
+                    f"nothing happened for {timeout_s:g} s, with {pace.load()}; "
+                    f"{self._running() or 'no step'} was running"
+                )
             time.sleep(POLL_S)
 
-    def _tell_steps(self) -> None:
+    def _running(self) -> str:
+        """Returns the steps that have not ended, in words."""
+        found = self.engine.executions(top_level=False)
+        return ", ".join(each.action for each in found if not each.is_completed)
+
+    def _tell_steps(self) -> int:
+        """Tells the steps that have ended since last time; returns how many."""
+        told = len(self.steps)
         for execution in sorted(self._completed(), key=lambda each: each.end_timestamp):
             if execution.id in self.told:
                 continue
@@ -76,6 +92,7 @@ class Follower:
                 execution.elapsed_seconds,
                 execution.status == "succeeded",
             )
+        return len(self.steps) - told
 
     def _tell_events(self) -> list[dict[str, Any]]:
         new = [each for each in self.application.events.all() if each["id"] > self._last_event]
@@ -99,5 +116,10 @@ class Follower:
         return events[-1]["id"] if events else ""
 
     def _seconds_in(self, timestamp: str) -> float:
-        ended = datetime.strptime(timestamp + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
-        return ended.timestamp() - self.began_at
+        return seconds_of(timestamp) - self.began_at
+
+
+def seconds_of(timestamp: str) -> float:
+    """Returns the seconds since the epoch of an execution's timestamp."""
+    moment = datetime.strptime(timestamp + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
+    return moment.timestamp()

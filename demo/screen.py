@@ -66,6 +66,12 @@ def check(text: str, true: bool) -> None:
         say(INDENT + line)
 
 
+def remark(text: str) -> None:
+    """Prints what there is to say about the check above."""
+    for line in wrapped(f"  {text}", INSET_WIDTH):
+        say(INDENT + line)
+
+
 def table(rows: Sequence[Sequence[Any]], widths: Sequence[int]) -> None:
     """Rows of cells, the first one being the headings."""
     for number, row in enumerate(rows):

@@ -11,11 +11,12 @@ from typing import Any
 
 from delivery.application import Application
 from delivery.store import Store
-from demo import screen
+from demo import failures, screen
 from demo.pipeline import Follower, PipelineFailed
 from demo.traffic import Reply, Traffic, ask
 from packengine import chat
 from packengine.engine import Engine
+from sandbox import pace
 from sandbox.repositories import Checkout
 from sandbox.world import World
 
@@ -44,6 +45,7 @@ class Story:
         self.checkout = Checkout.of_sample(data_dir / "checkout" / app, app, world.github_url)
         self.promises: list[tuple[str, bool]] = []
         self.spent: list[tuple[str, float, float]] = []
+        self.steps: list[Any] = []
 
     # --- chapters -------------------------------------------------------------------------------
 
@@ -110,11 +112,11 @@ class Story:
         self.promise("all hosts installed the same package", len({row[3] for row in hosts}) == 1)
         self.promise("all hosts serve that version", all(row[4] == "yes" for row in hosts))
         self.promise(
-            f"{len(traffic.replies)} requests sent, {len(traffic.failed)} failed",
+            f"{len(traffic.replies):,} requests sent, {len(traffic.failed):,} failed",
             bool(traffic.replies) and not traffic.failed,
         )
-        for reply in traffic.failed[:5]:
-            screen.say(f"     {reply.problem}")
+        for line in failures.explained(traffic.failed, self.steps):
+            screen.remark(line)
         self.where_the_time_went()
 
     def where_the_time_went(self) -> None:
@@ -140,7 +142,7 @@ class Story:
         follower = Follower(self.engine, self.application)
         self.checkout.push()
         seconds = follower.follow(lambda: self.is_live("canary", commit), PIPELINE_TIMEOUT_S)
-        self.account(f"git push to {version} on the canary", seconds, follower)
+        self.account("push", f"git push to {version} on the canary", seconds, follower)
 
     def promote(self) -> None:
         """Types the command and follows the rollout until the answer has come."""
@@ -151,12 +153,17 @@ class Story:
         seconds = follower.follow(lambda: not typing.is_alive(), PIPELINE_TIMEOUT_S)
         if self.version("production") != version:
             raise PipelineFailed(f"production does not run {version}")
-        self.account(f"!deploy promote to {version.split('-')[0]} in production", seconds, follower)
+        what = f"!deploy promote to {version.split('-')[0]} in production"
+        self.account("promotion", what, seconds, follower)
 
-    def account(self, what: str, seconds: float, follower: Follower) -> None:
-        """Remembers where the time went, for the end."""
+    def account(self, kind: str, what: str, seconds: float, follower: Follower) -> None:
+        """Remembers where the time went, for the end, and says so if it went slowly."""
         work = sum(worked_s(step) for step in follower.steps)
         self.spent.append((what, seconds, work))
+        self.steps += follower.steps
+        slow = pace.remark(kind, seconds)
+        if slow:
+            screen.explain(f"This machine is slow: that took {seconds:.0f} s, {slow}.")
 
     def is_live(self, stage: str, commit: str) -> bool:
         current = self.application.stages.get(stage)

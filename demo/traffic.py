@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -11,15 +12,20 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 10
+WORDS_LIMIT = 200  # characters of an error that are shown
 
 
 class Reply(NamedTuple):
-    """The outcome of a request; `problem` is empty after an answer of 200."""
+    """The outcome of a request; `problem` is empty after an answer of 200.
+
+    `at` is when it was sent, and `after_s` how long its end took, in seconds.
+    """
 
     at: float
     version: str
     host: str
     problem: str
+    after_s: float = 0.0
 
 
 def ask(balancer_url: str, application: str, canary: bool = False) -> Reply:
@@ -37,13 +43,23 @@ def ask(balancer_url: str, application: str, canary: bool = False) -> Reply:
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200:
-            return Reply(at, "", "", f"status {answer.status}")
+            return _failed(at, f"status {answer.status}: {_words(body)}")
         said = json.loads(body)
         return Reply(at, said["version"], said["host"], "")
     except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
-        return Reply(at, "", "", f"{type(error).__name__}: {error}")
+        return _failed(at, f"{type(error).__name__}: {error}")
     finally:
         connection.close()
+
+
+def _failed(at: float, problem: str) -> Reply:
+    return Reply(at, "", "", problem, time.monotonic() - at)
+
+
+def _words(body: bytes) -> str:
+    """Returns what a page of an error says, without its markup."""
+    words = re.sub(r"<[^>]*>", " ", body[:WORDS_LIMIT].decode("utf-8", "replace")).split()
+    return " ".join(words)[:WORDS_LIMIT] or "no words"
 
 
 class Traffic:

@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from sandbox import addition, manager, templates
+from sandbox import addition, manager, pace, templates
 from sandbox.checkout import CheckoutError
 from sandbox.fleet import HEALTH, MOST_HOSTS, PROJECT
 from sandbox.repositories import GitHubError
@@ -118,7 +118,9 @@ def host_count(text: str) -> int:
 def run_world(options: argparse.Namespace) -> int:
     def progress(step: str, seconds: float) -> None:
         if not options.quiet:
-            print(f"sandbox: {step:<14}{seconds:6.2f} s", file=sys.stderr, flush=True)
+            remark = pace.remark(step, seconds)
+            line = f"sandbox: {step:<14}{seconds:6.2f} s  {remark}".rstrip()
+            print(line, file=sys.stderr, flush=True)
 
     return manager.run(
         command_of(options), options.canary, options.production, progress, options.reachable

@@ -216,19 +216,24 @@ def no_service_starts() -> Iterator[None]:
 
 
 def apt_get(*arguments: str, cwd: str = "/") -> None:
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    done = subprocess.run(
-        ["apt-get", "-qq", *arguments],
+    """Run apt-get, and print what it says, line by line."""
+    process = subprocess.Popen(
+        ["apt-get", "-q", *arguments],
         cwd=cwd,
-        env=environment,
+        env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"),
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    if done.returncode:
-        said = [line for line in done.stdout.splitlines() if line.startswith("E:")]
-        reason = (said or done.stdout.splitlines() or ["no output"])[-1]
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line.rstrip())
+    if process.wait():
+        said = [line for line in lines if line.startswith("E:")]
+        reason = (said or lines or ["no output"])[-1]
         raise InstallError(f"apt-get {arguments[-1]} failed: {reason}")
 
 
@@ -240,3 +245,5 @@ if __name__ == "__main__":
             install()
     except InstallError as error:
         sys.exit(f"sandbox.install: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
-from sandbox import fleet, keys, namespaces
+from sandbox import fleet, keys, namespaces, pace
 from sandbox.configuration import configuration
 from sandbox.host import start
 from sandbox.world import CONTROL_SOCKET, DIRECTORY, WORLD_FILE, World
@@ -68,6 +68,8 @@ def run(
         os.close(alive_read)
         manager = Manager(canary, production, progress, machine_network)
         _first_process(manager, command, waited_for)
+    if signal.SIGINT in signal.sigpending():  # typed before the world was there to hear it
+        os.kill(world, signal.SIGTERM)
     while True:
         got = signal.sigwaitinfo(waited_for)
         if got.si_signo == signal.SIGCHLD:
@@ -93,6 +95,7 @@ def _first_process(manager: Manager, command: list[str], blocked: set[signal.Sig
         manager.bring_up()
         status = manager.run(command)
     except Stopped as stop:
+        os.write(2, b"sandbox: stopped while it came up; nothing is left of it\n")
         status = 128 + stop.number
     except (SandboxError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
         os.write(2, f"sandbox: {error}\n".encode())
@@ -137,8 +140,8 @@ class Manager:
         self._step("keys", self._make_keys)
         self._step("hosts", lambda: self._start(list(self._hosts)))
         world = World.load(DIRECTORY)
-        self._step("consul", lambda: self._wait_for(world.consul_is_ready))
-        self._step("services", lambda: self._wait_for(world.services_are_ready))
+        self._step("consul", lambda: self._wait_for("consul", world.consul_is_ready))
+        self._step("services", lambda: self._wait_for("services", world.services_are_ready))
         self._step("repositories", lambda: create_repositories(world))
 
     def run(self, command: list[str]) -> int:
@@ -381,14 +384,24 @@ class Manager:
                 del self._pids[died[0]]
                 self._describe()
 
-    def _wait_for(self, ready: Callable[[], str | None]) -> None:
-        """Wait until nothing is missing any more."""
-        deadline = time.monotonic() + READY_SECONDS
+    def _wait_for(self, step: str, ready: Callable[[], str | None]) -> None:
+        """Wait until nothing is missing any more, longer on a busy machine.
+
+        Gives up once the same has been missing for too long: what comes slowly still comes.
+        """
+        began = since = time.monotonic()
         missing: str | None = "nothing checked yet"
         while missing:
-            missing = ready()
-            if missing and time.monotonic() > deadline:
-                raise SandboxError(f"timed out after {READY_SECONDS} s, waiting for {missing}")
+            before, missing = missing, ready()
+            now = time.monotonic()
+            if missing != before:
+                since = now
+            if missing and now - since > pace.patience(READY_SECONDS):
+                raise SandboxError(
+                    f"gave up after {now - began:.0f} s, waiting for {missing}; this step usually "
+                    f"takes {pace.USUAL[step]:g} s, and this machine has a {pace.load()}; try "
+                    "again when it does less"
+                )
             time.sleep(0.03)
 
 
