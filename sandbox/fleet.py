@@ -215,6 +215,9 @@ def _equip_with_consul(equipment: Equipment, host: Host) -> None:
         "data_dir": "/var/lib/consul",
         "disable_update_check": True,
         "enable_local_script_checks": True,
+        # A reload leaves the connections of the watches before it open for up to ten minutes: a
+        # dozen of additions would use up the 200 that one client may have.
+        "limits": {"http_max_conns_per_client": 0},
         "leave_on_terminate": False,
         "performance": {"raft_multiplier": 1},
         "ports": {"dns": 8600},

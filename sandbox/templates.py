@@ -115,8 +115,8 @@ TEMPLATES = {
             "pom.xml",
         ),
         Template("static", "static files, some made by package.build"),
-        Template("daemon", "a systemd unit starts it: package.systemd_unit"),
-        Template("depends", "needs other Debian packages: package.depends"),
+        Template("daemon", "a systemd unit starts it: package.systemd_unit", {}, "pyproject.toml"),
+        Template("depends", "needs other Debian packages: package.depends", {}, "pyproject.toml"),
         Template(
             "debian", "described by debian/control and debian/changelog", {}, "debian/changelog"
         ),
