@@ -58,7 +58,7 @@ def test_a_promotion_that_fails_says_why_in_one_line_and_claims_nothing_before(t
     answer = talk.say("!Promote shop to production")
     assert re.fullmatch(
         rf"Not promoted: {target.version} failed on production: host-1: .*; "
-        r"production of shop has no previous version",
+        r"production of shop has no previous version; not yet reverted: host-1",
         answer,
     )
     assert talk.application.stages.get("production").rollout.by == "olga"

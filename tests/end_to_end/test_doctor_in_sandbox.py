@@ -33,12 +33,16 @@ def ask(engine: Engine) -> str:
 def test_a_fresh_sandbox_is_fine(engine: Engine):
     said = ask(engine)
     assert said.endswith("everything is fine\n"), said
-    for host in (
+    hosts = (
+        "canary-1 (10.77.1.1), production-1 (10.77.2.1), production-2 (10.77.2.2), "
+        "production-3 (10.77.2.3)"
+    )
+    for line in (
         "build (10.77.0.20): build host, with git",
-        "canary-1 (10.77.1.1): host of shop",
-        "production-3 (10.77.2.3): host of notes",
+        f"{hosts}: host of notes",
+        f"{hosts}: host of shop",
     ):
-        assert f"fine   {host}" in said
+        assert f"fine {line}" in " ".join(said.split())
 
 
 def test_what_is_wrong_with_a_host_is_said_with_what_to_do(engine: Engine, world: World):
