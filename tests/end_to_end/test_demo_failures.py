@@ -28,21 +28,23 @@ def step(name, began, ended, **result):
     )
 
 
-BATCH = step(
-    "update_batch",
-    30,
-    20,
-    remaining=1,
-    batches=3,
-    stage="production",
-    failed_hosts={"production-2": "connection refused at http://127.0.0.1:8081/health"},
-)
+def batch():
+    """The second of three batches, from half a minute ago on for ten seconds."""
+    return step(
+        "update_batch",
+        30,
+        20,
+        remaining=1,
+        batches=3,
+        stage="production",
+        failed_hosts={"production-2": "connection refused at http://127.0.0.1:8081/health"},
+    )
 
 
 def test_failed_requests_are_told_by_kind_with_the_step_that_ran():
     at = time.monotonic() - 25
     failed = [Reply(at, "", "", "status 503: No server is available", 0.2) for _ in range(3)]
-    first, busy = failures.explained(failed, [BATCH, step("settle", 19, 18)])
+    first, busy = failures.explained(failed, [batch(), step("settle", 19, 18)])
     assert first.startswith("3 x status 503: No server is available; at ")
     assert first.endswith(
         " UTC, after 0.2 s at most, while update_batch (batch 2 of 3 in production; production-2: "
@@ -52,7 +54,7 @@ def test_failed_requests_are_told_by_kind_with_the_step_that_ran():
 
 
 def test_a_request_that_failed_between_two_steps_says_so():
-    (line, _) = failures.explained([Reply(time.monotonic(), "", "", "reset", 0)], [BATCH])
+    (line, _) = failures.explained([Reply(time.monotonic(), "", "", "reset", 0)], [batch()])
     assert line.endswith("while nothing was deployed")
 
 
@@ -64,7 +66,7 @@ def test_of_many_kinds_of_failures_five_are_told():
 
 
 def test_without_failures_there_is_nothing_to_say():
-    assert list(failures.explained([], [BATCH])) == []
+    assert list(failures.explained([], [batch()])) == []
 
 
 def test_a_page_of_an_error_is_told_in_its_words():
