@@ -716,6 +716,8 @@ def test_canceling_a_subworkflow_cancels_the_workflow_above(pack, make_engine, t
     engine = make_engine()
     execution = engine.start("test.flow")
     wait_for(lambda: engine.executions(status="delayed", top_level=False))
+    # Work that has not begun is not begun any more, and there is nothing to wait for.
+    wait_for(lambda: engine.executions(action="core.local", status="running", top_level=False))
     (inner,) = engine.executions(action="test.inner", top_level=False)
     engine.cancel(inner.id)
     wait_for(lambda: engine.execution(execution.id).status == "canceling")
