@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from delivery.packaging import RELATIONS, Recipe
+from delivery.packaging import Recipe
 from delivery.packaging.fpm import Fpm, arguments, control
-from delivery.settings import load
+from delivery.settings import RELATIONS, load
 from delivery.workspace import Workspace
 
 from .local_host import LocalShell

@@ -22,11 +22,11 @@ from delivery.freeze import Freezes
 from delivery.host_reports import HostReports
 from delivery.ledger import EVENT_ID, Event, Ledger
 from delivery.names import check, matches, nearest
-from delivery.records import MalformedRecord
+from delivery.records import MalformedRecord, or_nothing
 from delivery.releases import Releases
 from delivery.rollout.transitions import Rollouts
 from delivery.stages import Stages
-from delivery.store import ConsulUnreachable, Store
+from delivery.store import Store
 
 LOOKED_AT = 20  # applications whose stages are looked at for a name that is no application
 LOG = logging.getLogger(__name__)
@@ -106,12 +106,7 @@ def unseen_events(store: Store, keys: Iterable[str]) -> Iterator[tuple[Applicati
 
 
 def _has_stage(application: Application, name: str) -> bool:
-    try:
-        return name in application.stages.names()
-    except ConsulUnreachable:
-        raise
-    except DeliveryError:
-        return False
+    return name in (or_nothing(application.stages.names) or ())
 
 
 def _names(store: Store) -> list[str]:

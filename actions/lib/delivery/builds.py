@@ -266,13 +266,13 @@ class Builds:
         return (Build.parse(commit, entry), entry) if entry else (None, None)
 
     def _read(self, commit: str) -> tuple[Build, Entry]:
-        entry = self._ledger.get(f"builds/{check('commit', commit)}")
-        if not entry:
+        known, entry = self._known(commit)
+        if not (known and entry):
             raise DeliveryError(
                 f"{self._ledger.application} has no build of {commit[:7]}; push the commit, or "
                 "run cicd_canary.ci"
             )
-        return Build.parse(commit, entry), entry
+        return known, entry
 
     def _write(self, build: Build, entry: Entry | None) -> dict[str, Any]:
         return self._ledger.set(f"builds/{build.commit}", build.as_json(), entry)

@@ -15,8 +15,8 @@ import itertools
 from typing import TYPE_CHECKING, Any, Collection, Mapping, NamedTuple, Sequence
 
 from delivery.commits import KEPT, Commit
-from delivery.errors import DeliveryError
-from delivery.store import ConsulUnreachable
+from delivery.names import counted
+from delivery.records import or_nothing
 
 if TYPE_CHECKING:
     from delivery.application import Application
@@ -32,10 +32,9 @@ class Difference(NamedTuple):
     more: bool
 
     def __str__(self) -> str:
-        number = len(self.commits)
         if self.more:
-            return f"{number} or more commits"
-        return f"{number} commit{'' if number == 1 else 's'}"
+            return f"{len(self.commits)} or more commits"
+        return counted(self.commits, "commit")
 
     def lines(self, before: str) -> list[str]:
         """Returns the first commits, a line each, and how many are left out.
@@ -113,8 +112,9 @@ def what_ships(application: Application, running: str | None, wanted: str, web_u
     :param web_url: where the pages of repositories are; empty for no link.
     :returns: nothing known of it when a release cannot be read: no delivery waits for that.
     """
-    new = _release(application, wanted)
-    old = _release(application, running) if running else None
+    read = application.releases.get
+    new = or_nothing(lambda: read(wanted))
+    old = or_nothing(lambda: read(running)) if running else None
     if new and not running:
         return Changes(_all(new), NONE, True, bool(new.commits), "")
     if not (new and old):
@@ -124,15 +124,6 @@ def what_ships(application: Application, running: str | None, wanted: str, web_u
     back = bool(removed.commits) and not added.commits
     link = _link(web_url, new, old) if back else _link(web_url, old, new)
     return Changes(added, removed, False, known, link)
-
-
-def _release(application: Application, version: str) -> Release | None:
-    try:
-        return application.releases.get(version)
-    except ConsulUnreachable:
-        raise
-    except DeliveryError:
-        return None
 
 
 def _between(old: Release, new: Release) -> tuple[Difference, Difference]:

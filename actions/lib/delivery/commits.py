@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Sequence
 
-from delivery.names import plain
+from delivery.names import cut, plain
 from delivery.records import Fields
 
 KEPT = 50  # commits of a release
@@ -61,5 +61,4 @@ def read_log(log: bytes) -> Sequence[Commit]:
 
 def text(written: str, limit: int) -> str:
     """Returns text of anybody's as a line of at most `limit` characters that is nothing else."""
-    line = MENTION.sub(lambda found: f"{found.group()} ", plain(written))
-    return line if len(line) <= limit else line[: limit - 4] + " ..."
+    return cut(MENTION.sub(lambda found: f"{found.group()} ", plain(written)), limit)

@@ -23,7 +23,7 @@ class Configuration:
     def __init__(self, values: Mapping[str, Any] | None) -> None:
         self._values = schema.complete(values or {})
         self._ssh: Ssh | None = None
-        self.sources()  # refuses what the schema cannot
+        self._sources = Sources(self.section("applications"))  # refuses what the schema cannot
 
     def section(self, name: str) -> dict[str, Any]:
         """Returns a section: what is set, and the default of each key that has one."""
@@ -54,7 +54,7 @@ class Configuration:
 
     def sources(self) -> Sources:
         """Returns which applications the repositories hold."""
-        return Sources(self.section("applications"))
+        return self._sources
 
     def build_ssh(self) -> Ssh:
         """Returns the way to build hosts."""

@@ -6,7 +6,7 @@ import re
 from typing import Mapping, NamedTuple, Sequence
 
 from delivery.ledger import Ledger
-from delivery.names import plain
+from delivery.names import cut, plain
 from delivery.records import Fields, MalformedRecord
 from delivery.store import Entry
 
@@ -66,7 +66,10 @@ def causes(reasons: Mapping[str, str]) -> str:
     for node, why in sorted(reasons.items()):
         hosts_by_cause.setdefault(_without_numbers(why), []).append(node)
     groups = sorted(hosts_by_cause.values(), key=len, reverse=True)
-    shown = [f"{_some(nodes)}: {_cut(plain(reasons[nodes[0]]))}" for nodes in groups[:CAUSES_SHOWN]]
+    shown = [
+        f"{_some(nodes)}: {cut(plain(reasons[nodes[0]]), CAUSE_LIMIT)}"
+        for nodes in groups[:CAUSES_SHOWN]
+    ]
     others = [node for nodes in groups[CAUSES_SHOWN:] for node in nodes]
     return "; ".join(shown + ([f"{_some(sorted(others))}: other causes"] if others else []))
 
@@ -79,7 +82,3 @@ def _without_numbers(reason: str) -> str:
 def _some(nodes: Sequence[str]) -> str:
     more = len(nodes) - NODES_SHOWN
     return ", ".join(nodes[:NODES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CAUSE_LIMIT else text[: CAUSE_LIMIT - 4] + " ..."

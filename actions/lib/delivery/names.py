@@ -61,7 +61,12 @@ def plain(text: str) -> str:
     """
     line = " ".join(UNSEEN.sub("", each) for each in text.split())
     safe = re.sub(r"\{\{|\}\}|\{%|%\}|\{#|#\}|<%|%>", "?", line)
-    return safe if len(safe) <= TEXT_LIMIT else safe[: TEXT_LIMIT - 4] + " ..."
+    return cut(safe, TEXT_LIMIT)
+
+
+def cut(text: str, limit: int) -> str:
+    """Returns a text of at most `limit` characters; one that was longer ends with dots."""
+    return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
 def counted(things: Sized, noun: str) -> str:

@@ -15,10 +15,11 @@ from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NoRet
 from delivery.clock import seconds_since
 from delivery.errors import DeliveryError
 from delivery.names import matches, shown
-from delivery.store import Entry
+from delivery.store import ConsulUnreachable, Entry
 
 LOG = logging.getLogger(__name__)
 Record = TypeVar("Record")
+Found = TypeVar("Found")
 
 
 class MalformedRecord(DeliveryError):
@@ -132,3 +133,16 @@ class Fields:
 
     def _malformed(self, why: str) -> MalformedRecord:
         return MalformedRecord(f"{self.where} in Consul is malformed: {why}; correct or delete it")
+
+
+def or_nothing(look: Callable[[], Found]) -> Found | None:
+    """Returns what a look finds; None when there is nothing, or a record is malformed.
+
+    :raises ConsulUnreachable: while Consul is away: then nobody knows what there is.
+    """
+    try:
+        return look()
+    except ConsulUnreachable:
+        raise
+    except DeliveryError:
+        return None

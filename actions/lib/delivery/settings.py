@@ -47,6 +47,7 @@ UNIT = r"[A-Za-z0-9][A-Za-z0-9._@-]*\.(service|socket|timer|path|target)"
 GLOB = r"(?=.{1,200}$)(?!.*(^|/)\.\.(/|$))(?![/-])[A-Za-z0-9._+@*?\[\]/-]+"
 PACKAGE = r"[a-z0-9][a-z0-9+.-]{1,100}(:[a-z0-9-]{1,20})?"
 RELATION = rf"{PACKAGE}( ?\((<<|<=|=|>=|>>) ?[0-9][A-Za-z0-9.+:~-]{{0,60}}\))?"
+RELATIONS = ("depends", "conflicts", "replaces")
 DEPENDENCY = rf"{RELATION}( \| {RELATION}){{0,10}}"
 LICENCE = r"[A-Za-z0-9][A-Za-z0-9 .+()/-]{0,99}"
 MAINTAINER = r"[^<>\x00-\x1f\x7f]{1,100} <[^<>@\s\x00-\x1f]{1,100}@[^<>@\s\x00-\x1f]{1,100}>"

@@ -12,7 +12,6 @@ holds one application, of the repository's own name, built from the default bran
 from __future__ import annotations
 
 import fnmatch
-import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
@@ -119,7 +118,7 @@ def _configured(repository: str, settings: Mapping[str, Any]) -> Sequence[Source
 
 def _check_name(source: Source) -> None:
     """:raises DeliveryError: when it cannot be an application's; says where to set another."""
-    if re.fullmatch(PATTERNS["application"], source.app):
+    if matches("application", source.app):
         return
     setting = '{"name": "..."}'
     if source.path:

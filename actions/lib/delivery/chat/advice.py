@@ -9,10 +9,10 @@ a NotACommand, which says what to type.
 from __future__ import annotations
 
 import itertools
-from typing import Callable, Iterable, NamedTuple, TypeVar
+from typing import Callable, Iterable, NamedTuple
 
 from delivery import report
-from delivery.application import Application, applications, known_application
+from delivery.application import LOOKED_AT, Application, applications, known_application
 from delivery.chat import freezing
 from delivery.chat.typed import RELEASES, Typed, read
 from delivery.chat.usage import Usage
@@ -20,17 +20,15 @@ from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.ledger import EVENTS_KEPT
 from delivery.names import shown
+from delivery.next_step import promote_command
 from delivery.promotion import choose
+from delivery.records import or_nothing
 from delivery.releases import newest_first
 from delivery.store import ConsulUnreachable, Store
 from delivery.zones import Zone
 
-LOOKED_AT = 20  # applications, for names of stages and for candidates
 NAMED = 5  # applications in an answer
 RELEASES_SHOWN = 10
-
-
-Found = TypeVar("Found")
 
 
 class NotACommand(DeliveryError):
@@ -94,7 +92,7 @@ class Advice(NamedTuple):
         return str(report.status(self.store, name, self.web_url, self.zone)["text"])
 
     def _history(self, typed: Typed) -> str:
-        application = self._application(typed, applications(self.store))
+        application = self._application(typed)
         everything = "all" in typed.others
         if not typed.number:
             odd = [each for each in typed.others if each not in ("all", "of", "for")]
@@ -109,11 +107,11 @@ class Advice(NamedTuple):
         return f"{note}; the newest {number}:\n{text}" if note else str(text)
 
     def _hosts(self, typed: Typed) -> str:
-        application = self._application(typed, applications(self.store))
+        application = self._application(typed)
         return str(report.hosts(application, self.discovery)["text"])
 
     def _releases(self, typed: Typed) -> str:
-        application = self._application(typed, applications(self.store))
+        application = self._application(typed)
         versions = newest_first(application.releases.versions())
         if not versions:
             return f"{application.name} has no release yet; push a commit"
@@ -130,15 +128,14 @@ class Advice(NamedTuple):
 
     def _promote(self, typed: Typed) -> str:
         named = bool(typed.app or typed.unknown)
-        application = self._application(typed, ()) if named else choose(self.store)
+        application = self._application(typed) if named else choose(self.store)
         said = _promotion(application, typed.stage)
         if not typed.version:
             return said
         return f"a promotion names no version: {said}{_elsewhere(application, typed)}"
 
     def _rollback(self, typed: Typed) -> str:
-        having = [each for each in applications(self.store) if _goes_back(each)]
-        application = self._application(typed, having, _goes_back)
+        application = self._application(typed, _goes_back)
         name = application.name
         last = application.stages.names()[-1]
         stage = typed.stage or last
@@ -161,7 +158,7 @@ class Advice(NamedTuple):
         return f"{said}; type {command}{times}"
 
     def _canary(self, typed: Typed) -> str:
-        application = self._application(typed, applications(self.store))
+        application = self._application(typed)
         releases = application.releases
         if typed.version:
             version = releases.find(typed.version).version
@@ -170,19 +167,17 @@ class Advice(NamedTuple):
         return f"type !deploy canary {application.name} for the newest release, {newest}"
 
     def _freeze(self, typed: Typed) -> str:
-        application = self._application(typed, applications(self.store))
+        application = self._application(typed)
         return freezing.advice(application.name, typed.rest, self.zone)
 
     def _unfreeze(self, typed: Typed) -> str:
-        frozen = [each for each in applications(self.store) if _freeze_of(each)]
-        application = self._application(typed, frozen, _freeze_of)
+        application = self._application(typed, _freeze_of)
         if not _freeze_of(application):
             return f"{application.name} is not frozen"
         return f"type !deploy unfreeze {application.name}"
 
     def _abort(self, typed: Typed) -> str:
-        moving = [each for each in applications(self.store) if _under_way(each)]
-        application = self._application(typed, moving, _under_way)
+        application = self._application(typed, _under_way)
         name, rollout = application.name, application.rollouts.under_way()
         return f"{name} is {rollout.doing}; to stop it type !deploy abort {name}"
 
@@ -200,25 +195,23 @@ class Advice(NamedTuple):
     # --- the application --------------------------------------------------------------------------
 
     def _application(
-        self,
-        typed: Typed,
-        candidates: Iterable[Application],
-        fact: Callable[[Application], str] | None = None,
+        self, typed: Typed, fact: Callable[[Application], str] | None = None
     ) -> Application:
-        """Returns the application of a line; the only candidate when it names none.
+        """Returns the application of a line; of a question that names none, the only one there is.
 
-        :param candidates: those for which the command makes sense now.
-        :param fact: what it would do with one, in a few words.
+        :param fact: what the command would do with one, in a few words; empty where it makes no
+            sense now. By default it makes sense for all.
         :raises NotACommand: when it is unknown or missing; names those there are.
         """
         if typed.app or typed.unknown:
             return known_application(self.store, typed.app or typed.unknown)
-        found = list(candidates)
+        facts = {each: fact(each) if fact else "" for each in applications(self.store)}
+        found = [each for each, words in facts.items() if words or not fact]
         if not found:
             raise NotACommand(NONE.get(typed.command, "no application has been built yet"))
         if len(found) == 1 and typed.command in ("history", "hosts", RELEASES):
             return found[0]
-        named = [f"{each.name} ({fact(each)})" if fact else each.name for each in found[:NAMED]]
+        named = [f"{each.name} ({facts[each]})" if fact else each.name for each in found[:NAMED]]
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         such_as = "type" if len(found) == 1 else "such as"
         raise NotACommand(
@@ -237,7 +230,7 @@ NONE = {
 def _stages(known: Iterable[Application]) -> set[str]:
     found: set[str] = set()
     for application in itertools.islice(known, LOOKED_AT):
-        found.update(_or_nothing(application.stages.names) or ())
+        found.update(or_nothing(application.stages.names) or ())
     return found
 
 
@@ -252,10 +245,9 @@ def _promotion(application: Application, stage: str) -> str:
         raise
     except DeliveryError as error:
         return str(error)
-    where = "" if to == names[-1] else f" to {to}"
     return (
         f"the {source} of {application.name} runs {target.version}; type "
-        f"!deploy promote {application.name}{where}"
+        f"{promote_command(application.name, source, names)}"
     )
 
 
@@ -263,7 +255,7 @@ def _elsewhere(application: Application, typed: Typed) -> str:
     """Returns how a named release that is not in the first stage would get there."""
     first = application.stages.names()[0]
     latest = application.stages.get(first).rollout
-    release = _or_nothing(lambda: application.releases.find(typed.version))
+    release = or_nothing(lambda: application.releases.find(typed.version))
     if not release or (latest and latest.target.version == release.version):
         return ""
     command = f"!deploy canary {application.name} {release.version}"
@@ -278,16 +270,16 @@ def _goes_back(application: Application) -> str:
         back = application.stages.rollback(last)
         return f"{last} from {application.stages.get(last).version} to {back.version}"
 
-    return _or_nothing(goes_back) or ""
+    return or_nothing(goes_back) or ""
 
 
 def _freeze_of(application: Application) -> str:
-    freeze = _or_nothing(application.freezes.current)
+    freeze = or_nothing(application.freezes.current)
     return str(freeze) if freeze else ""
 
 
 def _under_way(application: Application) -> str:
-    rollout = _or_nothing(application.rollouts.under_way)
+    rollout = or_nothing(application.rollouts.under_way)
     return rollout.doing if rollout else ""
 
 
@@ -302,13 +294,3 @@ def _runs(application: Application, version: str) -> str:
 
 def _is(typed: str, version: str) -> bool:
     return version.startswith(typed) or version.endswith(f".{typed[:7]}")
-
-
-def _or_nothing(look: Callable[[], Found]) -> Found | None:
-    """Returns what a look finds; None when there is nothing, or a record is malformed."""
-    try:
-        return look()
-    except ConsulUnreachable:
-        raise
-    except DeliveryError:
-        return None

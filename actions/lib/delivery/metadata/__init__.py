@@ -39,7 +39,7 @@ from delivery.metadata import (
     rust,
 )
 from delivery.metadata.reader import Reader
-from delivery.settings import DEPENDENCY, LIST_LIMIT, RELATION, Settings
+from delivery.settings import DEPENDENCY, LIST_LIMIT, RELATION, RELATIONS, Settings
 from delivery.settings import FILE as SETTINGS_FILE
 from delivery.workspace import Sources
 
@@ -96,7 +96,7 @@ def read(
     """
     package = settings.package
     told: dict[str, Mapping[str, Any]] = {
-        SETTINGS_FILE: {key: getattr(package, key) for key in (*TEXTS, *debian.RELATIONS)},
+        SETTINGS_FILE: {key: getattr(package, key) for key in (*TEXTS, *RELATIONS)},
         **_of_files(sources.files, settings),
         DESCRIBE: {"version": re.sub(r"-[0-9]+-g[0-9a-f]+$", "", sources.describe.strip())},
         CONFIGURATION: {"maintainer": maintainer},
@@ -107,7 +107,7 @@ def read(
         },
     }
     found = {key: _first(key, told) for key in ("name", *TEXTS)}
-    for kind in debian.RELATIONS:
+    for kind in RELATIONS:
         found[kind] = _relations(kind, told, package.architecture)
     found["version"]["value"] = _version(found["version"])
     named = dict(found["name"]["also"])

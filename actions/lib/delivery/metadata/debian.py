@@ -10,8 +10,8 @@ import re
 from typing import Any, Iterator, Sequence
 
 from delivery.metadata.reader import Reader, program, text_of
+from delivery.settings import RELATIONS
 
-RELATIONS = ("depends", "conflicts", "replaces")
 ALTERNATIVE = re.compile(
     r"(?P<package>[^\s(\[<]+)\s*(?P<version>\([^)]*\))?\s*"
     r"(?:\[(?P<architectures>[^\]]*)\])?\s*(?P<profiles>(?:<[^>]*>\s*)*)"

@@ -15,6 +15,7 @@ import re
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from delivery import names
+from delivery.settings import RELATIONS
 
 LITERAL = r"""(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')"""
 # What comes behind a literal that is only a part of what a field is set to.
@@ -134,7 +135,7 @@ def _as_told(key: str, value: Any) -> Any:
 
 
 def _checked(field: str, key: str, value: Any) -> Any:
-    expected = list if key in ("depends", "conflicts", "replaces") else str
+    expected = list if key in RELATIONS else str
     if not isinstance(value, expected):
         raise ValueError(f"{field}: expected text, got {names.shown(value)}")
     return value

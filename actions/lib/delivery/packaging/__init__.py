@@ -25,7 +25,6 @@ from delivery.workspace import Workspace
 
 RECIPE_FILE = "metadata.json"
 PACKAGE_FILE = "package.json"
-RELATIONS = ("depends", "conflicts", "replaces")
 
 
 class Recipe(NamedTuple):
@@ -60,7 +59,7 @@ class Recipe(NamedTuple):
     def relations(self, kind: str) -> list[str]:
         """Returns what the package depends on, conflicts with or replaces.
 
-        :param kind: one of RELATIONS.
+        :param kind: one of `settings.RELATIONS`.
         """
         return list(self.metadata[kind]["value"])
 

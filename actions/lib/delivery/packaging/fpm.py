@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Sequence
 
-from delivery.packaging import RELATIONS, Package, Packager, Recipe
+from delivery.packaging import Package, Packager, Recipe
 from delivery.packaging.layout import config_paths, lay_out, pack
+from delivery.settings import RELATIONS
 from delivery.workspace import Workspace
 
 # The arguments are FPM's. On stdin the control file, to which the size is added (in KiB).

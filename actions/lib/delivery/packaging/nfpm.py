@@ -7,8 +7,9 @@ from typing import Any, Sequence
 
 import yaml
 
-from delivery.packaging import RELATIONS, Package, Packager, Recipe
+from delivery.packaging import Package, Packager, Recipe
 from delivery.packaging.layout import config_paths, lay_out, pack
+from delivery.settings import RELATIONS
 from delivery.workspace import Workspace
 
 # The arguments are the paths of configuration files. On stdin nFPM's configuration, whose list of
