@@ -7,11 +7,10 @@ with `script/sandbox git`.
 from __future__ import annotations
 
 import shlex
-import subprocess
 from pathlib import Path
 
+from sandbox import repositories
 from sandbox.fleet import PROJECT
-from sandbox.repositories import SETTINGS
 
 BRANCH = "main"
 OF_THE_WORLD = "/acme/"  # how the remote's address begins
@@ -32,7 +31,7 @@ def prepare(directory: Path, name: str) -> str:
         git(directory, "init", "--quiet", "--initial-branch", BRANCH)
     if not git(directory, "config", "--default", "", "user.email").strip():
         for key in ("user.name", "user.email"):
-            git(directory, "config", key, SETTINGS[key])
+            git(directory, "config", key, repositories.SETTINGS[key])
     if not git(directory, "rev-list", "--all", "--max-count=1"):
         git(directory, "add", "--all")
         git(directory, "commit", "--quiet", "--message", "First version")
@@ -56,12 +55,7 @@ def prepare(directory: Path, name: str) -> str:
 
 
 def git(directory: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-c", f"safe.directory={directory}", "-C", str(directory), *arguments],
-        text=True,
-        capture_output=True,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise CheckoutError(f"{directory}: git {arguments[0]} failed: {reason}")
-    return done.stdout
+    try:
+        return repositories.git(directory, *arguments)
+    except repositories.GitHubError as error:
+        raise CheckoutError(f"{directory}: {error}") from None

@@ -143,10 +143,20 @@ class Checkout:
 
     def git(self, *arguments: str) -> str:
         """What a git command in the work tree printed; GitHubError with its reason if it failed."""
-        done = subprocess.run(
-            ["git", "-C", str(self.directory), *arguments], text=True, capture_output=True
-        )
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise GitHubError(f"git {arguments[0]} failed: {reason}")
-        return done.stdout
+        return git(self.directory, *arguments)
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """What a git command in a work tree, whoever owns it, printed.
+
+    Raises GitHubError with its reason if it failed.
+    """
+    done = subprocess.run(
+        ["git", "-c", f"safe.directory={directory}", "-C", str(directory), *arguments],
+        text=True,
+        capture_output=True,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise GitHubError(f"git {arguments[0]} failed: {reason}")
+    return done.stdout
