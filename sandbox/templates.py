@@ -1,6 +1,7 @@
 """The templates of small applications for `script/sandbox add`, one directory each.
 
-In a template's files, and in their names, some words are replaced: @NAME@ and @PORT@ of the
+A file that is the same in another template is a link to that one; an application gets a file. In
+a template's files, and in their names, some words are replaced: @NAME@ and @PORT@ of the
 application, @SECONDPORT@ where there are two, and @ARCHITECTURE@, the machine's as Debian calls it.
 """
 
