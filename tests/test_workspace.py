@@ -300,6 +300,42 @@ def test_a_file_that_is_too_large_is_refused(workspace, repository):
         workspace.read_sources(["VERSION"])
 
 
+@pytest.mark.parametrize(
+    "name", ["a\nHEAD:big VERSION\nHEAD:x y.gemspec", "a\\nHEAD:big VERSION", 'a".gemspec', "ä b.x"]
+)
+def test_a_files_name_is_never_taken_for_more_than_a_name(workspace, repository, name):
+    commit = repository.commit({"big": "1" * 1048577, f"{name}.gemspec": "", "b.gemspec": "b"})
+    workspace.check_out(repository.url, commit, "main")
+
+    assert workspace.read_sources(["*.gemspec", "VERSION"]).files == {"b.gemspec": b"b"}
+
+
+def test_files_that_are_too_large_together_are_refused(workspace, repository):
+    files = {f"lib/{letter}/version.rb": "1" * 1048576 for letter in "abcdefghi"}
+    workspace.check_out(repository.url, repository.commit(files), "main")
+
+    with pytest.raises(RefusedSource, match="have 9437184 bytes; the limit is 8388608"):
+        workspace.read_sources(["lib/**/version.rb"])
+
+
+@pytest.mark.parametrize("answer", ["1048577 VERSION", "9 a b", "no header", "x"])
+def test_an_answer_that_is_not_gits_is_refused(repository, tmp_path, answer):
+    fake = tmp_path / "git"
+    fake.write_text(
+        "#!/bin/sh\n[ \"$1\" != cat-file ] || { cat >/dev/null; echo '%s'; exit 0; }\n"
+        "exec %s \"$@\"\n" % (answer, shutil.which("git"))
+    )
+    ssh = LocalShell(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    workspace = Workspace.create(ssh, ssh.host)
+    try:
+        workspace.check_out(repository.url, repository.commit({"VERSION": "1"}), "main")
+        fake.chmod(0o755)
+        with pytest.raises(DeliveryError, match="the build host's answer is not git's: "):
+            workspace.read_sources(["VERSION"])
+    finally:
+        workspace.remove()
+
+
 def check_out_script(workspace, repository, text, executable=True):
     commit = repository.commit({"script/x": text}, executable=["script/x"] if executable else [])
     workspace.check_out(repository.url, commit, "main")

@@ -31,7 +31,8 @@ from delivery.remote import Host, RemoteError, Result, Ssh
 
 ROOT = "/var/tmp/cicd-canary"  # noqa: S108 - its owner is checked by CREATE
 STALE_AFTER_MIN = 24 * 60
-SOURCE_FILE_LIMIT = 1024 * 1024
+SOURCE_FILE_LIMIT = 1024 * 1024  # bytes
+SOURCE_FILES_LIMIT = 8 * 1024 * 1024  # bytes of all that are read
 LOG_LINES = 100
 LAST_LINE_LENGTH = 200  # characters of a log's last line in a reason
 LOG_BYTES = 16 * 1024
@@ -41,6 +42,7 @@ WORKSPACE_ID = re.compile(r"[A-Za-z0-9]{10}")
 FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}\.[a-z]{1,8}")
 SCRIPT_PATH = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
+BATCH_HEADER = re.compile(rb"(?P<size>[0-9]{1,9}) (?P<path>[A-Za-z0-9._+@/-]+)\n")
 GIT_URL = re.compile(
     r"(https?://|ssh://([a-z0-9_-]+@)?|file:///)"
     r"[A-Za-z0-9._~:/\[\]-]*[A-Za-z0-9_\]]"
@@ -156,12 +158,13 @@ class Workspace:
 
         :param paths: below `base`; `*` is any name and `**` any directories, as in git's globs.
         :param base: a directory of the repository; by default its root.
-        :raises RefusedSource: for a symbolic link or a file of more than 1 MiB.
+        :raises RefusedSource: for a symbolic link, a file of more than 1 MiB, or more than 8 MiB.
         """
         below = f"{names.check('path', base)}/" if base else ""
         read = self.shell(
             scripts.READ_SOURCES,
             str(SOURCE_FILE_LIMIT),
+            str(SOURCE_FILES_LIMIT),
             base,
             *(below + path for path in paths),
             what="read the project's files",
@@ -301,11 +304,19 @@ def _matching(pattern: re.Pattern[str], text: object, what: str) -> str:
 
 
 def _split_batch(output: bytes) -> dict[str, bytes]:
-    """Takes `git cat-file --batch='%(objectsize) %(rest)'` apart into contents by path."""
+    """Takes `git cat-file --batch='%(objectsize) %(rest)'` apart into contents by path.
+
+    :raises DeliveryError: when it is anything else: a build host runs what anybody pushes.
+    """
     files = {}
     while output:
-        header, output = output.split(b"\n", 1)
-        size, path = header.split(b" ", 1)
-        files[path.decode()] = output[: int(size)]
-        output = output[int(size) + 1 :]
+        header = BATCH_HEADER.match(output)
+        if not header or int(header.group("size")) > SOURCE_FILE_LIMIT:
+            raise DeliveryError(
+                f"the build host's answer is not git's: {names.shown(output[:80])}; remove the "
+                "workspace and look at git there"
+            )
+        end = header.end() + int(header.group("size"))
+        files[header.group("path").decode()] = output[header.end() : end]
+        output = output[end + 1 :]
     return files

@@ -32,8 +32,8 @@ cd "$workspace" 2>/dev/null || { echo "workspace $workspace no longer exists" >&
 # What is cloned; source/ is all of it, or a link to the application's directory in it.
 top=$(pwd -P)/checkout
 [ -d checkout ] || top=$(pwd -P)/source
-fail() { echo "$1" >&2; exit 1; }
-refuse() { echo "$1" >&2; exit 65; }    # something in the repository has to change
+fail() { printf '%s\\n' "$1" >&2; exit 1; }
+refuse() { printf '%s\\n' "$1" >&2; exit 65; }  # something in the repository has to change
 require_script() {      # a path below source/
     [ -e "source/$1" ] ||
         refuse "$1 is missing; add it to the repository (exit 0 is enough)"
@@ -98,10 +98,11 @@ git show -s --format=%ct HEAD
 # Git expands the patterns; `ls-tree` would take them by the letter. Of a changelog the newest entry
 # is read; dpkg's parser of that runs no code of the repository, given the format and its directory.
 # Tags of an application in a directory are api/v1.2.0 or services/api/v1.2.0; it goes by those of
-# the whole repository only where it has none of its own.
+# the whole repository only where it has none of its own. A file whose name has a blank, a quote or a
+# line's end in it is none of those asked for; it is left out before its name is taken for something.
 READ_SOURCES = r"""
-limit=$1 base=$2
-shift 2
+limit=$1 limit_of_all=$2 base=$3
+shift 3
 version() {
     git describe --tags --match "$1v[0-9]*" --match "$1[0-9]*" ${2:+--match "$2v[0-9]*"} \
         ${2:+--match "$2[0-9]*"} 2>/dev/null
@@ -109,7 +110,7 @@ version() {
 newest_entry() {
     cd ..
     head -c 65536 > changelog
-    dpkg-parsechangelog -F debian -l changelog 2>/dev/null || cat changelog
+    { dpkg-parsechangelog -F debian -l changelog 2>/dev/null || cat changelog; } | head -c 65536
 }
 cd "$top"
 described=
@@ -123,19 +124,25 @@ for pattern do
     shift
 done
 git diff-tree -r --no-renames --name-only -z "$(git hash-object -t tree /dev/null)" HEAD -- "$@" |
-    head -z -n 500 | xargs -0 -r git ls-tree --full-tree -l HEAD -- |
+    LC_ALL=C grep -azxE '[A-Za-z0-9._+@/-]+' | head -z -n 500 |
+    xargs -0 -r git ls-tree --full-tree -l HEAD -- | {
+    all=0
     while read -r mode type object size path; do
-    [ "$type" = blob ] || continue
-    [ "$mode" != 120000 ] || refuse "$path is a symbolic link; replace it with a file"
-    case $path in
-        debian/changelog | */debian/changelog)
-            object=$(git cat-file blob "$object" | newest_entry | git hash-object -w --stdin)
-            size=0
-            ;;
-    esac
-    [ "$size" -le "$limit" ] || refuse "$path has $size bytes; the limit is $limit"
-    echo "$object $path"
-done > ../sources.list
+        [ "$type" = blob ] || continue
+        [ "$mode" != 120000 ] || refuse "$path is a symbolic link; replace it with a file"
+        case $path in
+            debian/changelog | */debian/changelog)
+                object=$(git cat-file blob "$object" | newest_entry | git hash-object -w --stdin)
+                size=65536
+                ;;
+        esac
+        [ "$size" -le "$limit" ] || refuse "$path has $size bytes; the limit is $limit"
+        all=$((all + size))
+        [ "$all" -le "$limit_of_all" ] ||
+            refuse "$path and the files before it have $all bytes; the limit is $limit_of_all"
+        printf '%s %s\n' "$object" "$path"
+    done
+} > ../sources.list
 git cat-file --batch='%(objectsize) %(rest)' < ../sources.list
 """
 
