@@ -1,0 +1,158 @@
+"""What cicd-converge installs beside its package, with the real apt-get and packages of a moment.
+
+Its functions are called without `main`; dpkg only writes down what it is told.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CONVERGE = Path(__file__).resolve().parent.parent / "host/cicd-converge"
+PROGRAMS = ("apt-get", "dpkg-deb", "dpkg-scanpackages")
+
+# After the functions of the program. Prints what dpkg would do, or the problem.
+PREPARE = """
+APP=shop health_path=/ scratch=$ROOT/scratch packages=$ROOT/packages conf_dir=$ROOT/conf cache_dir=$ROOT
+source_list=$ROOT/sources/cicd.list dpkg_status=$ROOT/status
+run_dpkg() { echo "dpkg ${*##*/}"; }
+apt-mark() { :; }
+log() { :; }
+prepare "$1" || echo "problem: $problem"
+"""
+
+
+class Machine:
+    """A host that has nothing installed, our source, and another one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("scratch", "packages", "conf", "sources", "apt/lists/partial", "ours"):
+            (root / folder).mkdir(parents=True)
+        (root / "debian").mkdir()
+        (root / "status").touch()
+        (root / "apt.conf").write_text(
+            f'Dir::State "{root}/apt";\nDir::State::Lists "{root}/apt/lists";\n'
+            f'Dir::Cache "{root}/apt";\nDir::Etc::sourcelist "/dev/null";\n'
+            f'Dir::Etc::sourceparts "{root}/sources";\nAPT::Architecture "amd64";\n'
+        )
+
+    def package(self, place: str, name: str, version: str, **fields: str) -> None:
+        tree = self.root / "tree"
+        (tree / "DEBIAN").mkdir(parents=True)
+        fields = {
+            "Package": name,
+            "Version": version,
+            "Architecture": "all",
+            "Maintainer": "A <a@acme.example>",
+            "Description": "sample",
+            **fields,
+        }
+        (tree / "DEBIAN/control").write_text("".join(f"{k}: {v}\n" for k, v in fields.items()))
+        file = self.root / place / f"{name}_{version}.deb"
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(file)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        shutil.rmtree(tree)
+
+    def installed(self, name: str, version: str, **fields: str) -> None:
+        fields = {
+            "Package": name,
+            "Status": "install ok installed",
+            "Maintainer": "A <a@acme.example>",
+            "Architecture": "all",
+            "Version": version,
+            "Description": "sample",
+            **fields,
+        }
+        with (self.root / "status").open("a") as status:
+            status.write("".join(f"{k}: {v}\n" for k, v in fields.items()) + "\n")
+
+    def prepare(self, version: str) -> str:
+        """Returns what dpkg is told to do before the package is installed, or the problem."""
+        for place, file in (("ours", "cicd.list"), ("debian", "debian.list")):
+            with (self.root / place / "Packages").open("w") as index:
+                subprocess.run(
+                    ["dpkg-scanpackages", "--multiversion", "."],
+                    cwd=str(self.root / place),
+                    check=True,
+                    stdout=index,
+                    stderr=subprocess.DEVNULL,
+                )
+            source = f"deb [trusted=yes] copy:{self.root / place} ./\n"
+            (self.root / "sources" / file).write_text(source)
+        functions, _, last = CONVERGE.read_text().rstrip().rpartition("\n")
+        assert last == 'main "$@"'
+        return subprocess.run(
+            ["bash", "-c", functions + PREPARE, "converge", version],
+            env={
+                "PATH": os.environ["PATH"],
+                "ROOT": str(self.root),
+                "APT_CONFIG": str(self.root / "apt.conf"),
+            },
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        ).stdout.strip()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: not installed; apt-get install apt dpkg-dev")
+    return Machine(tmp_path)
+
+
+def test_only_what_a_package_depends_on_is_installed_before_it(machine):
+    machine.package("debian", "libfoo1", "2")
+    for place in ("packages", "ours", "debian"):
+        machine.package(place, "shop", "1", Depends="libfoo1 (>= 2)")
+
+    assert machine.prepare("1") == "dpkg --install libfoo1_2_all.deb"
+
+
+def test_a_dependency_that_is_there_installs_nothing(machine):
+    machine.installed("libfoo1", "2")
+    for place in ("packages", "ours"):
+        machine.package(place, "shop", "1", Depends="libfoo1 (>= 2)")
+
+    assert machine.prepare("1") == ""
+
+
+def test_a_release_of_another_application_is_no_dependency_to_install(machine):
+    machine.installed("notes", "1")
+    machine.package("ours", "notes", "2")
+    for place in ("packages", "ours"):
+        machine.package(place, "shop", "1", Depends="notes (>= 2)")
+
+    assert machine.prepare("1") == (
+        "problem: shop 1 needs notes (>= 2), but the host's APT sources have 1"
+    )
+
+
+def test_an_application_that_another_one_depends_on_is_updated(machine):
+    machine.installed("shop", "1")
+    machine.installed("notes", "1", Depends="libc6 | awk, shop (<< 2), no-such")
+    machine.package("debian", "libfoo1", "2")
+    machine.package("packages", "shop", "2", Depends="libfoo1")
+
+    assert machine.prepare("2") == "dpkg --install libfoo1_2_all.deb"
+
+
+def test_a_package_that_would_remove_another_application_is_refused(machine):
+    machine.package("packages", "shop", "1", Replaces="shop-old (<< 2), notes", Conflicts="notes")
+    assert machine.prepare("1") == ""
+    (machine.root / "conf/notes.conf").touch()
+
+    assert machine.prepare("1") == (
+        "problem: shop replaces notes, an application of this host; correct package.replaces, or "
+        f"delete {machine.root}/conf/notes.conf if notes is no more"
+    )
