@@ -323,7 +323,7 @@ def test_an_answer_that_is_not_gits_is_refused(repository, tmp_path, answer):
     fake = tmp_path / "git"
     fake.write_text(
         "#!/bin/sh\n[ \"$1\" != cat-file ] || { cat >/dev/null; echo '%s'; exit 0; }\n"
-        "exec %s \"$@\"\n" % (answer, shutil.which("git"))
+        'exec %s "$@"\n' % (answer, shutil.which("git"))
     )
     ssh = LocalShell(PATH=f"{tmp_path}:{os.environ['PATH']}")
     workspace = Workspace.create(ssh, ssh.host)
