@@ -8,6 +8,7 @@ from delivery.affected import look
 from delivery.application import Application
 from delivery.builds import Started
 from delivery.errors import DeliveryError
+from delivery.records import or_nothing
 
 
 class BuildStart(DeliveryAction):
@@ -34,7 +35,11 @@ class BuildStart(DeliveryAction):
     ) -> Started:
         """Records the start of a build, or that the commit changes nothing of the application."""
         builds = application.builds
-        source = self.configuration.sources().of_application(application.name, repository)
+        sources = self.configuration.sources()
+        source = sources.of_application(application.name, repository)
+        newest = or_nothing(application.releases.newest)
+        if newest:
+            sources.refuse_stranger(application.name, repository, newest.repository)
         why = ""
         if source.path and not again and not builds.decided(commit, branch):
             affected, why = look(self.configuration, application, source, commit, branch)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from action_test_case import ConsulActionTestCase
 from build_start import BuildStart
-from releases import COMMITS
+from releases import COMMITS, published
 
 PUSH = {
     "app": "shop",
@@ -48,3 +48,24 @@ class TestBuildStart(ConsulActionTestCase):
     def test_refuses_what_is_no_name_and_writes_nothing(self):
         self.assert_fails("is not a valid branch", **dict(PUSH, branch="{{config_context}}"))
         self.assertEqual(self.store.keys(), [])
+
+    def test_another_repository_of_the_same_name_does_not_take_an_application_over(self):
+        published(self.shop)
+        push = dict(PUSH, commit=COMMITS[1])
+        self.assert_fails(
+            "shop comes from acme/shop, not from mallory/shop; if it has moved, set "
+            "applications.mallory/shop.name to shop in the pack's configuration",
+            **dict(push, repository="mallory/shop"),
+        )
+        self.assertTrue(self.act(**push)[0])
+
+    def test_an_application_moves_to_the_repository_that_the_configuration_names(self):
+        published(self.shop)
+        self.config["applications"] = {"acme/store": {"name": "shop"}}
+        succeeded, result = self.act(**dict(PUSH, commit=COMMITS[1], repository="acme/store"))
+        self.assertTrue(succeeded, result)
+        self.assert_fails(
+            "acme/shop is not shop, which is acme/store in the pack's configuration; set "
+            "applications.acme/shop.name to another name there",
+            **dict(PUSH, commit=COMMITS[2]),
+        )

@@ -38,6 +38,16 @@ def test_the_place_of_an_application_is_found_by_its_name():
     assert sources.of_application("anything", "acme/shop").path == ""
 
 
+@pytest.mark.parametrize("repository", ["acme/api", "mallory/front"])
+def test_a_repository_is_no_application_that_the_configuration_has_elsewhere(repository):
+    sources, name = Sources(TOOLS), repository.rpartition("/")[2]
+    message = f"{repository} is not {name}, which is acme/tools services/"
+    with pytest.raises(DeliveryError, match=message):
+        sources.of(repository)
+    with pytest.raises(DeliveryError, match=message):
+        sources.of_application(name, repository)
+
+
 def test_an_application_that_the_repository_does_not_hold_is_answered_with_the_nearest():
     with pytest.raises(DeliveryError, match="acme/tools has no application frnt; nearest: front"):
         Sources(TOOLS).of_application("frnt", "acme/tools")

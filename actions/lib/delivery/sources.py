@@ -51,32 +51,36 @@ class Sources:
 
     def __init__(self, applications: Mapping[str, Any]) -> None:
         self._applications = applications
-        places: dict[str, str] = {}
+        self._sources: dict[str, Source] = {}
         for repository, settings in applications.items():
             for source in _configured(repository, settings or {}):
-                other = places.setdefault(source.app, source.place)
-                if other != source.place:
+                other = self._sources.setdefault(source.app, source)
+                if other.place != source.place:
                     raise DeliveryError(
                         "applications in the pack's configuration: "
-                        f"{other} and {source.place} are both called {source.app}; give one of "
-                        "them another name"
+                        f"{other.place} and {source.place} are both called {source.app}; give one "
+                        "of them another name"
                     )
 
     def of(self, repository: str) -> Sequence[Source]:
         """Returns the applications of a repository.
 
-        :raises DeliveryError: when the name of one cannot be an application's.
+        :raises DeliveryError: when the name of one cannot be an application's, or is that of an
+            application which the configuration has elsewhere.
         """
         found = list(_configured(repository, self._applications.get(repository) or {}))
         for source in found:
             _check_name(source)
+            self._refuse_another(source.app, repository)
         return found
 
     def of_application(self, app: str, repository: str) -> Source:
         """Returns an application of a repository, whatever it is called where it is the only one.
 
-        :raises DeliveryError: when the repository holds others.
+        :raises DeliveryError: when the repository holds others, or the configuration has the
+            application elsewhere.
         """
+        self._refuse_another(app, repository)
         found = self.of(repository) if self._is_shared(repository) else []
         for source in found:
             if source.app == app:
@@ -88,6 +92,26 @@ class Sources:
             )
         branches = (self._applications.get(repository) or {}).get("branches") or ()
         return Source(app, repository, "", branches)
+
+    def refuse_stranger(self, app: str, repository: str, before: str) -> None:
+        """Refuses a repository that would take an application over because of its name.
+
+        :param before: the repository of the application's newest release.
+        :raises DeliveryError: when it is another, and the configuration does not name this one.
+        """
+        if repository != before and repository not in self._applications:
+            raise DeliveryError(
+                f"{app} comes from {before}, not from {repository}; if it has moved, set "
+                f"applications.{repository}.name to {app} in the pack's configuration"
+            )
+
+    def _refuse_another(self, app: str, repository: str) -> None:
+        known = self._sources.get(app)
+        if known and known.repository != repository:
+            raise DeliveryError(
+                f"{repository} is not {app}, which is {known.place} in the pack's configuration; "
+                f"set applications.{repository}.name to another name there"
+            )
 
     def _is_shared(self, repository: str) -> bool:
         return bool((self._applications.get(repository) or {}).get("paths"))
