@@ -4,13 +4,21 @@ from typing import Any
 
 from delivery_action import DeliveryAction, progress
 
+from delivery.errors import DeliveryError
 from delivery.next_step import next_promotion
 from delivery.rollout.steps import Superseded
 
 
 class CanaryBegin(DeliveryAction):
     def deliver(
-        self, app: str, version: str | None, by: str | None, wait_for_lock_s: int, by_hand: bool
+        self,
+        app: str,
+        version: str | None,
+        by: str | None,
+        wait_for_lock_s: int,
+        by_hand: bool,
+        chat_user: str,
+        stackstorm_user: str,
     ) -> dict[str, Any]:
         application = self.application(app)
         releases = application.releases
@@ -19,6 +27,17 @@ class CanaryBegin(DeliveryAction):
         canary, version = release.stages[0], release.version
         if application.stages.is_live(canary, version):
             return self.nothing_to_do(app, version, f"{canary} of {app} runs {version} already")
+        first = application.stages.first()
+        if first not in (None, canary):
+            # Whoever pushes writes that, and it may be where others come by promotion alone.
+            if not by_hand:
+                raise DeliveryError(
+                    f"{version} is not deployed: its .cicd.yaml has {canary} as the first stage, "
+                    f"which is {first}; correct stages, or take the change over: "
+                    f"!deploy canary {app}"
+                )
+            self.require_permission("promote", chat_user, stackstorm_user)
+            application.freezes.guard()
         try:
             rollout = self.steps(application).deploy(
                 canary,

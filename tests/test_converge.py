@@ -17,7 +17,8 @@ PROGRAMS = ("apt-get", "dpkg-deb", "dpkg-scanpackages")
 
 # After the functions of the program. Prints what dpkg would do, or the problem.
 PREPARE = """
-APP=shop health_path=/ scratch=$ROOT/scratch packages=$ROOT/packages conf_dir=$ROOT/conf cache_dir=$ROOT
+APP=shop health_path=/ scratch=$ROOT/scratch packages=$ROOT/packages conf_dir=$ROOT/conf
+cache_dir=$ROOT
 source_list=$ROOT/sources/cicd.list dpkg_status=$ROOT/status
 run_dpkg() { echo "dpkg ${*##*/}"; }
 apt-mark() { :; }

@@ -321,10 +321,8 @@ def test_files_that_are_too_large_together_are_refused(workspace, repository):
 @pytest.mark.parametrize("answer", ["1048577 VERSION", "9 a b", "no header", "x"])
 def test_an_answer_that_is_not_gits_is_refused(repository, tmp_path, answer):
     fake = tmp_path / "git"
-    fake.write_text(
-        "#!/bin/sh\n[ \"$1\" != cat-file ] || { cat >/dev/null; echo '%s'; exit 0; }\n"
-        'exec %s "$@"\n' % (answer, shutil.which("git"))
-    )
+    git = shutil.which("git")
+    fake.write_text(f"#!/bin/sh\n[ $1 != cat-file ] || exec echo '{answer}'\nexec {git} \"$@\"\n")
     ssh = LocalShell(PATH=f"{tmp_path}:{os.environ['PATH']}")
     workspace = Workspace.create(ssh, ssh.host)
     try:

@@ -98,8 +98,8 @@ git show -s --format=%ct HEAD
 # Git expands the patterns; `ls-tree` would take them by the letter. Of a changelog the newest entry
 # is read; dpkg's parser of that runs no code of the repository, given the format and its directory.
 # Tags of an application in a directory are api/v1.2.0 or services/api/v1.2.0; it goes by those of
-# the whole repository only where it has none of its own. A file whose name has a blank, a quote or a
-# line's end in it is none of those asked for; it is left out before its name is taken for something.
+# the whole repository only where it has none of its own. A file whose name has a blank, a quote or
+# a line's end in it is none of those asked for; it is left out before anything reads its name.
 READ_SOURCES = r"""
 limit=$1 limit_of_all=$2 base=$3
 shift 3
