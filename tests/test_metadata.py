@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -717,14 +718,85 @@ def test_a_program_is_read_whatever_its_encoding():
         ("debian/control", b"A: b\n c\n d\n\n"),
         ("debian/control", b"Package: x\nDepends: ${x},,|  |\n\n"),
         ("gradle.properties", b"version "),
+        ("mix.exs", b" "),
+        ("mix.exs", b"[ "),
+        ("mix.exs", b"licenses: ["),
+        ("package.json", b" "),
+        ("pyproject.toml", b"[a]\n"),
+        ("pyproject.toml", b"a = 1.2.3\n"),
+        ("pyproject.toml", b'"'),
+        ("pyproject.toml", b'\\"'),
+        ("setup.cfg", b"a\n"),
     ],
 )
 def test_a_file_that_is_made_to_take_long_does_not(path, unit):
-    started = time.monotonic()
+    assert_quick(path, unit * (1024 * 1024 // len(unit)))
 
-    read({path: unit * (1024 * 1024 // len(unit))})
 
-    assert time.monotonic() - started < 20
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("build.gradle", b"version" + b" " * 1048000),
+        ("gradle.properties", b"version=" + b" " * 500000 + b"x" + b" " * 500000 + b"y"),
+        ("mix.exs", b"@version" + b" " * 1000000),
+        ("pyproject.toml", b"a" + b".a" * 500000 + b"=1"),
+        ("pyproject.toml", b"a." * 500000),
+        ("pyproject.toml", b'"a"' + b' . "a"' * 100000 + b"=1"),
+        ("pyproject.toml", b"[[a" + b".'b\\'" * 100000 + b"]]"),
+        ("pyproject.toml", b'"\\"a"' + b'."\\"a"' * 100000 + b"=1"),
+        ("Cargo.toml", (b"a" + b".a" * 1000 + b"=1\n") * 500),
+        ("setup.cfg", b"[metadata]\na" + b" " * 60000 + b"b"),
+        ("setup.cfg", b"[metadata]\na" + "\u3000".encode() * 20000 + b"b"),
+        ("pom.xml", b"<p><developers>" + b"<a/>" * 250000 + b"</developers></p>"),
+        ("x.gemspec", b"s.name" + b" " * 1000000),
+        ("go.mod", b"module" + b" " * 1000000),
+        ("debian/control", b"Source: x\nDepends: a" + b" " * 1000000 + b"x"),
+        ("debian/changelog", b" " * 1000000),
+    ],
+    ids=lambda value: str(value[:12]),
+)
+def test_a_line_that_is_made_to_take_long_does_not(path, content):
+    assert_quick(path, content)
+
+
+def assert_quick(path, content):
+    started = time.process_time()
+    with contextlib.suppress(MetadataError):
+        read({path: content})
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    "key", [b"a" + b".a" * 30, b'"a"' + b" . 'a'" * 30, b'"\\"."' + b'."\\"."' * 30]
+)
+@pytest.mark.parametrize("form", [b"%s = 1", b"[%s]", b"x = {%s = 1}"])
+def test_a_key_of_too_many_parts_is_refused_with_the_file(form, key):
+    with pytest.raises(MetadataError, match="^Cargo.toml: a key has more than 20 parts"):
+        read({"Cargo.toml": form % key})
+
+
+@pytest.mark.parametrize("value", ["*a9", "[*a9]", "{x: *a9}"])
+def test_an_alias_in_a_chart_is_refused_with_its_line(value):
+    lines = [
+        "a0: &a0 x",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)),
+    ]
+    chart = "\n".join(["name: shop", *lines, f"version: {value}"])
+    with pytest.raises(MetadataError, match="^Chart.yaml: line 2: anchors and aliases are not"):
+        read({"Chart.yaml": chart.encode()})
+
+
+@pytest.mark.parametrize("path", ["composer.json", "package.json"])
+@pytest.mark.parametrize("depth", [900, 100000])
+def test_a_licence_that_is_nested_too_deeply_is_refused_with_the_file(path, depth):
+    content = b'{"license": ' + b"[" * depth + b"]" * depth + b"}"
+    with pytest.raises(MetadataError, match=f"^{path}: nested too deeply; simplify it"):
+        read({path: content})
+
+
+def test_half_a_character_is_no_text():
+    found = read({"package.json": b'{"version": "1.0", "description": "a\\ud800b"}'})
+    assert found["description"]["value"] == "ab"
 
 
 CONTROL = b"Package: shop\nDepends: a1, b1 (>= 1:2) [amd64 arm64], c1 [!amd64], d1 <stage1>\n"

@@ -23,6 +23,7 @@ import yaml
 
 from delivery import names
 from delivery.errors import DeliveryError
+from delivery.plain_yaml import WithoutAliases
 
 FILE = ".cicd.yaml"
 SIZE_LIMIT = 64 * 1024
@@ -304,16 +305,8 @@ def _described(value: Any) -> str:
     return f"the text {names.shown(value)}"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(WithoutAliases, yaml.SafeLoader):
     """YAML without aliases and duplicate keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]  # in its stubs
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not supported", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()

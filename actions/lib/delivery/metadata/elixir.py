@@ -13,7 +13,7 @@ def mix(raw: bytes) -> dict[str, Any]:
 
     def field(name: str) -> str | None:
         """An attribute of the module, as @version, or else what the key is set to."""
-        key = rf"(?:.*[\[,{{(][ \t]*)?{name}:[ \t]*"
+        key = rf"(?:(?![ \t]).*[\[,{{(][ \t]*)?{name}:[ \t]*"
         block = re.search(rf'^[ \t]*(?:@{name}[ \t]+|{key})"""\n([^"]{{0,2000}})"""', text, re.M)
         return (
             literal(rf"@{name}[ \t]+", text)
@@ -23,7 +23,10 @@ def mix(raw: bytes) -> dict[str, Any]:
 
     return {
         **{name: field(name) for name in ("version", "description", "homepage_url", "source_url")},
-        **{name: literals(rf".*\b{name}:[ \t]*", text) for name in ("licenses", "maintainers")},
+        **{
+            name: literals(rf"(?![ \t]).*\b{name}:[ \t]*", text)
+            for name in ("licenses", "maintainers")
+        },
     }
 
 

@@ -48,16 +48,14 @@ def gradle(raw: bytes) -> dict[str, Any]:
     top = "\n".join(re.findall(r"^(?:allprojects[ \t]*\{[^{}]*|[^ \t\n}/].*)", text, re.MULTILINE))
     top = re.sub(r"^allprojects[ \t]*\{", "", top, flags=re.MULTILINE)
     return {
-        key: literal(rf"(?:project\.)?{key}[ \t]*=?[ \t]*", top)
+        key: literal(rf"(?:project\.)?{key}(?:[ \t]*=)?[ \t]*", top)
         for key in ("version", "description")
     }
 
 
 def gradle_properties(raw: bytes) -> dict[str, Any]:
-    lines = re.findall(
-        r"^[ \t]*(version|description)[ \t]*[=:][ \t]*(.*?)[ \t]*$", program(raw), re.MULTILINE
-    )
-    return dict(lines)
+    lines = re.findall(r"^[ \t]*(version|description)[ \t]*[=:](.*)", program(raw), re.MULTILINE)
+    return {key: value.strip(" \t") for key, value in lines}
 
 
 def _xml(raw: bytes) -> ElementTree.Element:
@@ -86,14 +84,10 @@ def _plain(element: ElementTree.Element | None) -> Any:
         return None
     if not len(element):
         return (element.text or "").strip()
-    parts: dict[str, Any] = {}
+    parts: dict[str, list[Any]] = {}
     for each in element:
-        name, value = _name(each), _plain(each)
-        if name in parts:
-            before = parts[name]
-            value = [*(before if isinstance(before, list) else [before]), value]
-        parts[name] = value
-    return parts
+        parts.setdefault(_name(each), []).append(_plain(each))
+    return {name: values if len(values) > 1 else values[0] for name, values in parts.items()}
 
 
 def _filled_in(text: str, values: Mapping[str, str]) -> str | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from delivery.metadata.reader import Reader, table, text_of, toml
 
+SIZE_LIMIT = 64 * 1024  # bytes; configparser is slow where lines are malformed
+
 
 def pyproject(raw: bytes) -> dict[str, Any]:
     document = toml(raw)
@@ -19,9 +21,12 @@ def pyproject(raw: bytes) -> dict[str, Any]:
 
 
 def setup_cfg(raw: bytes) -> dict[str, Any]:
+    if len(raw) > SIZE_LIMIT:
+        raise ValueError(f"{len(raw)} bytes; the limit is {SIZE_LIMIT}")
     parser = configparser.RawConfigParser()
+    text = re.sub(r"(?<=\S)[^\S\n]+", " ", text_of(raw))  # the parser looks at each blank again
     try:
-        parser.read_string(text_of(raw), source="setup.cfg")
+        parser.read_string(text, source="setup.cfg")
     except configparser.Error as error:
         raise ValueError(str(error)) from None
     section = dict(parser.items("metadata")) if parser.has_section("metadata") else {}

@@ -20,6 +20,12 @@ from delivery.settings import RELATIONS
 LITERAL = r"""(?:"((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)')"""
 # What comes behind a literal that is only a part of what a field is set to.
 CONTINUED = r"(?![ \t]*(?:[+%<]|\.(?!freeze|dup)))"
+# A key of many parts takes TOML's parsers the square of their number.
+KEY_LIMIT = 20
+LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]+|"(?:[^"\\\n]|\\.){0,100}"|'[^'\n]{0,100}')[ \t]*\.[ \t]*)"""
+    rf"{{{KEY_LIMIT}}}"
+)
 INTERPOLATED = re.compile(r"#\{|\$[{A-Za-z_]")
 
 
@@ -44,11 +50,13 @@ class Reader(NamedTuple):
         :raises ValueError: when the file is malformed, on one line.
         """
         try:
-            document = self.parse(raw)
+            return self._found(self.parse(raw))
         except UnicodeDecodeError:
             raise ValueError("not UTF-8; save it as UTF-8") from None
         except RecursionError:
             raise ValueError("nested too deeply; simplify it") from None
+
+    def _found(self, document: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for key, fields in self.fields.items():
             for field in fields:
@@ -103,7 +111,10 @@ def toml(raw: bytes) -> dict[str, Any]:
         import tomllib
     except ImportError:
         import tomli as tomllib
-    document: dict[str, Any] = tomllib.loads(text_of(raw))
+    text = text_of(raw)
+    if LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {KEY_LIMIT} parts; simplify it")
+    document: dict[str, Any] = tomllib.loads(text)
     return document
 
 
