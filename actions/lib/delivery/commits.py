@@ -3,14 +3,11 @@
     commits = read_log(workspace.log(commit))
     commits[0].commit, commits[0].subject, commits[0].author
 
-Anybody who pushes writes these texts, so they are cleaned where they come in: one line, short,
-without control characters, without markers of a template and without a mention that a chat acts
-upon.
+Anybody who pushes writes these texts, so they are cleaned (`names.plain`) where they come in.
 """
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple, Sequence
 
 from delivery.names import cut, plain
@@ -19,8 +16,6 @@ from delivery.records import Fields
 KEPT = 50  # commits of a release
 SUBJECT_LIMIT = 100  # characters
 AUTHOR_LIMIT = 60
-# What a chat takes for a call to people: @everyone, <!channel>, <@U123>.
-MENTION = re.compile(r"(?<![\w.+-])@(?=\w)|<(?=[!@#])")
 
 
 class Commit(NamedTuple):
@@ -61,4 +56,4 @@ def read_log(log: bytes) -> Sequence[Commit]:
 
 def text(written: str, limit: int) -> str:
     """Returns text of anybody's as a line of at most `limit` characters that is nothing else."""
-    return cut(MENTION.sub(lambda found: f"{found.group()} ", plain(written)), limit)
+    return cut(plain(written), limit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from typing import Iterable, Sized
 
 from delivery.errors import DeliveryError
@@ -32,7 +33,16 @@ PATTERNS = {
 }
 
 TEXT_LIMIT = 2000  # characters of any text for people
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Categories of characters that nobody sees: controls, formats such as directions, halves of a pair.
+UNSEEN = ("Cc", "Cf", "Cs")
+TEMPLATE = re.compile(r"\{\{|\}\}|\{%|%\}|\{#|#\}|<%|%>")
+# Characters that a chat may take for others, by those others.
+LOOKALIKES = str.maketrans({"\uff20": "@", "\ufe6b": "@", "\uff1c": "<", "\ufe64": "<"})
+# What a chat takes for a call to people (@everyone, <!channel>, <@U123>; not ada@example.org), and
+# for a link that shows other words than its address (<https://x|Approve>, [Approve](https://x)).
+ACTED_UPON = re.compile(
+    r"@(?=(?:everyone|here|channel|all)(?!\.?\w))|(?<!\w)@(?=\w)|<(?=[!@#]|[a-z]+:)|\](?=\()", re.I
+)
 
 
 def check(kind: str, value: object) -> str:
@@ -57,11 +67,18 @@ def shown(value: object) -> str:
 
 def plain(text: str) -> str:
     """Returns text that is safe to show: on one line, of at most `TEXT_LIMIT` characters, without
-    control and direction characters, and without the markers that a template engine acts upon.
+    characters that nobody sees, without the markers that a template engine acts upon, and without
+    mentions and disguised links that a chat acts upon.
     """
-    line = " ".join(UNSEEN.sub("", each) for each in text.split())
-    safe = re.sub(r"\{\{|\}\}|\{%|%\}|\{#|#\}|<%|%>", "?", line)
+    line = " ".join(map(_seen, text.split())).translate(LOOKALIKES)
+    safe = ACTED_UPON.sub(lambda found: f"{found.group()} ", TEMPLATE.sub("?", line))
     return cut(safe, TEXT_LIMIT)
+
+
+def _seen(word: str) -> str:
+    if word.isascii() and word.isprintable():
+        return word
+    return "".join(each for each in word if unicodedata.category(each) not in UNSEEN)
 
 
 def cut(text: str, limit: int) -> str:
