@@ -18,6 +18,7 @@ class DeployFreeze(DeliveryAction):
         stackstorm_user: str,
     ) -> dict[str, Any]:
         self.require_permission("freeze", chat_user, stackstorm_user)
+        self.configuration.refuse_secrets("the reason", reason or "")
         for_s = seconds_in(duration) if duration else None
         application = self.application(app)
         freeze = application.freezes.start(by, reason or "", for_s)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
+import yaml
 from action_test_case import ConsulActionTestCase
 from deploy_freeze import DeployFreeze
 from releases import published
 
 from delivery.clock import parsed
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class TestDeployFreeze(ConsulActionTestCase):
@@ -58,3 +62,23 @@ class TestDeployFreeze(ConsulActionTestCase):
         self.config["permissions"] = {"chat_users": ["alice"]}
         self.assert_fails("sorry, olga may not freeze; allowed in chat: alice", **self.freeze())
         self.assertIsNone(self.shop.freezes.current())
+
+    def test_a_reason_with_a_secret_of_the_configuration_is_not_announced(self):
+        self.config["github"] = {"webhook_secret": "s3cret-of-the-hook", "token": "abc"}
+        self.config["ci"] = {"jenkins": {"api_token": "11aa22bb33"}}
+        for secret in ("s3cret-of-the-hook", "11aa22bb33"):
+            self.assert_fails(
+                "^the reason holds a secret of the configuration: write it without, and in words, "
+                "not in a template$",
+                **self.freeze(f"x {secret}y"),
+            )
+        self.assertIsNone(self.shop.freezes.current())
+        self.assertTrue(self.act(**self.freeze("abc"))[0])
+
+    def test_stackstorm_refuses_a_reason_with_a_template(self):
+        with open(os.path.join(ROOT, "actions/deploy_freeze.yaml"), encoding="utf-8") as file:
+            pattern = yaml.safe_load(file)["parameters"]["reason"]["pattern"]
+        for reason in ("{{ x }}", "a\n{% x %}", "{# x #}", "<% ctx() %>", "<!a> {{"):
+            self.assertNotRegex(reason, pattern)
+        for reason in ("", "the sale {is} on\nnow", "<@U1> %} }}"):
+            self.assertRegex(reason, pattern)

@@ -174,6 +174,11 @@ TOLD = [
         "deploy freeze shop for 2 months",
         "a freeze lasts minutes, hours, days or weeks: type !deploy freeze shop for 2h",
     ),
+    (
+        "deploy freeze shop for 2h because {{ x }}",
+        "type !deploy freeze shop for 2h because ..., a reason without braces",
+    ),
+    ("deploy freeze shop because", "type !deploy freeze shop because ..., a reason without braces"),
     ("deploy freeze", "freeze needs an application: notes, shop; such as !deploy freeze notes"),
     ("deploy freeze shpo for ages", "no application shpo; nearest: shop"),
     ("deploy lock shop", "'lock' read as freeze: type !deploy freeze shop"),

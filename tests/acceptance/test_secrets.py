@@ -165,6 +165,7 @@ def test_a_version_is_refused_and_told_without_its_template(shop: Delivery):
         f"deploy status {TEMPLATE}",
         f"deploy promote app={TEMPLATE}",
         f"deploy rollback shop stage={TEMPLATE}",
+        f"deploy freeze shop because x reason={TEMPLATE}",
     ],
 )
 def test_chat_renders_nothing(shop: Delivery, secrets: list[str], command: str):

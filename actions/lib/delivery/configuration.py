@@ -7,11 +7,14 @@ from typing import Any, Mapping
 
 from delivery import schema
 from delivery.discovery import Discovery
+from delivery.errors import DeliveryError
 from delivery.remote import Host, Ssh
 from delivery.sources import Sources
 from delivery.store import Store
 from delivery.workspace import clone_url, web_url
 from delivery.zones import Zone
+
+LEAST_SECRET = 8  # characters; shorter ones are in many a word
 
 
 class Configuration:
@@ -78,6 +81,20 @@ class Configuration:
         :raises DeliveryError: when it is none.
         """
         return Zone(self.section("chat")["time_zone"])
+
+    def refuse_secrets(self, what: str, text: str) -> None:
+        """Refuses free text with a secret in it. StackStorm renders a template in a parameter, and
+        has this configuration in scope when it does.
+
+        :param what: is said, in the error.
+        :raises DeliveryError: when one of the configuration's secrets is part of the text.
+        """
+        for secret in schema.secrets(self._values):
+            if len(secret) >= LEAST_SECRET and secret in text:
+                raise DeliveryError(
+                    f"{what} holds a secret of the configuration: write it without, and in words, "
+                    "not in a template"
+                )
 
     def ssh(self, keep_connection_s: int = 0) -> Ssh:
         """Returns the way to other hosts, always the same one.

@@ -58,6 +58,23 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def secrets(values: Mapping[str, Any]) -> list[str]:
+    """Returns the texts of a configuration that config.schema.yaml, or a tool, calls secret."""
+    schema = _load()
+    for registry in REGISTRIES:
+        _add_parts_of_tools(schema[registry.role], values.get(registry.role), registry)
+    return list(_secrets(values, schema))
+
+
+def _secrets(values: Mapping[str, Any], properties: Mapping[str, Any]) -> Iterator[str]:
+    for key, schema in properties.items():
+        value = values.get(key)
+        if schema.get("secret") and isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _secrets(value, schema.get("properties", {}))
+
+
 def _load() -> dict[str, Any]:
     with open(FILE, encoding="utf-8") as file:
         # The parser written in C takes a tenth of the time, which every action would spend.

@@ -15,6 +15,7 @@ UNITS = {"m": "min", "h": "h", "d": "d", "w": "w"}
 FOR_EVER = re.compile(r"(?i)\b(?:for\s*)?(?:ever|forever|always|indefinitely|good)\b")
 UNTIL = re.compile(r"(?i)\b(?:until|till|til|to)\s+(\S+)")
 REASON = re.compile(r"(?i)\b(?:because(?:\s+of)?|since|due\s+to|reason:?)\s+(.*)")
+UNFINISHED = re.compile(r"(?i)(?:^|\s+)(?:because(?:\s+of)?|since|due\s+to|reason:?)\s*$")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 AROUND = re.compile(r"(?i)^(?:(?:for|please|now|from|on)\b\s*)+|\s*\b(?:for|please|now)$")
 
@@ -25,6 +26,9 @@ def advice(app: str, text: str, zone: Zone) -> str:
     :param text: the line without the command and the application.
     :param zone: of the days in it.
     """
+    text, said_why = UNFINISHED.subn("", text)
+    if said_why:
+        return f"{advice(app, text, zone)} because ..., a reason without braces"
     given = REASON.search(text)
     times = text[: given.start()] if given else text
     because = f" because {given[1]}" if given and given[1].strip() else ""
