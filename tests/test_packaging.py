@@ -424,7 +424,22 @@ def test_links_stay_links_and_are_never_followed(builder):
         (
             {"script/build": "#!/bin/sh\nln -s x 'a\nb'\n"},
             "package: {build: script/build}",
-            "^a link has a line break in its name or target",
+            r"^a\?b has a line break in its name or target; exclude it",
+        ),
+        (
+            {"script/build": "#!/bin/sh\nmkdir d\ntouch 'd/a\nb'\n"},
+            "package: {build: script/build}",
+            r"^d/a\?b has a line break in its name or target; exclude it",
+        ),
+        (
+            {"script/build": "#!/bin/sh\nmkfifo 'a\nb'\n"},
+            "package: {build: script/build}",
+            r"^a\?b has a line break in its name",
+        ),
+        (
+            {"script/build": "#!/bin/sh\nln -s .git out\n"},
+            "package: {build: script/build, root: out}",
+            "^package.root: out is git's own directory",
         ),
         (
             {"script/build": "#!/bin/sh\nmkdir out\n"},

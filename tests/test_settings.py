@@ -152,6 +152,8 @@ def test_a_wrong_type_or_value_names_key_expected_and_found(text, message):
         ("prefix", "/opt//x"),
         ("prefix", "/opt/x/"),
         ("prefix", "/opt/$HOME"),
+        ("root", ".git"),
+        ("root", "a/.git/hooks"),
         ("root", "../x"),
         ("root", "/etc"),
         ("root", "a/../../b"),

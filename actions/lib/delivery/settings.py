@@ -42,7 +42,7 @@ ARCHITECTURES = (
     "s390x",
 )
 VERSION = r"v?[0-9][A-Za-z0-9.+~-]{0,60}"
-SEGMENT = r"(?!\.\.?(/|$))[A-Za-z0-9._+@][A-Za-z0-9._+@-]*"
+SEGMENT = r"(?!(\.\.?|\.git)(/|$))[A-Za-z0-9._+@][A-Za-z0-9._+@-]*"
 RELATIVE_PATH = rf"(?=.{{1,200}}$)({SEGMENT}/)*{SEGMENT}"
 UNIT = r"[A-Za-z0-9][A-Za-z0-9._@-]*\.(service|socket|timer|path|target)"
 GLOB = r"(?=.{1,200}$)(?!.*(^|/)\.\.(/|$))(?![/-])[A-Za-z0-9._+@*?\[\]/-]+"

@@ -32,6 +32,7 @@ done
 directory=$(realpath -e "source/$root" 2>/dev/null) && [ -d "$directory" ] ||
     refuse "package.root: the checkout has no directory $root"
 case $directory/ in
+    */.git/*) refuse "package.root: $root is git's own directory" ;;
     "$top/"*) ;;
     *) refuse "package.root: $root points outside the repository" ;;
 esac
@@ -51,14 +52,15 @@ tar -C "$directory" --create --mode=a-s,o-w --hard-dereference "$@" --file=packa
 tar -C "package/tree$prefix" --extract --preserve-permissions --file=package/tree.tar 2>tar.log ||
     refuse "package.root: $(head -n 1 tar.log)"
 packaged=package/tree$prefix
+newline='
+'
+strange=$(find "$packaged" \( -name "*$newline*" -o -lname "*$newline*" \) -printf '%P' -quit |
+    tr '\n' '?')
+[ -z "$strange" ] || refuse "$strange has a line break in its name or target; exclude it"
 strange=$(find "$packaged" ! -type f ! -type d ! -type l -print -quit)
 [ -z "$strange" ] || refuse "${strange#$packaged/} is neither a file nor a link; exclude it"
 [ "$(tar --list --file=package/tree.tar | wc -l)" -gt 1 ] ||
     refuse "package.root: nothing to package in $root"
-newline='
-'
-strange=$(find "$packaged" -type l \( -name "*$newline*" -o -lname "*$newline*" \) -print -quit)
-[ -z "$strange" ] || refuse "a link has a line break in its name or target; exclude it"
 for path in $config_files; do
     [ "$(realpath -e "$packaged/$path" 2>/dev/null)" = "$(pwd -P)/$packaged/$path" ] &&
         [ -f "$packaged/$path" ] ||
