@@ -70,6 +70,20 @@ class TestAPushToARepositoryWithSeveralApplications(BuildHostActionTestCase):
         self.assertEqual(self.affected(self.commit({"libs/common/new/deep.py": "2"})), ["api"])
         self.assertEqual(self.affected(self.commit({"go.mod": "2"})), ["api"])
 
+    def test_behind_a_link_anything_may_have_changed(self):
+        linked = self.repository.commit(
+            {"services/api/.cicd.yaml": "depends_on: [shared]\n"},
+            links={"services/web/shared": "../../libs", "shared": "libs"},
+        )
+        self.built(linked)
+        commit = self.commit({"libs/common/code.py": "2"})
+        self.assertEqual(self.affected(commit), ["api", "web"])
+        for app, link in (("api", "shared"), ("web", "services/web/shared")):
+            self.assertEqual(
+                self.app(app).builds.get(commit).why,
+                f"{link} is a link, and its target may have changed since {linked[:7]}",
+            )
+
     def test_a_change_of_neither_builds_nothing_and_leaves_a_record_without_an_event(self):
         commit = self.commit({"README.md": "2", "services/apiary/x": "1", "libs/common2/x": "1"})
         before = len(self.app("api").events.all())

@@ -69,6 +69,14 @@ for path do
 done
 """
 
+# Prints a link among the paths, if there is one; its target may be anywhere.
+A_LINK = """
+commit=$1
+shift
+cd compared
+git ls-tree -r --full-tree "$commit" -- "$@" | sed -n '/^120000/{s/^[^\t]*\t//p;q}'
+"""
+
 
 class Finding(NamedTuple):
     """Whether an application is to be built, and why in one line."""
@@ -94,7 +102,7 @@ def look(
     try:
         workspace = Workspace.create(configuration.build_ssh(), configuration.build_host())
         try:
-            paths, changed = _compare(
+            paths, changed, link = _compare(
                 workspace,
                 configuration.clone_url(source.repository),
                 source,
@@ -109,14 +117,14 @@ def look(
     except DeliveryError as error:
         reason = plain(str(error))[:REASON_LIMIT]
         return Finding(True, f"not compared with {base.commit[:7]}: {reason}")
-    return _judge(paths, changed, base.commit)
+    return _judge(paths, changed, link, base.commit)
 
 
 def _compare(
     workspace: Workspace, url: str, source: Source, base: str, commit: str, branch: str
-) -> tuple[Sequence[str], Sequence[str]]:
-    """Returns the paths that the application is made of, and those of them that are not the same in
-    the two commits."""
+) -> tuple[Sequence[str], Sequence[str], str]:
+    """Returns the paths that the application is made of, those of them that are not the same in
+    the two commits, and a link among them, empty if there is none."""
     workspace.shell(
         FETCH,
         url,
@@ -131,11 +139,16 @@ def _compare(
     text = workspace.shell(SHOW, commit, file, limit, what=f"read {file}").stdout
     paths = [source.path, *settings.load(text or None, source.app).depends_on]
     differing = workspace.shell(DIFFERING, base, commit, *paths, what=f"compare with {base[:7]}")
-    return paths, differing.text.split()
+    link = workspace.shell(A_LINK, commit, *paths, what="look for links").text.strip()
+    return paths, differing.text.split(), link
 
 
-def _judge(paths: Sequence[str], changed: Sequence[str], base: str) -> Finding:
+def _judge(paths: Sequence[str], changed: Sequence[str], link: str, base: str) -> Finding:
     since = f"changed since {base[:7]}"
     if changed:
         return Finding(True, f"{' and '.join(changed[:3])} {since}")
+    if link:
+        return Finding(
+            True, f"{plain(link)[:REASON_LIMIT]} is a link, and its target may have {since}"
+        )
     return Finding(False, f"nothing below {' or '.join(paths[:5])} {since}")
