@@ -38,6 +38,13 @@ def test_the_place_of_an_application_is_found_by_its_name():
     assert sources.of_application("anything", "acme/shop").path == ""
 
 
+def test_capitals_make_no_difference_in_the_name_of_a_repository():
+    sources = Sources({"ACME/tools": TOOLS["acme/tools"]})
+    assert [each.app for each in sources.of("acme/Tools")] == ["api", "front"]
+    assert sources.of_application("front", "acme/tools").path == "services/web"
+    sources.refuse_stranger("api", "Acme/tools", "acme/TOOLS")
+
+
 @pytest.mark.parametrize("repository", ["acme/api", "mallory/front"])
 def test_a_repository_is_no_application_that_the_configuration_has_elsewhere(repository):
     sources, name = Sources(TOOLS), repository.rpartition("/")[2]

@@ -50,7 +50,8 @@ class Sources:
     """
 
     def __init__(self, applications: Mapping[str, Any]) -> None:
-        self._applications = applications
+        # GitHub's names are the same in capitals.
+        self._applications = {name.lower(): each for name, each in applications.items()}
         self._sources: dict[str, Source] = {}
         for repository, settings in applications.items():
             for source in _configured(repository, settings or {}):
@@ -68,7 +69,7 @@ class Sources:
         :raises DeliveryError: when the name of one cannot be an application's, or is that of an
             application which the configuration has elsewhere.
         """
-        found = list(_configured(repository, self._applications.get(repository) or {}))
+        found = list(_configured(repository, self._settings(repository)))
         for source in found:
             _check_name(source)
             self._refuse_another(source.app, repository)
@@ -90,7 +91,7 @@ class Sources:
             raise DeliveryError(
                 f"{repository} has no application {app}; nearest: {', '.join(nearest(app, known))}"
             )
-        branches = (self._applications.get(repository) or {}).get("branches") or ()
+        branches = self._settings(repository).get("branches") or ()
         return Source(app, repository, "", branches)
 
     def refuse_stranger(self, app: str, repository: str, before: str) -> None:
@@ -99,7 +100,8 @@ class Sources:
         :param before: the repository of the application's newest release.
         :raises DeliveryError: when it is another, and the configuration does not name this one.
         """
-        if repository != before and repository not in self._applications:
+        moved = repository.lower() != before.lower()
+        if moved and repository.lower() not in self._applications:
             raise DeliveryError(
                 f"{app} comes from {before}, not from {repository}; if it has moved, set "
                 f"applications.{repository}.name to {app} in the pack's configuration"
@@ -107,14 +109,17 @@ class Sources:
 
     def _refuse_another(self, app: str, repository: str) -> None:
         known = self._sources.get(app)
-        if known and known.repository != repository:
+        if known and known.repository.lower() != repository.lower():
             raise DeliveryError(
                 f"{repository} is not {app}, which is {known.place} in the pack's configuration; "
                 f"set applications.{repository}.name to another name there"
             )
 
     def _is_shared(self, repository: str) -> bool:
-        return bool((self._applications.get(repository) or {}).get("paths"))
+        return bool(self._settings(repository).get("paths"))
+
+    def _settings(self, repository: str) -> Mapping[str, Any]:
+        return self._applications.get(repository.lower()) or {}
 
 
 def _configured(repository: str, settings: Mapping[str, Any]) -> Sequence[Source]:
