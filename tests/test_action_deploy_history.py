@@ -69,3 +69,6 @@ class TestDeployHistory(ConsulActionTestCase):
                 limit=None,
                 events="main",
             )
+        for name in ("localtime", "posixrules", "right/UTC", "posix/Europe/Berlin"):
+            self.config["chat"] = {"time_zone": name}
+            self.assert_fails(f"got '{name}'; nearest: ", app="shop", limit=None, events="main")

@@ -9,6 +9,7 @@ In Consul all times are UTC (`delivery.clock`).
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from datetime import datetime, timezone, tzinfo
 from typing import Any
@@ -18,6 +19,8 @@ from delivery.errors import DeliveryError
 from delivery.names import nearest, shown
 
 UTC = "UTC"
+# In the database's directory, and yet no zone that people name.
+NOT_A_PLACE = re.compile("localtime|posixrules|Factory|(?:right|posix)/.*")
 
 _zoneinfo: Any = importlib.import_module(
     "zoneinfo" if sys.version_info >= (3, 9) else "backports.zoneinfo"
@@ -50,6 +53,8 @@ def _found(name: str) -> tzinfo:
     if name == UTC:
         return timezone.utc
     try:
+        if NOT_A_PLACE.fullmatch(name):
+            raise ValueError(name)
         zone: tzinfo = _zoneinfo.ZoneInfo(name)
         return zone
     except (KeyError, ValueError, OSError):  # no such zone, no such name, a directory
