@@ -128,7 +128,8 @@ def _message(error: ValidationError, schema: Schema, describe: Describe) -> str:
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = sorted(set(error.instance) - set(known), key=str)
-        return f"{describe(path + tuple(unknown[:1]))} is not known{nearest(unknown[0], known)}"
+        settable = [name for name, each in known.items() if not each.get("immutable")]
+        return f"{describe(path + tuple(unknown[:1]))} is not known{nearest(unknown[0], settable)}"
     if _is_secret(schema, path):
         return f"{describe(path)} has a value that does not fit its {error.validator}"
     hint = nearest(error.instance, error.validator_value) if error.validator == "enum" else ""

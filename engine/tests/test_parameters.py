@@ -60,6 +60,15 @@ def test_immutable_parameter_cannot_be_given(pack, make_engine):
         make_engine().run("test.fixed", {"p": "x"})
 
 
+def test_an_immutable_parameter_is_not_the_nearest_of_a_misspelt_one(pack, make_engine):
+    fixed = {"type": "string", "immutable": True, "default": "x"}
+    pack.action("fixed", parameters={"chat_user": fixed, "reason": {"type": "string"}})
+    with pytest.raises(ParameterError, match="is not known$"):
+        make_engine().run("test.fixed", {"chat_use": "x"})
+    with pytest.raises(ParameterError, match="is not known, nearest: reason$"):
+        make_engine().run("test.fixed", {"reson": "x"})
+
+
 def test_an_immutable_parameter_has_its_default(pack, make_engine):
     pack.python(
         "fixed", "return given", {"p": {"type": "string", "immutable": True, "default": "x"}}
