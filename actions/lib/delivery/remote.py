@@ -17,12 +17,11 @@ import ipaddress
 import os
 import re
 import shlex
-import subprocess
 import time
 from dataclasses import dataclass
 from typing import Iterable, Sequence
 
-from delivery import names, ssh_options
+from delivery import captured, names, ssh_options
 from delivery.errors import DeliveryError
 
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -32,6 +31,7 @@ USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 SSH_FAILED = 255
 TIMED_OUT = (124, 137)
 KILL_AFTER_S = 10
+OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes of what a command prints
 
 # What OpenSSH says when it could not run the command at all, and what that means to a person.
 CONNECTION_FAILURES: tuple[tuple[str, str], ...] = (
@@ -193,29 +193,18 @@ class Ssh:
         # The remote `timeout` is the one that counts; this one is for a host that went away.
         deadline_s = self.connect_timeout_s + timeout_s + 2 * KILL_AFTER_S
         try:
-            done = subprocess.run(
-                self._command(host, argv, timeout_s),
-                input=stdin,
-                capture_output=True,
-                timeout=deadline_s,
-                check=False,
+            done = captured.run(
+                self._command(host, argv, timeout_s), stdin, deadline_s, OUTPUT_LIMIT
             )
         except FileNotFoundError:
             raise RemoteError(
                 "no OpenSSH client on this host; run apt-get install openssh-client"
             ) from None
-        except subprocess.TimeoutExpired as late:
-            return Result(
-                host,
-                None,
-                late.stdout or b"",
-                _decode(late.stderr or b""),
-                time.monotonic() - started,
-                f"no result within {deadline_s:g} s",
-            )
         seconds = time.monotonic() - started
         stderr = _decode(done.stderr)
-        status, reason = self._judge(done.returncode, stderr, seconds, timeout_s)
+        if done.problem:
+            return Result(host, None, done.stdout, stderr, seconds, done.problem)
+        status, reason = self._judge(done.exit_status, stderr, seconds, timeout_s)
         return Result(host, status, done.stdout, stderr, seconds, reason)
 
     def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> list[str]:
