@@ -5,9 +5,11 @@ The packages are made by hand, because each of them is wrong in a way of its own
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
+from typing import Iterator
 
 import pytest
 from releases import COMMITS, SETTINGS
@@ -90,6 +92,7 @@ PACKAGES = {
     "big": Package("shop", 9, big=True),
     "unit": Package("shop", 10, unit="/usr/bin/python3 /opt/shop/serve.py 8081 crash"),
     "nothing to run": Package("shop", 11, unit="/opt/shop/nosuch"),
+    "waiting": Package("shop", 13, "echo serving; sleep 600"),
     "running unit": Package("shop", 12, unit="/usr/bin/python3 /opt/shop/serve.py 8081 200"),
     "half": Package("notes", 2, "[ $(hostname) != production-2 ] || { echo no disk; exit 5; }"),
     "none": Package("notes", 3, "echo $(date +%T) no disk on $$; exit 6"),
@@ -247,6 +250,15 @@ class Fleet:
             return reason
 
 
+@contextlib.contextmanager
+def setting(host: WorldHost, line: str) -> Iterator[None]:
+    """cicd-converge has another setting meanwhile, also the run that a watch of Consul starts."""
+    wait_for(lambda: host.run(["pgrep", "-f", "sbin/cicd-converge"]).returncode == 1)
+    host.run(["sh", "-c", f"echo {line} >> /etc/cicd/shop.conf"], check=True)
+    yield
+    host.run(["sed", "-i", f"/{line}/d", "/etc/cicd/shop.conf"], check=True)
+
+
 def state(host: WorldHost, name: str) -> str:
     shown = host.run(["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", name])
     return shown.stdout
@@ -261,8 +273,8 @@ def in_maintenance(host: WorldHost, name: str) -> bool:
 def fleet(world: World) -> Fleet:
     for host in world.hosts_of("canary", "production"):
         for name in ("shop", "notes"):
-            settings = "DRAIN_SECONDS=0\\ndpkg_wait_seconds=3"
-            host.run(["sed", "-i", f"s/^DRAIN.*/{settings}/", f"/etc/cicd/{name}.conf"], check=True)
+            conf = f"/etc/cicd/{name}.conf"
+            host.run(["sed", "-i", "s/^DRAIN.*/DRAIN_SECONDS=0/", conf], check=True)
     return Fleet(world)
 
 
@@ -392,9 +404,20 @@ def test_a_program_that_keeps_dpkg_locked_is_named(fleet: Fleet):
     )
     try:
         wait_for(lambda: "lock" in fleet.canary.run(["dpkg", "--configure", "--pending"]).stderr)
-        assert "another program to let go of dpkg: dpkg frontend lock" in fleet.deploy("503")
+        with setting(fleet.canary, "dpkg_wait_seconds=1"):
+            said = fleet.deploy("503")
+        assert "another program to let go of dpkg: dpkg frontend lock" in said
     finally:
         fleet.canary.run(["sh", "-c", "kill $(cat /run/holder)"], check=True)
+
+
+def test_a_script_that_does_not_end_is_ended(fleet: Fleet):
+    with setting(fleet.canary, "dpkg_run_seconds=3"):
+        reason = fleet.deploy("waiting")
+    assert (
+        "could not install shop 13.0-13.aaaaaaa: did not end within 3 s, after: serving" in reason
+    )
+    assert fleet.canary.run(["pgrep", "-f", "^sleep 600"]).returncode == 1
 
 
 def test_hosts_where_the_first_version_had_succeeded_go_back_to_nothing(fleet: Fleet):
@@ -420,8 +443,9 @@ def test_one_cause_on_several_hosts_is_told_once(fleet: Fleet):
 def test_what_somebody_else_installed_is_not_removed(fleet: Fleet):
     """Consul names no version here; neither does a Consul that has lost its data."""
     host = fleet.world.host("production-1")
-    host.run(["sh", "-c", "cd /tmp && apt-get -qq update && apt-get -qq download shop"], check=True)
-    host.run(["sh", "-c", "dpkg --install /tmp/shop_*"], check=True)
+    package = f"shop={PACKAGES['fixed'].version}"
+    get = f"cd /tmp && apt-get -qq update && apt-get -qq download {package}"
+    host.run(["sh", "-c", f"{get} && dpkg --install shop_*"], check=True)
     report = json.loads(host.run(["cicd-converge", "shop"], check=True).stdout)
     assert (report["status"], report["reason"]) == ("ok", "nothing to install yet")
     assert state(host, "shop").startswith("installed ")
