@@ -56,7 +56,7 @@ def show(options: argparse.Namespace) -> int:
     world = World.load()
     data_dir = world.directory / "demo"
     began = time.monotonic()
-    with serving_engine(world, data_dir) as environment:
+    with serving_engine(world, data_dir) as environment, served(world, options.keep):
         story = Story(world, options.app, data_dir)
         try:
             tell(story, world)
@@ -122,6 +122,20 @@ def serving_engine(world: World, data_dir: Path) -> Iterator[dict[str, str]]:
             engine.wait()
 
 
+@contextmanager
+def served(world: World, keep: bool) -> Iterator[None]:
+    """Has `script/engine` of this project run its commands in a fleet to keep, from any shell."""
+    if not keep:
+        yield
+        return
+    mark = world.directory / "demo" / "kept"
+    mark.write_text(f"{PROJECT}\n")
+    try:
+        yield
+    finally:
+        mark.unlink()
+
+
 def wait_for_the_receiver(engine: subprocess.Popen[bytes], log: Path) -> None:
     """Waits until pushes are received.
 
@@ -144,10 +158,7 @@ def wait_for_the_receiver(engine: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def keep(world: World, app: str, environment: dict[str, str]) -> None:
-    """Opens a chat prompt; the fleet is removed when it ends.
-
-    Until then `script/engine` of this project runs its commands in this fleet, from any shell.
-    """
+    """Opens a chat prompt; the fleet is removed when it ends."""
     screen.heading(5, "Try it yourself")
     for line in (
         f"In chat: deploy status, deploy history {app}, deploy rollback {app}, help",
@@ -162,13 +173,7 @@ def keep(world: World, app: str, environment: dict[str, str]) -> None:
     ):
         screen.say("   " + line)
     screen.say()
-    mark = world.directory / "demo" / "kept"
-    mark.write_text(f"{PROJECT}\n")
-    try:
-        chat = [str(PROJECT / "script" / "engine"), "chat", "--user", "you"]
-        call_in_foreground(chat, environment)
-    finally:
-        mark.unlink()
+    call_in_foreground([str(PROJECT / "script" / "engine"), "chat", "--user", "you"], environment)
 
 
 def call_in_foreground(command: list[str], environment: dict[str, str]) -> None:

@@ -36,6 +36,7 @@ class Story:
     def __init__(self, world: World, app: str, data_dir: Path) -> None:
         self.world = world
         self.app = app
+        self.samples = set(world.applications)
         self.data_dir = data_dir
         self.config_dir = world.config_dir
         self.application = Application(Store(world.consul_url), app)
@@ -148,13 +149,19 @@ class Story:
         """Types the command and follows the rollout until the answer has come."""
         version = self.version("canary")
         follower = Follower(self.engine, self.application)
-        typing = threading.Thread(target=self.type, args=("!deploy promote",), daemon=True)
+        typing = threading.Thread(target=self.type, args=(self.promotion(),), daemon=True)
         typing.start()
         seconds = follower.follow(lambda: not typing.is_alive(), PIPELINE_TIMEOUT_S)
         if self.version("production") != version:
             raise PipelineFailed(f"production does not run {version}")
         what = f"!deploy promote to {version.split('-')[0]} in production"
         self.account("promotion", what, seconds, follower)
+
+    def promotion(self) -> str:
+        """The command that promotes; without a name, unless somebody has added an application."""
+        self.world.reload()
+        added = set(self.world.applications) - self.samples
+        return f"!deploy promote {self.app}" if added else "!deploy promote"
 
     def account(self, kind: str, what: str, seconds: float, follower: Follower) -> None:
         """Remembers where the time went, for the end, and says so if it went slowly."""

@@ -28,7 +28,7 @@ REPOSITORY = re.compile(r"/(acme/[a-z][a-z0-9-]{1,61})\.git")
 
 def main(arguments: list[str]) -> int:
     """Run one command of script/sandbox; returns its exit status."""
-    options = parser().parse_args(arguments)
+    options = parser().parse_args(world_after_action(arguments))
     try:
         return options.action(options)
     except (*REFUSALS, OSError) as error:
@@ -109,6 +109,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def world_after_action(arguments: list[str]) -> list[str]:
+    """Moves --world PID to where it is read; people write it before the action or after the host."""
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    for place, word in enumerate(ours):
+        if word == "--world" or word.startswith("--world="):
+            after = place + (2 if word == "--world" else 1)
+            rest = arguments[:place] + arguments[after:]
+            return [*rest[:1], *arguments[place:after], *rest[1:]]
+    return arguments
+
+
 def host_count(text: str) -> int:
     if not text.isdigit() or not 0 <= int(text) <= MOST_HOSTS:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to {MOST_HOSTS}")
@@ -129,7 +140,7 @@ def run_world(options: argparse.Namespace) -> int:
 
 def list_worlds(_: argparse.Namespace) -> int:
     for pid, world in sorted(running_worlds().items()):
-        print(f"world {pid}")
+        print(f"world {pid}  started from {world.project}")
         for host in world.hosts.values():
             state = "" if host.pid else "  stopped"
             print(f"  {host.name:<16} {host.address:<12} {host.kind}{state}")
@@ -165,16 +176,18 @@ def add_application(options: argparse.Namespace) -> int:
             again += ["--template", options.template]
         if options.port:
             again += ["--port", str(options.port)]
+        if options.world:
+            again += ["--world", str(options.world)]
         environment = dict(host_environment(), CICD_SANDBOX=str(DIRECTORY))
         os.execvpe("nsenter", enter_command(pid, again), environment)
     wanted = addition.Wanted(
         options.name, directory.absolute(), options.template, options.port, options.health
     )
-    tell(addition.add(World.load(), wanted))
+    tell(addition.add(World.load(), wanted), options.world)
     return 0
 
 
-def tell(added: addition.Added) -> None:
+def tell(added: addition.Added, world: int | None) -> None:
     names = [each.name for each in added.applications]
     for each in added.applications:
         print(
@@ -183,9 +196,9 @@ def tell(added: addition.Added) -> None:
     lines = [(f"cd {shlex.quote(str(added.directory))}", ""), (added.push, "to the canary")]
     lines += [(f"!deploy status {name}", "in the chat; when it is live:") for name in names[:1]]
     lines += [(f"!deploy promote {name}", "to production") for name in names]
-    lines += [
-        (f"script/sandbox exec lb -- curl -s http://{names[0]}{added.applications[0].health}", "")
-    ]
+    ask = [str(PROJECT / "script/sandbox"), "exec", *(["--world", str(world)] if world else [])]
+    ask += ["lb", "--", "curl", "-s", f"http://{names[0]}{added.applications[0].health}"]
+    lines += [(shlex.join(ask), "")]
     print(f"Checkout: {added.directory}\n\nNext:")
     for command, comment in lines:
         print(f"  {command:<34} # {comment}" if comment else f"  {command}")
@@ -229,11 +242,15 @@ def enter_host(options: argparse.Namespace) -> int:
 
 
 def chosen_world(wanted: int | None) -> tuple[int, World]:
-    """The running world of that id, or the only one."""
+    """The running world of that id, or the only one, or the only one of this checkout."""
     worlds = running_worlds()
     if wanted is None and len(worlds) > 1:
+        worlds = {pid: each for pid, each in worlds.items() if each.project == PROJECT} or worlds
+    if wanted is None and len(worlds) > 1:
+        ids = " or ".join(map(str, worlds))
         raise WorldError(
-            f"several fleets are running; choose one with --world {' or '.join(map(str, worlds))}"
+            f"several fleets are running; choose one with --world {ids}; "
+            "script/sandbox list shows them"
         )
     if not worlds or wanted not in (None, *worlds):
         raise WorldError(

@@ -270,6 +270,7 @@ class Manager:
             "github_url": fleet.GITHUB_URL,
             "balancer_url": fleet.BALANCER_URL,
             "webhook": {"url": f"http://{receiver}:{fleet.WEBHOOK_PORT}/github", "secret": secret},
+            "project": str(fleet.PROJECT),
         }
         settings = DIRECTORY / "configs" / "cicd_canary.yaml"
         settings.touch(0o600)

@@ -35,6 +35,7 @@ class World:
 
     consul_url, github_url, balancer_url: base URLs without a slash at the end.
     applications: port of each application's service, by name.
+    project: directory of the checkout that has started it.
     """
 
     def __init__(self, directory: Path, description: dict[str, Any]):
@@ -45,6 +46,7 @@ class World:
         self.webhook_url: str = description["webhook"]["url"]
         self.webhook_secret: str = description["webhook"]["secret"]
         self.applications: dict[str, int] = description["applications"]
+        self.project = Path(description["project"])
         self.config_dir = directory / "configs"
         self.github = GitHub(self.github_url)
         self.hosts: dict[str, WorldHost] = {

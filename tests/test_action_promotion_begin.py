@@ -70,7 +70,7 @@ class TestPromotionBegin(ConsulActionTestCase):
     def test_refuses_to_promote_to_the_first_stage(self):
         settled(self.shop, "canary", published(self.shop))
         self.assert_fails(
-            "shop cannot be promoted to canary; its stages: canary, prod",
+            "the canary of shop gets every release by itself",
             app="shop",
             stage="canary",
             **self.who,

@@ -104,11 +104,23 @@ TOLD = [
     ("promote shpo 2.0.0", "no application shpo; nearest: shop"),
     ("PROMOTE SHPO", "no application shpo; nearest: shop"),
     ("promote production", "no application production; it is a stage of notes, shop"),
-    ("promote shop now", "shop cannot be promoted to now; its stages: canary, production"),
     (
-        "promote shop to staging",
-        "shop cannot be promoted to staging; its stages: canary, production",
+        "promote shop now",
+        "shop has no stage now; its stages: canary, production; to promote to the last: "
+        "!deploy promote shop",
     ),
+    (
+        "promote shop to prodution",
+        "shop has no stage prodution; its stages: canary, production; to promote to the last: "
+        "!deploy promote shop",
+    ),
+    (
+        "promote shop to canary",
+        "the canary of shop gets every release by itself; to bring an older one there: !deploy "
+        "canary shop <version>; to promote what it runs: !deploy promote shop",
+    ),
+    ("promote shop v2", f"a promotion names no version: {PROMOTE}"),
+    ("promote “shop” “v2”", f"a promotion names no version: {PROMOTE}"),
     ("promote shop please now", PROMOTE),
     ("deploy shop to production", PROMOTE),
     ("deploy production", PROMOTE),
@@ -213,6 +225,10 @@ ANSWERED = [
     ("deploy status", "notes\n  canary      nothing; 1.0-1.aaaaaaa failed"),
     ("Deploy Status SHOP", STATUS),
     ("deploy status of shop", STATUS),
+    ("deploy status all", "notes\n  canary"),
+    ("deploy status “shop”", STATUS),
+    ("deploy status shop=", STATUS),
+    ("deploy status shop notes", STATUS + "(.*\n)+notes\n  canary"),
     ("deploy list", "notes\n  canary"),
     ("deploy show shop", STATUS),
     ("deploy versions shop", f"{NEW} \\(canary\\)\n{NOW} \\(production\\)\n{OLD}\nTo deploy one: "),

@@ -83,16 +83,16 @@ class Delivery:
         self.number = 0
         self.commit = ""
 
-    def push(self) -> None:
+    def push(self, subject: str = "") -> None:
         """Commits what was changed as the next version and pushes it."""
         self.number += 1
         self.checkout.set_version(f"{self.number}.0.0")
-        self.commit = self.checkout.commit(f"Version {self.number}")
+        self.commit = self.checkout.commit(subject or f"Version {self.number}")
         self.checkout.push("--force", "HEAD:refs/heads/main")
 
-    def push_and_wait(self, *kinds: str) -> Json:
+    def push_and_wait(self, *kinds: str, subject: str = "") -> Json:
         """Pushes, and returns the first event of one of these types about that commit."""
-        self.push()
+        self.push(subject)
         return eventually(
             lambda: next(
                 (
@@ -110,10 +110,10 @@ class Delivery:
             "." + self.commit[:7]
         )
 
-    def deploy(self) -> str:
+    def deploy(self, subject: str = "") -> str:
         """Brings the next version to the canary; returns it."""
         event = self.push_and_wait(
-            "rollout_succeeded", "build_failed", "packaging_failed", "rollout_failed"
+            "rollout_succeeded", "build_failed", "packaging_failed", "rollout_failed", subject=subject
         )
         assert event["type"] == "rollout_succeeded", event
         return event["version"]

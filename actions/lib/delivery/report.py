@@ -216,7 +216,7 @@ def _host(instance: Instance, stage: str, reports: Mapping[str, HostReport]) -> 
         status += f" ({report.reason})"
     if not instance.node_up:
         status = "Consul agent down"
-    elif not instance.passing:
+    elif not instance.passing and not (report and not report.version):  # nothing to be healthy
         status = f"failing {', '.join(instance.failing_checks)}"
     return {
         "node": instance.host.node,

@@ -76,10 +76,17 @@ class Stages:
     def before(self, name: str) -> str:
         """Returns the name of the stage that a promotion to stage `name` takes its version from."""
         names = self.names()
-        if name not in names[1:]:
+        application = self._ledger.application
+        if name == names[0]:
             raise DeliveryError(
-                f"{self._ledger.application} cannot be promoted to {name}; its stages: "
-                + ", ".join(names)
+                f"the {name} of {application} gets every release by itself; to bring an older one "
+                f"there: !deploy canary {application} <version>; to promote what it runs: !deploy "
+                f"promote {application}"
+            )
+        if name not in names:
+            raise DeliveryError(
+                f"{application} has no stage {name}; its stages: {', '.join(names)}; to promote to "
+                f"the last: !deploy promote {application}"
             )
         return names[names.index(name) - 1]
 

@@ -88,8 +88,11 @@ class Advice(NamedTuple):
     # --- questions --------------------------------------------------------------------------------
 
     def _status(self, typed: Typed) -> str:
-        name = typed.app or typed.unknown or None
-        return str(report.status(self.store, name, self.web_url, self.zone)["text"])
+        known = {each.name for each in applications(self.store)}
+        others = [each for each in typed.others if each in known]
+        names = [typed.app or typed.unknown or None, *dict.fromkeys(others)]
+        reports = [report.status(self.store, name, self.web_url, self.zone) for name in names]
+        return "\n".join(each["text"] for each in reports)
 
     def _history(self, typed: Typed) -> str:
         application = self._application(typed)

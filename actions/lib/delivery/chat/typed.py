@@ -39,6 +39,7 @@ ALSO = {
 MEANING = {command: command for command in COMMANDS}
 MEANING.update((word, command) for command, words in ALSO.items() for word in words.split())
 
+AROUND = "!?,;:.\"'`<>[]()=“”‘’„«»"  # a word, and does not belong to it
 LINE_LIMIT = 500  # characters that are read
 FILLERS = frozenset(
     [
@@ -91,7 +92,7 @@ TIMES = frozenset(
 )
 NAME = re.compile(r"[a-z][a-z0-9-]{1,61}")
 NUMBER = re.compile(r"-?[0-9]{1,9}")
-VERSION = re.compile(r"v?[0-9]+\.[A-Za-z0-9.+~-]*")
+VERSION = re.compile(r"v[0-9]+|v?[0-9]+\.[A-Za-z0-9.+~-]*")
 COMMIT = re.compile(r"(?=.*[0-9])[0-9a-f]{7,40}")
 
 
@@ -127,7 +128,7 @@ def read(line: str, applications: Collection[str], stages: Collection[str]) -> T
     :param stages: names of their stages.
     """
     words = re.sub(r"(?i)\broll\s+back\b", "rollback", line[:LINE_LIMIT]).split()
-    keys = [word.lower().strip("!?,;:.\"'<>[]()") for word in words]
+    keys = [word.lower().strip(AROUND) for word in words]
     place = _place_of_command(keys, {*applications, *stages})
     word = keys[place] if place >= 0 else (keys[0] if keys else "")
     command = MEANING.get(word) or _nearest(word) if place >= 0 else ""
