@@ -265,12 +265,20 @@ def check_directory(directory: Path) -> None:
     missing = [path for path in SCRIPTS if not (directory / path).is_file()]
     if missing:
         raise AdditionError(
-            f"{directory} has no {' and no '.join(missing)}; a script that has nothing to do is: "
-            f"printf '#!/bin/sh\\n' > {missing[0]}; chmod +x {' '.join(missing)} "
-            "(docs/application.md says what each does)"
+            f"{directory} has no {' and no '.join(missing)}; to begin with ones that do nothing, "
+            f"type there: mkdir -p script; for f in {' '.join(missing)}; do "
+            "printf '#!/bin/sh\\n' > $f; chmod +x $f; done (docs/application.md says what each does)"
         )
     inert = [path for path in SCRIPTS if not (directory / path).stat().st_mode & 0o111]
     if inert:
         raise AdditionError(
             f"{' and '.join(inert)} cannot be executed; run chmod +x {' '.join(inert)}"
         )
+    for path in SCRIPTS:
+        first = (directory / path).read_bytes()[:200].splitlines(keepends=True)[:1]
+        if not first or not first[0].startswith((b"#!", b"\x7fELF")):
+            raise AdditionError(f"{path} does not say what runs it; begin it with #!/bin/sh")
+        if first[0].endswith(b"\r\n"):
+            raise AdditionError(
+                f"{path} has the line ends of Windows; run sed -i 's/\\r$//' {path}"
+            )

@@ -35,6 +35,9 @@ def prepare(directory: Path, name: str) -> str:
     if not git(directory, "rev-list", "--all", "--max-count=1"):
         git(directory, "add", "--all")
         git(directory, "commit", "--quiet", "--message", "First version")
+    branch = git(directory, "branch", "--show-current").strip()
+    if not branch:
+        raise CheckoutError(f"{directory} is on no branch; run git switch -c {BRANCH} there")
     url = git(directory, "config", "--default", OF_THE_WORLD, "remote.origin.url")
     remote = "origin" if url.startswith(OF_THE_WORLD) else "sandbox"
     program = f"{shlex.quote(str(PROJECT / 'script/sandbox'))} git"
@@ -46,7 +49,6 @@ def prepare(directory: Path, name: str) -> str:
     }
     for key, value in settings.items():
         git(directory, "config", f"remote.{remote}.{key}", value)
-    branch = git(directory, "symbolic-ref", "--short", "HEAD").strip()
     if remote == "origin" and branch == BRANCH:
         git(directory, "config", f"branch.{BRANCH}.remote", remote)
         git(directory, "config", f"branch.{BRANCH}.merge", f"refs/heads/{BRANCH}")

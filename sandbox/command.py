@@ -171,7 +171,7 @@ def add_application(options: argparse.Namespace) -> int:
     if not os.environ.get("CICD_SANDBOX"):
         pid, _ = chosen_world(options.world)
         again = [str(PROJECT / "script/sandbox"), "add", options.name, "--health", options.health]
-        again += ["--directory", str(directory.absolute())]
+        again += ["--directory", os.path.abspath(directory)]
         if options.template:
             again += ["--template", options.template]
         if options.port:
@@ -181,7 +181,7 @@ def add_application(options: argparse.Namespace) -> int:
         environment = dict(host_environment(), CICD_SANDBOX=str(DIRECTORY))
         os.execvpe("nsenter", enter_command(pid, again), environment)
     wanted = addition.Wanted(
-        options.name, directory.absolute(), options.template, options.port, options.health
+        options.name, Path(os.path.abspath(directory)), options.template, options.port, options.health
     )
     tell(addition.add(World.load(), wanted), options.world)
     return 0

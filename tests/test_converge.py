@@ -137,6 +137,10 @@ def test_a_release_of_another_application_is_no_dependency_to_install(machine):
     assert machine.prepare("1") == (
         "problem: shop 1 needs notes (>= 2), but the host's APT sources have 1"
     )
+    (machine.root / "conf/notes.conf").touch()
+    assert machine.prepare("1").endswith(
+        "; notes is an application: it comes here by its own rollouts only"
+    )
 
 
 def test_an_application_that_another_one_depends_on_is_updated(machine):

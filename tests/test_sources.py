@@ -101,6 +101,7 @@ def test_a_path_that_could_lead_elsewhere_is_refused_where_the_configuration_is_
             "acme/tools shop and acme/shop are both called shop",
         ),
         ({"acme/a": {"name": "shop", "paths": {"b": {}}}}, "both name and paths"),
+        ({"shop": {"branches": ["main"]}}, "shop' is no repository; write owner/name"),
         ({"acme/a": {"paths": ["b"]}}, "paths in .* expected a mapping"),
         ({"acme/a": {"paths": {"b": {"nam": "x"}}}}, "nam in .* unknown key; nearest: .*name"),
         ({"acme/a": {"paths": {"b": {"name": "X"}}}}, "paths.b.name in .* expected"),

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sandbox import addition, templates  # noqa: E402
+from sandbox import addition, checkout, templates  # noqa: E402
 from sandbox.addition import AdditionError, Wanted  # noqa: E402
 from sandbox.templates import DIRECTORY, TEMPLATES, TemplateError  # noqa: E402
 
@@ -163,7 +163,45 @@ def test_a_directory_without_the_scripts_says_how_to_make_them(tmp_path):
     with pytest.raises(AdditionError) as refused:
         addition.check_directory(tmp_path)
     assert "has no script/cisetup and no script/post-inst;" in str(refused.value)
-    assert "chmod +x script/cisetup script/post-inst" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("#!/bin/sh\r\ntrue\r\n", "the line ends of Windows; run sed -i 's/\\r$//' script/cisetup"),
+        ("echo hello\n", "script/cisetup does not say what runs it; begin it with #!/bin/sh"),
+        ("", "script/cisetup does not say what runs it; begin it with #!/bin/sh"),
+    ],
+)
+def test_a_script_that_nothing_could_run_is_refused(tmp_path, text, words):
+    (tmp_path / "script").mkdir()
+    for path in SCRIPTS:
+        (tmp_path / path).write_text("#!/bin/sh\n")
+        (tmp_path / path).chmod(0o755)
+    addition.check_directory(tmp_path)
+    (tmp_path / SCRIPTS[0]).write_bytes(text.encode())
+    with pytest.raises(AdditionError) as refused:
+        addition.check_directory(tmp_path)
+    assert words in str(refused.value)
+
+
+def test_what_makes_missing_scripts_does(tmp_path):
+    with pytest.raises(AdditionError) as refused:
+        addition.check_directory(tmp_path)
+    command = re.search("type there: (.*) \\(docs", str(refused.value)).group(1)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    addition.check_directory(tmp_path)
+
+
+def test_a_checkout_on_no_branch_is_left_as_it_is(tmp_path):
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    author = ["-c", "user.name=a", "-c", "user.email=a@acme.example"]
+    subprocess.run([*git, *author, "commit", "-q", "--allow-empty", "-m", "One"], check=True)
+    subprocess.run([*git, "checkout", "-q", "--detach"], check=True)
+    with pytest.raises(checkout.CheckoutError, match="is on no branch; run git switch -c main"):
+        checkout.prepare(tmp_path, "shop")
+    assert not subprocess.run([*git, "remote"], capture_output=True, check=True).stdout
 
 
 def test_a_script_that_cannot_be_executed_is_named(tmp_path):

@@ -275,13 +275,15 @@ class Room:
         self.write(f"#{channel}: {parameters.get('message')}")
 
     def _help(self, word: str) -> None:
-        commands = sorted(
+        every = sorted(
             (display, alias)
             for alias in self._aliases
             if alias.enabled
             for display in alias.displays()
-            if word.lower() in f"{display} {alias.description}".lower()
         )
+        commands = [each for each in every if word.lower() in each[0].lower()] or [
+            each for each in every if word.lower() in each[1].description.lower()
+        ]
         if not commands:
             self.write(f'No command mentions "{word}". !help lists all commands.')
             return

@@ -19,6 +19,12 @@ Values = Dict[str, Any]
 # Where in a configuration something is: keys of objects and indexes of arrays.
 Place = Tuple[Union[str, int], ...]
 
+# What YAML says of mistakes that are often made, and what to do.
+_HINTS = {
+    "cannot start any token": "indent with spaces, not with tabs",
+    "found unhashable key": 'put a value with {{ }} in quotes: "{{ ... }}"',
+}
+
 
 class ConfigError(Exception):
     """A pack's configuration cannot be used; the message says which file, where and why."""
@@ -72,8 +78,12 @@ class Configurations:
     def _load(self, path: str, pack: Pack) -> Values:
         try:
             values = load_yaml(path) or {}
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save it as text") from None
         except (OSError, yaml.YAMLError) as error:
-            raise ConfigError("{}: {}".format(path, " ".join(str(error).split()))) from None
+            said = " ".join(str(error).split())
+            hints = [hint for problem, hint in _HINTS.items() if problem in said]
+            raise ConfigError("; ".join([f"{path}: {said}", *hints])) from None
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: must hold keys and values")
         if pack.config_schema:

@@ -99,10 +99,18 @@ def validate(action: Action, live: Parameters) -> None:
     :raises ParameterError: when they do not fit, or one is immutable.
     """
     declared = action.parameter_schema()
+    told: list[schema.Path] = []
+
+    def describe(path: schema.Path) -> str:
+        told.append(path)
+        return _describe(action, path)
+
     try:
-        schema.validate(live, declared, lambda path: _describe(action, path))
+        schema.validate(live, declared, describe)
     except schema.SchemaError as error:
-        raise ParameterError(str(error)) from None
+        name = told[-1][0] if told and told[-1] else ""
+        about = declared["properties"].get(name, {}).get("description")
+        raise ParameterError(f"{error} ({about})" if about else str(error)) from None
     immutable = sorted(
         name for name in live if declared["properties"].get(name, {}).get("immutable")
     )

@@ -133,6 +133,8 @@ def test_a_pack_without_its_configuration_says_that_it_runs_with_defaults(config
     [
         ("sever: x", "test.yaml: unknown key sever, nearest: server"),
         ("mode: aa", "test.yaml: mode: 'aa' is not one of ['a', 'b'], nearest: a"),
+        ("server:\n\t- a", "; indent with spaces, not with tabs"),
+        ("server: {{ st2kv.system.server }}", '; put a value with {{ }} in quotes: "{{ ... }}"'),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_refused_at_once(configured, pack, text, words):
@@ -141,6 +143,28 @@ def test_a_configuration_that_cannot_be_used_is_refused_at_once(configured, pack
         code, output, errors = configured(configured.directory, *command)
         assert (code, output, errors.count("\n")) == (2, "", 1)
         assert words in errors
+
+
+def test_a_configuration_that_is_no_text_is_named(configured, pack):
+    (configured.directory / "test.yaml").write_bytes(b"server: caf\xe9\n")
+    errors = configured(configured.directory)[2]
+    assert errors.endswith("test.yaml: byte 11 is not UTF-8; save it as text\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hlep"], "unknown option --hlep; --help lists them"),
+        (["deploy", "status"], "what is typed in chat is typed in: chat"),
+        (["!deploy status"], "what is typed in chat is typed in: chat"),
+    ],
+)
+def test_a_first_word_that_is_no_command_says_where_to_go(words, message):
+    done = subprocess.run(
+        [sys.executable, "-m", "packengine", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_run_shows_the_text_that_a_result_has_for_people(configured, pack):
@@ -208,10 +232,11 @@ def test_run_exits_with_one_when_the_action_fails(st2):
     [
         (["run", "fixture.gret"], "Did you mean fixture.greet"),
         (["run", "fixture.greet"], '"name" of fixture.greet is required'),
-        (["run", "fixture.greet", "name"], '"name" is not name=value'),
+        (["run", "fixture.greet", "Ada"], '"Ada" is not name=value; write it as name=Ada'),
         (["run", "fixture.greet", "name=a", "times=x"], "not of type integer"),
         (["execution", "get", "nothing"], 'Execution with id "nothing" not found'),
         (["rule", "enable", "fixture.nothing"], 'Rule "fixture.nothing" cannot be found'),
+        (["key", "set", "empty", ""], "no value for empty: give one, or write it to"),
         (["key", "get", "nothing"], 'Unable to find key "nothing"'),
     ],
 )

@@ -65,6 +65,7 @@ class Package:
     post_inst: str = ""
     status: str = "200"
     depends: str = ""
+    conflicts: str = ""  # and replaces
     pre_rm: str = ""
     post_rm: str = ""
     unit: str = ""  # what it starts
@@ -94,6 +95,15 @@ PACKAGES = {
     "nothing to run": Package("shop", 11, unit="/opt/shop/nosuch"),
     "waiting": Package("shop", 13, "echo serving; sleep 600"),
     "running unit": Package("shop", 12, unit="/usr/bin/python3 /opt/shop/serve.py 8081 200"),
+    "unfinished line": Package("shop", 14, "printf 'no port'; exit 7"),
+    "no text": Package(
+        "shop", 15, "head -c 300 /dev/urandom; echo; echo no password; head -c 9 /dev/zero; exit 3"
+    ),
+    "kills dpkg": Package("shop", 16, "echo no memory; kill -KILL $PPID"),
+    "needs coreutils": Package("shop", 17, depends="coreutils"),
+    "needs a newer shop": Package("notes", 4, depends="coreutils, shop (>= 3)"),
+    "needs the shop": Package("notes", 5, depends="shop (>= 2)"),
+    "in place of the shop": Package("notes", 6, conflicts="shop"),
     "half": Package("notes", 2, "[ $(hostname) != production-2 ] || { echo no disk; exit 5; }"),
     "none": Package("notes", 3, "echo $(date +%T) no disk on $$; exit 6"),
 }
@@ -106,6 +116,9 @@ python3 - "$1" < script
 aptly repo create -distribution=cicd -component=main cicd > /dev/null
 aptly repo add cicd *.deb > /dev/null
 aptly publish repo -batch -gpg-key=cicd@build -architectures=amd64,all cicd > /dev/null 2>&1
+aptly repo create -distribution=other -component=main other > /dev/null
+aptly repo add other shop-data_*.deb trouble_*.deb > /dev/null
+aptly publish repo -batch -gpg-key=cicd@build -architectures=amd64,all other other > /dev/null 2>&1
 sha256sum *.deb
 """
 
@@ -155,6 +168,11 @@ def description(package: Package) -> dict[str, object]:
         "Architecture": "all",
         "Maintainer": "A <a@acme.example>",
         **({"Depends": package.depends} if package.depends else {}),
+        **(
+            {"Conflicts": package.conflicts, "Replaces": package.conflicts}
+            if package.conflicts
+            else {}
+        ),
         "Description": "sample",
     }
     return {
@@ -293,6 +311,9 @@ def test_a_failed_first_install_leaves_nothing_though_its_scripts_fail(fleet: Fl
 
 
 def test_what_is_in_trouble_on_a_host_is_not_in_another_applications_way(fleet: Fleet):
+    sources = "/etc/apt/sources.list.d"
+    other = f"sed 's|build:8080|build:8080/other|; s| cicd main| other main|' {sources}/cicd.list"
+    fleet.canary.run(["sh", "-c", f"{other} > {sources}/other.list"], check=True)
     fleet.canary.run(["apt-get", "-qq", "update"], check=True)
     fleet.canary.run(["sh", "-c", "cd /tmp && apt-get -qq download trouble"], check=True)
     assert fleet.canary.run(["sh", "-c", "dpkg --install /tmp/trouble_*"]).returncode == 1
@@ -302,6 +323,8 @@ def test_what_is_in_trouble_on_a_host_is_not_in_another_applications_way(fleet: 
     assert state(fleet.canary, "shop-data") == "installed 1"
     assert fleet.canary.run(["apt-mark", "showauto", "shop-data"]).stdout == "shop-data\n"
     assert state(fleet.canary, "trouble") == "unpacked 1"
+    log = fleet.canary.run(["cat", "/var/log/dpkg.log"]).stdout
+    assert len(re.findall(r" (?:install|upgrade) notes:", log)) == 1, "installed as its own dependency"
 
 
 def test_the_version_that_is_fixed_is_installed_and_gets_its_traffic(fleet: Fleet):
@@ -326,6 +349,9 @@ def test_a_missing_dependency_is_named_before_the_host_is_touched(fleet: Fleet):
     ("which", "cause", "log"),
     [
         ("silent", "post-inst exited with 7: it printed nothing", ""),
+        ("unfinished line", "post-inst exited with 7: no port", ""),
+        ("no text", "post-inst exited with 3: no password", ""),
+        ("kills dpkg", "dpkg ended with 137 after: no memory", ""),
         ("refused", "connection refused at http://127.0.0.1:8081/health", "Error: no database"),
         ("404", "HTTP 404 at http://127.0.0.1:8081/health", r"[\d:]+ basket is \? empty \?"),
         ("503", "HTTP 503 at http://127.0.0.1:8081/health", r"[\d:]+ basket is \? empty \?"),
@@ -338,7 +364,7 @@ def test_the_cause_is_one_line_and_the_version_before_is_restored(
     version, before = PACKAGES[which].version, PACKAGES["fixed"].version
     what = (
         "could not install shop {}: "
-        if which == "silent"
+        if PACKAGES[which].post_inst
         else "shop {} was not healthy within 1 s: "
     )
     its_log = f"; its log: {log}" if log else ""
@@ -418,6 +444,32 @@ def test_a_script_that_does_not_end_is_ended(fleet: Fleet):
         "could not install shop 13.0-13.aaaaaaa: did not end within 3 s, after: serving" in reason
     )
     assert fleet.canary.run(["pgrep", "-f", "^sleep 600"]).returncode == 1
+
+
+def test_an_application_is_brought_to_a_host_by_its_own_rollouts_only(fleet: Fleet):
+    """The source has every version of it, also what was never promoted, or is frozen."""
+    shop, notes = state(fleet.canary, "shop"), state(fleet.canary, "notes")
+    assert fleet.deploy("needs a newer shop") == (
+        f"canary-1: notes {PACKAGES['needs a newer shop'].version} needs shop (>= 3), but the "
+        f"host's APT sources have {PACKAGES['fixed'].version}; shop is an application: it comes "
+        "here by its own rollouts only"
+    )
+    assert (state(fleet.canary, "shop"), state(fleet.canary, "notes")) == (shop, notes)
+
+
+def test_an_application_that_another_one_needs_can_still_be_updated(fleet: Fleet):
+    assert fleet.deploy("needs the shop") == ""
+    assert fleet.deploy("needs coreutils") == ""
+    assert state(fleet.canary, "shop") == f"installed {PACKAGES['needs coreutils'].version}"
+
+
+def test_no_application_takes_the_place_of_another(fleet: Fleet):
+    assert fleet.deploy("in place of the shop") == (
+        "canary-1: notes replaces shop, an application of this host; correct package.replaces, or "
+        "delete /etc/cicd/shop.conf if shop is no more"
+    )
+    assert state(fleet.canary, "shop").startswith("installed ")
+    assert fleet.deploy("fixed") == ""
 
 
 def test_hosts_where_the_first_version_had_succeeded_go_back_to_nothing(fleet: Fleet):

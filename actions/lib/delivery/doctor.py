@@ -264,8 +264,9 @@ def _of_host(result: Result, role: str) -> Finding:
 def _receiver(configuration: Configuration) -> str:
     if not configuration.section("github").get("webhook_secret"):
         raise DeliveryError(
-            "github.webhook_secret is not set in the pack's configuration, so the receiver does "
-            "not start; set it to the secret of GitHub's webhook"
+            "github.webhook_secret is not set in the pack's configuration, or names a key that the "
+            "datastore does not have, so the receiver does not start; set it to the secret of "
+            "GitHub's webhook"
         )
     receiver = configuration.section("receiver")
     return f"signed; received on {receiver['host']}:{receiver['port']}"

@@ -46,7 +46,8 @@ class Source(NamedTuple):
 class Sources:
     """
     :param applications: the configuration's section, by owner/name.
-    :raises DeliveryError: for a path that is none, and for two applications of one name.
+    :raises DeliveryError: for a repository or a path that is none, and for two applications of one
+        name.
     """
 
     def __init__(self, applications: Mapping[str, Any]) -> None:
@@ -54,6 +55,11 @@ class Sources:
         self._applications = {name.lower(): each for name, each in applications.items()}
         self._sources: dict[str, Source] = {}
         for repository, settings in applications.items():
+            if not matches("repository", repository):
+                raise DeliveryError(
+                    f"applications in the pack's configuration: {shown(repository)} is no "
+                    "repository; write owner/name, such as acme/shop"
+                )
             for source in _configured(repository, settings or {}):
                 other = self._sources.setdefault(source.app, source)
                 if other.place != source.place:

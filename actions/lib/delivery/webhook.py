@@ -49,8 +49,9 @@ class GitHubWebhook:
     def __init__(self, secret: str | None, sources: Sources) -> None:
         if not secret:
             raise DeliveryError(
-                "github.webhook_secret is not set in the pack's configuration, so no webhook can "
-                "be verified; set it to the secret of GitHub's webhook"
+                "github.webhook_secret is not set in the pack's configuration, or names a key that "
+                "the datastore does not have, so no webhook can be verified; set it to the secret "
+                "of GitHub's webhook"
             )
         self._secret = secret.encode("utf-8")
         self._sources = sources

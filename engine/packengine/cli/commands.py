@@ -6,7 +6,9 @@ import argparse
 import difflib
 import json
 import os
-from typing import Any, Callable, Dict, Tuple
+import re
+import sys
+from typing import Any, Callable, Dict, NoReturn, Tuple
 
 Options = argparse.Namespace
 # What the parsers of commands are added to.
@@ -35,7 +37,16 @@ class Parser(argparse.ArgumentParser):
         shown = [name for name, parser in commands.items() if parser.description]
         near = difflib.get_close_matches(value, shown, n=1)
         advice = f"did you mean {near[0]}?" if near else "use " + ", ".join(shown)
+        if value.lstrip("!") == "deploy" or value.startswith("!"):
+            advice = "what is typed in chat is typed in: chat"
         self.error(f"unknown command {value}; {advice}")
+
+    def error(self, message: str) -> NoReturn:
+        """Names an unknown option first: without it the command would be there."""
+        unknown = [word for word in sys.argv[1:2] if re.match("--?[a-z]", word)]
+        if message.endswith("required: COMMAND") and unknown:
+            message = f"unknown option {unknown[0]}; --help lists them"
+        super().error(message)
 
 
 def add_command(

@@ -11,6 +11,7 @@ from packengine.cli.commands import (
     Argument,
     Commands,
     Options,
+    UsageError,
     add_command,
     add_group,
     print_json,
@@ -65,6 +66,8 @@ def _key_get(engine: Engine, options: Options) -> int:
 
 def _key_set(engine: Engine, options: Options) -> int:
     value = sys.stdin.read() if options.value is None else options.value
+    if not value:
+        raise UsageError(f"no value for {options.name}: give one, or write it to standard input")
     engine.store.keys.set(
         _key_name(options), value, options.scope, secret=options.encrypt, ttl=options.ttl
     )

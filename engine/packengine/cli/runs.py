@@ -145,7 +145,9 @@ def read_words(whose: str, words: Sequence[str], declared: dict[str, Any]) -> di
     for word in words:
         name, separator, text = word.partition("=")
         if not separator or not name:
-            raise UsageError(f'"{word}" is not name=value')
+            first = next(iter(declared), "")
+            hint = f"; write it as {first}={word}" if first and not separator else ""
+            raise UsageError(f'"{word}" is not name=value{hint}')
         try:
             given[name] = _read_value(text, declared.get(name, {}))
         except (ValueError, SyntaxError):

@@ -140,6 +140,9 @@ class Advice(NamedTuple):
     def _rollback(self, typed: Typed) -> str:
         application = self._application(typed, _goes_back)
         name = application.name
+        doing = _under_way(application)
+        if doing:
+            return f"{name} is {doing}; wait for it, or type !deploy abort {name}"
         last = application.stages.names()[-1]
         stage = typed.stage or last
         settled = application.stages.get(stage).settled
@@ -239,6 +242,9 @@ def _stages(known: Iterable[Application]) -> set[str]:
 
 def _promotion(application: Application, stage: str) -> str:
     """Returns what a promotion would do, and how it is written; or why there can be none."""
+    doing = _under_way(application)
+    if doing:
+        return f"{application.name} is {doing}; see !deploy status {application.name}"
     names = application.stages.names()
     to = names[-1] if not stage or stage == names[0] else stage
     source = application.stages.before(to)
