@@ -10,7 +10,7 @@ from delivery.workspace import Workspace
 
 class CheckOut(PackagingStep):
     def deliver(self, app: str, commit: str, node: str) -> dict[str, Any]:
-        build = self.application(app).builds.get(commit)
+        build = self.application(app).builds.passed(commit)
         host = self.configuration.discovery().host(self.configuration.build_service(), node)
         workspace = Workspace.create(self.configuration.build_ssh(), host)
         try:

@@ -15,8 +15,10 @@ class ConsulQuery(PackagingStep):
         commit: str | None = None,
     ) -> dict[str, Any]:
         if app and commit:
+            builds = self.application(app).builds
+            builds.passed(commit)
             # What failed an earlier time must not be told as the reason of this one.
-            self.application(app).builds.forget_packaging_failure(commit)
+            builds.forget_packaging_failure(commit)
         hosts = self.configuration.discovery().service_hosts(
             service or self.configuration.build_service(), tag or self.configuration.build_tag()
         )

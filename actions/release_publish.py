@@ -15,7 +15,7 @@ from delivery.workspace import Workspace
 class ReleasePublish(BuildHostAction):
     def deliver(self, app: str, commit: str, node: str, workspace: str) -> dict[str, Any]:
         application = self.application(app)
-        build = application.builds.get(commit)
+        build = application.builds.passed(commit)
         work = self.workspace(node, workspace)
         recipe, package = Recipe.found_in(work), Package.found_in(work)
         warning = metadata.warning(recipe.metadata)

@@ -14,9 +14,9 @@ SETTINGS = {
 }
 
 
-def published(application, number=1, upstream="1.0", **settings):
+def published(application, number=1, upstream="1.0", commit="", **settings):
     """Publishes build `number` of the application; returns its Target."""
-    commit = COMMITS[number - 1]
+    commit = commit or COMMITS[number - 1]
     application.builds.start(commit, "acme/shop", "main", "alice")
     application.builds.finish(commit, passed=True)
     build = application.builds.get(commit).number

@@ -23,6 +23,7 @@ class TestCheckOut(BuildHostActionTestCase):
         commit = "e" * 40
         self.push({"version": "1"})
         self.shop.builds.start(commit, "acme/shop", "main", "alice")
+        self.shop.builds.finish(commit, passed=True)
         self.assert_fails(
             "commit e{40} is not on branch main", app="shop", commit=commit, node=NODE
         )

@@ -33,6 +33,20 @@ class TestConsulQuery(ConsulActionTestCase):
             "packaging build 1 (aaaaaaa) failed: no service build in Consul", event["message"]
         )
 
+    def test_no_package_is_begun_of_a_commit_that_did_not_pass(self):
+        register(self.url, "build-1", "10.0.0.1", "build", ["build::host"])
+        self.shop.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+        step = {"service": None, "tag": None, "app": "shop", "commit": COMMITS[0]}
+        self.assert_fails("did not pass CI: build 1 is running; wait for its verdict", **step)
+        self.shop.builds.finish(COMMITS[0], passed=False, reason="3 tests failed")
+        self.assert_fails(
+            "shop aaaaaaa did not pass CI: build 1 failed: 3 tests failed; push a fix, or run "
+            "cicd_canary.ci app=shop repository=acme/shop branch=main "
+            f"commit={COMMITS[0]} by=alice again=true",
+            **step,
+        )
+        self.assertEqual(self.shop.builds.get(COMMITS[0]).packaging_error, "")
+
     def test_as_the_first_step_it_forgets_why_packaging_failed_before(self):
         self.shop.builds.start(COMMITS[0], "acme/shop", "main", "alice")
         self.shop.builds.finish(COMMITS[0], passed=True)

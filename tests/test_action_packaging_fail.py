@@ -35,5 +35,13 @@ class TestPackagingFail(ConsulActionTestCase):
         self.assertEqual(event["commit"], COMMIT)
         self.assertIn("build_package ended without a reason", event["message"])
 
+    def test_a_commit_that_failed_ci_keeps_that_as_its_failure(self):
+        self.shop.builds.start(COMMITS[1], "acme/shop", "main", "alice")
+        self.shop.builds.finish(COMMITS[1], passed=False, reason="3 tests failed")
+        succeeded, result = self.act(app="shop", commit=COMMITS[1], step="find_build_host")
+        self.assertTrue(succeeded, result)
+        self.assertIn("did not pass CI: build 2 failed: 3 tests failed; push a", result["error"])
+        self.assertEqual(self.packaging_failures(), [])
+
     def test_refuses_a_commit_that_was_never_built(self):
         self.assert_fails("shop has no build of bbbbbbb", app="shop", commit=COMMITS[1], step=None)

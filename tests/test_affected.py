@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from unittest import mock
 
 from build_host_test_case import BuildHostActionTestCase
 from build_start import BuildStart
+from releases import published
 
 from delivery.application import Application
 
@@ -136,6 +138,15 @@ class TestAPushToARepositoryWithSeveralApplications(BuildHostActionTestCase):
     def test_a_change_that_failed_and_is_taken_back_is_not(self):
         self.built(self.commit({"services/web/index.html": "2"}), ["web"], passed=False)
         self.assertEqual(self.affected(self.commit({"services/web/index.html": "1"})), [])
+
+    def test_what_a_build_changed_whose_package_got_lost_counts_again(self):
+        lost = self.commit({"services/api/main.py": "2"})
+        self.built(lost, ["api"])
+        self.assertEqual(self.affected(self.commit({"README.md": "2"})), [])  # it may still come
+        with mock.patch("delivery.builds.PACKAGED_AFTER_S", 0):
+            self.assertEqual(self.affected(self.commit({"README.md": "3"})), ["api", "web"])
+            published(self.app("api"), 2, commit=lost)
+            self.assertEqual(self.affected(self.commit({"README.md": "4"})), ["web"])
 
     def test_unaffected_pushes_do_not_hide_the_last_that_passed(self):
         for number in range(3):

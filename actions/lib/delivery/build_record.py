@@ -70,11 +70,6 @@ class Build:
         del values["commit"]
         return json.dumps({key: value for key, value in values.items() if value not in ("", {})})
 
-    @property
-    def is_good(self) -> bool:
-        """Whether it passed, and a package came of it or may still come."""
-        return self.status == "passed" and not self.packaging_error
-
     def decides(self, branch: str) -> bool:
         """Returns whether a push of the commit to this branch starts no other build: that it
         changes nothing on one branch says nothing of another."""

@@ -22,6 +22,11 @@ from delivery.records import MalformedRecord
 from delivery.store import Entry, Operation
 
 ATTEMPTS_KEPT = 20  # commits of a branch, to find the last that passed
+PACKAGED_AFTER_S = 3600  # what has no release by then has got lost
+
+
+class NotPassed(DeliveryError):
+    """No package is made of a commit that did not pass CI."""
 
 
 class Started(NamedTuple):
@@ -90,13 +95,19 @@ class Builds:
 
     def last_passed(self, branch: str, path: str) -> Build | None:
         """Returns the newest build of a branch, of those kept for it, that passed and of which a
-        package came or may still come; None if there is none.
+        release came or may still come; None if there is none.
 
         :param path: where the application is now; what was built elsewhere does not count.
         """
+        released = {key.rpartition(".")[2] for key in self._ledger.keys("releases")}
         for commit in reversed(self._attempts(branch)[0]):
             known, _ = self._known(commit)
-            if known and known.is_good and known.path == path:
+            if not known or known.status != "passed" or known.path != path:
+                continue
+            under_way = not known.packaging_error and (
+                seconds_since(known.finished_at or known.started_at) < PACKAGED_AFTER_S
+            )
+            if commit[:7] in released or under_way:
                 return known
         return None
 
@@ -106,6 +117,29 @@ class Builds:
         :raises DeliveryError: when there is none.
         """
         return self._read(commit)[0]
+
+    def passed(self, commit: str) -> Build:
+        """Returns the build of `commit`, of which a package may be made.
+
+        :raises NotPassed: when it did not pass; says what to do.
+        """
+        build = self.get(commit)
+        if build.status == "passed":
+            return build
+        app = self._ledger.application
+        again = f"run cicd_canary.ci app={app} repository={build.repository} "
+        again += f"branch={build.branch} commit={commit} by={build.by} again=true"
+        remedies = {
+            "running": "wait for its verdict",
+            "failed": f"push a fix, or {again}",
+            "unaffected": f"to have it built, {again}",
+        }
+        what = build.failure or f"build {build.number} is running"
+        if build.status == "unaffected":
+            what = build.why
+        raise NotPassed(
+            f"{app} {commit[:7]} did not pass CI: {what}; {remedies.get(build.status, again)}"
+        )
 
     def running(self) -> list[str]:
         """Returns the commits whose build has no verdict yet."""
@@ -162,13 +196,15 @@ class Builds:
         return True
 
     def packaging_failed(self, commit: str, reason: str) -> None:
-        """Records that the commit passed CI and no package could be made of it.
+        """Records that no package could be made of a commit that passed CI; of another, nothing.
 
         :param reason: why, in one line.
         """
 
         def record() -> None:
             build, entry = self._read(commit)
+            if build.status != "passed":
+                return
             failed = dataclasses.replace(build, packaging_error=plain(reason))
             self._ledger.commit(
                 [self._write(failed, entry)],
