@@ -4,6 +4,7 @@ from typing import Any
 
 from delivery_action import DeliveryAction
 
+from delivery.chat.freezing import refuse_length_in_reason
 from delivery.clock import seconds_in
 
 
@@ -21,10 +22,16 @@ class DeployFreeze(DeliveryAction):
         self.configuration.refuse_secrets("the reason", reason or "")
         for_s = seconds_in(duration) if duration else None
         application = self.application(app)
+        if reason and not duration:
+            refuse_length_in_reason(application.name, reason)
+        before = application.freezes.current()
         freeze = application.freezes.start(by, reason or "", for_s)
-        return {
-            "until": freeze.until,
-            "text": f"{application.name} is {freeze.until_in(self.configuration.zone())}.\n"
+        lines = [
+            f"{application.name} is {freeze.until_in(self.configuration.zone())}.",
             "Promotions are blocked; pushes still reach the canary, and rollbacks still work. "
-            f"To end the freeze: !deploy unfreeze {application.name}",
-        }
+            + ("To end it sooner" if freeze.until else "It has no end; to end it")
+            + f": !deploy unfreeze {application.name}",
+        ]
+        if before:
+            lines.append(f"It replaces the one before: {before}")
+        return {"until": freeze.until, "text": "\n".join(lines)}

@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(world_after_action(arguments))
     try:
         return options.action(options)
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (*REFUSALS, OSError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
@@ -269,7 +272,9 @@ def command_of(options: argparse.Namespace) -> list[str]:
 
 
 def running_worlds() -> dict[int, World]:
-    """Every running world that this process may look into, by its first process's PID."""
+    """Every running world, by its first process's PID."""
+    if os.geteuid() != 0:
+        raise WorldError("not root; run it as root, because only root sees into a fleet")
     worlds = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -133,7 +133,8 @@ TEMPLATES = {
 def find(kind: str) -> Template:
     """The template of that kind; TemplateError with the nearest ones if there is none."""
     if kind not in TEMPLATES:
-        near = difflib.get_close_matches(kind, TEMPLATES, n=1, cutoff=0.5)
-        hint = f"nearest: {near[0]}" if near else f"kinds: {' '.join(TEMPLATES)}"
+        near = difflib.get_close_matches(kind, TEMPLATES, n=1, cutoff=0.6)
+        kinds = f"kinds: {' '.join(TEMPLATES)}; for another, --directory DIR --port N"
+        hint = f"nearest: {near[0]}" if near else kinds
         raise TemplateError(f"no template {kind}; {hint}")
     return TEMPLATES[kind]

@@ -34,6 +34,20 @@ class TestDeployFreeze(ConsulActionTestCase):
             self.shop.events.all()[-1]["message"], "shop: frozen by olga: the sale is on"
         )
 
+    def test_a_time_at_the_end_of_the_reason_is_not_overlooked(self):
+        self.assert_fails(
+            "the time comes before the reason: type !deploy freeze shop for 30min because the audit",
+            **self.freeze("the audit for 30 Minutes"),
+        )
+        self.assertIsNone(self.shop.freezes.current())
+        succeeded, _ = self.act(**self.freeze("we wait for 3 customers"))
+        self.assertTrue(succeeded)
+
+    def test_a_freeze_in_place_of_another_says_so(self):
+        self.act(**self.freeze("the sale is on"))
+        _, result = self.act(**self.freeze("the audit", duration="2h"))
+        self.assertIn("It replaces the one before: frozen by olga: the sale is on", result["text"])
+
     def test_a_template_in_the_reason_is_none_any_more(self):
         self.act(**self.freeze("{{ config_context.consul.token }}\n<% x %>"))
         self.assertEqual(

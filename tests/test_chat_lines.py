@@ -184,7 +184,22 @@ TOLD = [
     ("deploy freeze shop the sale is on", "type !deploy freeze shop because the sale is on"),
     (
         "deploy freeze shop for 2 months",
-        "a freeze lasts minutes, hours, days or weeks: type !deploy freeze shop for 2h",
+        "a freeze lasts minutes, hours, days or weeks, whole ones and at most 9999: type "
+        "!deploy freeze shop for 2h",
+    ),
+    (
+        "deploy freeze shop for 1.5h",
+        "a freeze lasts minutes, hours, days or weeks, whole ones and at most 9999: type "
+        "!deploy freeze shop for 2h",
+    ),
+    (
+        "deploy freeze shop for -1h",
+        "a freeze lasts minutes, hours, days or weeks, whole ones and at most 9999: type "
+        "!deploy freeze shop for 2h",
+    ),
+    (
+        "deploy freeze shop because",
+        "type !deploy freeze shop because ..., a reason without braces",
     ),
     (
         "deploy freeze shop for 2h because {{ x }}",

@@ -171,6 +171,24 @@ def setup(tmp_path):
     return Setup(tmp_path)
 
 
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_sandbox_started_with_a_shell_does_nothing(shell, tmp_path):
+    """The other scripts are shell scripts, so people type that."""
+    for program in ("git", "sandbox", "import", "from"):
+        (tmp_path / program).write_text(f"#!/bin/sh\necho {program} >> {tmp_path}/called\n")
+        (tmp_path / program).chmod(0o755)
+    subprocess.run(
+        [shell, f"{ROOT}/script/sandbox", "list"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    called = tmp_path / "called"
+    assert set(called.read_text().split() if called.exists() else ()) <= {"import", "from"}
+
+
 def test_setup_makes_the_virtualenv_once(setup):
     assert setup.run()[::2] == (0, True)
     assert setup.run()[::2] == (0, False)

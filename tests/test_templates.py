@@ -149,6 +149,8 @@ def test_a_port_in_use_is_named_with_the_next_free_one(world):
 def test_an_unknown_kind_is_answered_with_the_nearest():
     with pytest.raises(TemplateError, match="^no template pyton; nearest: python$"):
         templates.find("pyton")
+    with pytest.raises(TemplateError, match="^no template rust; kinds: python .*--directory DIR"):
+        templates.find("rust")
 
 
 def test_a_missing_language_says_what_to_install():

@@ -145,8 +145,7 @@ def read_words(whose: str, words: Sequence[str], declared: dict[str, Any]) -> di
     for word in words:
         name, separator, text = word.partition("=")
         if not separator or not name:
-            first = next(iter(declared), "")
-            hint = f"; write it as {first}={word}" if first and not separator else ""
+            hint = "" if separator or not declared else f"; write it as {_first(declared)}={word}"
             raise UsageError(f'"{word}" is not name=value{hint}')
         try:
             given[name] = _read_value(text, declared.get(name, {}))
@@ -155,6 +154,14 @@ def read_words(whose: str, words: Sequence[str], declared: dict[str, Any]) -> di
                 'Parameter "{}" of {}: not of type {}'.format(name, whose, declared[name]["type"])
             ) from None
     return given
+
+
+def _first(declared: dict[str, Any]) -> str:
+    """Returns the name of the parameter that a value without a name is most likely meant for."""
+    return min(
+        declared,
+        key=lambda name: (declared[name].get("position", 99), not declared[name].get("required")),
+    )
 
 
 def _read_value(text: str, details: dict[str, Any]) -> Any:

@@ -6,12 +6,14 @@ import math
 import re
 from datetime import datetime, timedelta
 
+from delivery.errors import DeliveryError
 from delivery.zones import Zone
 
 LENGTH = re.compile(
-    r"(?i)\b([1-9][0-9]{0,3}) ?(m(?:in(?:s|utes?)?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?|w(?:eeks?|ks?)?)\b"
+    r"(?i)(?<![0-9.,-])\b([1-9][0-9]{0,3}) ?(m(?:in(?:s|utes?)?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?|w(?:eeks?|ks?)?)\b"
 )
 UNITS = {"m": "min", "h": "h", "d": "d", "w": "w"}
+LENGTH_AT_END = re.compile(r"(?i)(.{1,500}?),?\s+for\s+([0-9]{1,4} ?[a-z]{1,7})[.!]?")
 FOR_EVER = re.compile(r"(?i)\b(?:for\s*)?(?:ever|forever|always|indefinitely|good)\b")
 UNTIL = re.compile(r"(?i)\b(?:until|till|til|to)\s+(\S+)")
 REASON = re.compile(r"(?i)\b(?:because(?:\s+of)?|since|due\s+to|reason:?)\s+(.*)")
@@ -49,10 +51,25 @@ def advice(app: str, text: str, zone: Zone) -> str:
         return f"a freeze has a length: type !deploy freeze {app} for 3 days{because}"
     if re.search(r"(?i)\bfor\b|[0-9]", times):
         return (
-            "a freeze lasts minutes, hours, days or weeks: type "
+            "a freeze lasts minutes, hours, days or weeks, whole ones and at most 9999: type "
             f"!deploy freeze {app} for 2h{because}"
         )
     return f"type !deploy freeze {app}{because or _left_over(times)}"
+
+
+def refuse_length_in_reason(app: str, reason: str) -> None:
+    """Refuses a freeze whose reason ends with how long it is to last: it would have no end.
+
+    :raises DeliveryError: says how it is written.
+    """
+    found = LENGTH_AT_END.fullmatch(reason)
+    if found:
+        length = LENGTH.fullmatch(found[2])
+        if length:
+            raise DeliveryError(
+                f"the time comes before the reason: type !deploy freeze {app} "
+                f"for {length[1]}{UNITS[length[2][0].lower()]} because {found[1]}"
+            )
 
 
 def _left_over(text: str, length: re.Match[str] | None = None) -> str:
