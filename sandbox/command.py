@@ -184,7 +184,11 @@ def add_application(options: argparse.Namespace) -> int:
         environment = dict(host_environment(), CICD_SANDBOX=str(DIRECTORY))
         os.execvpe("nsenter", enter_command(pid, again), environment)
     wanted = addition.Wanted(
-        options.name, Path(os.path.abspath(directory)), options.template, options.port, options.health
+        options.name,
+        Path(os.path.abspath(directory)),
+        options.template,
+        options.port,
+        options.health,
     )
     tell(addition.add(World.load(), wanted), options.world)
     return 0

@@ -113,7 +113,11 @@ class Delivery:
     def deploy(self, subject: str = "") -> str:
         """Brings the next version to the canary; returns it."""
         event = self.push_and_wait(
-            "rollout_succeeded", "build_failed", "packaging_failed", "rollout_failed", subject=subject
+            "rollout_succeeded",
+            "build_failed",
+            "packaging_failed",
+            "rollout_failed",
+            subject=subject,
         )
         assert event["type"] == "rollout_succeeded", event
         return event["version"]

@@ -324,7 +324,9 @@ def test_what_is_in_trouble_on_a_host_is_not_in_another_applications_way(fleet: 
     assert fleet.canary.run(["apt-mark", "showauto", "shop-data"]).stdout == "shop-data\n"
     assert state(fleet.canary, "trouble") == "unpacked 1"
     log = fleet.canary.run(["cat", "/var/log/dpkg.log"]).stdout
-    assert len(re.findall(r" (?:install|upgrade) notes:", log)) == 1, "installed as its own dependency"
+    assert len(re.findall(r" (?:install|upgrade) notes:", log)) == 1, (
+        "installed as its own dependency"
+    )
 
 
 def test_the_version_that_is_fixed_is_installed_and_gets_its_traffic(fleet: Fleet):

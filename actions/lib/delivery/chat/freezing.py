@@ -10,7 +10,8 @@ from delivery.errors import DeliveryError
 from delivery.zones import Zone
 
 LENGTH = re.compile(
-    r"(?i)(?<![0-9.,-])\b([1-9][0-9]{0,3}) ?(m(?:in(?:s|utes?)?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?|w(?:eeks?|ks?)?)\b"
+    r"(?i)(?<![0-9.,-])\b([1-9][0-9]{0,3}) ?"
+    r"(m(?:in(?:s|utes?)?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?|w(?:eeks?|ks?)?)\b"
 )
 UNITS = {"m": "min", "h": "h", "d": "d", "w": "w"}
 LENGTH_AT_END = re.compile(r"(?i)(.{1,500}?),?\s+for\s+([0-9]{1,4} ?[a-z]{1,7})[.!]?")
