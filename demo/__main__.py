@@ -10,11 +10,11 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 # ruff: noqa: E402
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -100,7 +100,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving_engine(world: World, data_dir: Path) -> Iterator[dict[str, str]]:
     """Runs the embedded engine with this pack; yields the environment its commands need."""
     environment = dict(
@@ -122,7 +122,7 @@ def serving_engine(world: World, data_dir: Path) -> Iterator[dict[str, str]]:
             engine.wait()
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(world: World, keep: bool) -> Iterator[None]:
     """Has `script/engine` of this project run its commands in a fleet to keep, from any shell."""
     if not keep:
@@ -192,7 +192,8 @@ def call_in_foreground(command: list[str], environment: dict[str, str]) -> None:
     try:
         subprocess.call(command, env=environment, preexec_fn=take_the_terminal)
     finally:
-        os.tcsetpgrp(0, os.getpgrp())
+        with contextlib.suppress(ProcessLookupError):  # of a shell outside, which takes it back
+            os.tcsetpgrp(0, os.getpgrp())
 
 
 if __name__ == "__main__":

@@ -267,7 +267,8 @@ def check_directory(directory: Path) -> None:
         raise AdditionError(
             f"{directory} has no {' and no '.join(missing)}; to begin with ones that do nothing, "
             f"type there: mkdir -p script; for f in {' '.join(missing)}; do "
-            "printf '#!/bin/sh\\n' > $f; chmod +x $f; done (docs/application.md says what each does)"
+            "printf '#!/bin/sh\\n' > $f; chmod +x $f; done (docs/application.md says what each "
+            "does)"
         )
     inert = [path for path in SCRIPTS if not (directory / path).stat().st_mode & 0o111]
     if inert:

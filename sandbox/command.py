@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def world_after_action(arguments: list[str]) -> list[str]:
-    """Moves --world PID to where it is read; people write it before the action or after the host."""
+    """Moves --world PID to where it is read; people write it before the action too, and last."""
     ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
     for place, word in enumerate(ours):
         if word == "--world" or word.startswith("--world="):

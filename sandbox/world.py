@@ -46,7 +46,7 @@ class World:
         self.webhook_url: str = description["webhook"]["url"]
         self.webhook_secret: str = description["webhook"]["secret"]
         self.applications: dict[str, int] = description["applications"]
-        self.project = Path(description["project"])
+        self.project = Path(description.get("project", "an older checkout"))
         self.config_dir = directory / "configs"
         self.github = GitHub(self.github_url)
         self.hosts: dict[str, WorldHost] = {

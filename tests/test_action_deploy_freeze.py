@@ -36,7 +36,8 @@ class TestDeployFreeze(ConsulActionTestCase):
 
     def test_a_time_at_the_end_of_the_reason_is_not_overlooked(self):
         self.assert_fails(
-            "the time comes before the reason: type !deploy freeze shop for 30min because the audit",
+            "the time comes before the reason: type !deploy freeze shop for 30min because the "
+            "audit",
             **self.freeze("the audit for 30 Minutes"),
         )
         self.assertIsNone(self.shop.freezes.current())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,21 @@ def test_commands_are_for_the_kept_fleet_until_it_is_let_go(fleet, tmp_path):
     fleet.stdin.write("\n")
     fleet.stdin.flush()
     wait_for(lambda: "the fleet" not in engine("key", "get", key).stdout, 30)
+
+
+# What the demo does with its chat, begun by a shell at a terminal, which the fleet cannot see.
+CHAT = "from demo.__main__ import call_in_foreground as call; call(['true'], {}); print('left')"
+
+
+def test_leaving_the_chat_of_a_terminal_ends_the_demo_in_order():
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(PROJECT)
+        fleet = ["run", "--quiet", "--canary", "0", "--production", "0", "--"]
+        os.execv(SANDBOX, [SANDBOX, *fleet, sys.executable, "-c", CHAT])
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal's end, on Linux
+        while True:
+            said += os.read(terminal, 1024)
+    assert os.waitpid(pid, 0)[1] == 0, said
+    assert said.strip() == b"left"

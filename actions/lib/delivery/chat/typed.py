@@ -39,7 +39,8 @@ ALSO = {
 MEANING = {command: command for command in COMMANDS}
 MEANING.update((word, command) for command, words in ALSO.items() for word in words.split())
 
-AROUND = "!?,;:.\"'`<>[]()=“”‘’„«»"  # a word, and does not belong to it
+# Around a word, and not of it.
+AROUND = "!?,;:.\"'`<>[]()=\u201c\u201d\u2018\u2019\u201e\xab\xbb"
 LINE_LIMIT = 500  # characters that are read
 FILLERS = frozenset(
     [
