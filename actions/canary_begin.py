@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from delivery_action import DeliveryAction, progress
@@ -50,6 +51,15 @@ class CanaryBegin(DeliveryAction):
             return self.nothing_to_do(app, version, str(newer))
         following = next_promotion(application, canary, release)
         return dict(progress(rollout), app=app, begun=True, next=following)
+
+    def note_failure(self, reason: str, parameters: dict[str, Any]) -> None:
+        """Records why a release stays where it is: nobody waits for this answer."""
+        if parameters["by_hand"] or not parameters["version"]:
+            return
+        with contextlib.suppress(DeliveryError):
+            application = self.application(parameters["app"])
+            release = application.releases.find(parameters["version"])
+            application.events.refused(release.stages[0], release, reason)
 
     @staticmethod
     def nothing_to_do(app: str, version: str, reason: str) -> dict[str, Any]:

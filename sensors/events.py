@@ -82,6 +82,8 @@ class Events(DeliverySensor, Sensor):
         """
         if event.get("warning"):
             return plain(str(event["warning"]))
+        if event["type"] == "rollout_refused":
+            return f"To try again: !deploy canary {application.name} {event['version']}"
         if event["type"] not in ("rollout_started", "rollout_succeeded"):
             return ""
         try:

@@ -35,6 +35,20 @@ class TestCanaryBegin(ConsulActionTestCase):
         )
         self.assertEqual(self.shop.stages.get("canary").rollout.by, "alice")
 
+    def test_a_release_that_cannot_go_there_by_itself_is_told(self):
+        target = published(self.shop)
+        register(self.url, "canary-1", "10.0.0.1", "shop", ["shop::app"])
+        self.assert_fails("no host of shop", **self.begin(target))
+        event = self.shop.events.all()[-1]
+        self.assertEqual(
+            (event["type"], event["stage"], event["version"]),
+            ("rollout_refused", "canary", target.version),
+        )
+        self.assertIn(f"shop: {target.version} is not deployed to canary: ", event["message"])
+        known = len(self.shop.events.all())
+        self.assert_fails("no host of shop", **dict(self.begin(target), by_hand=True))
+        self.assertEqual(len(self.shop.events.all()), known)
+
     def test_the_beginning_of_a_version_is_enough(self):
         first, second = published(self.shop, 1, "2.0.0"), published(self.shop, 2, "2.0.01")
         for beginning, target in (

@@ -26,6 +26,23 @@ class TestDeployStatus(ConsulActionTestCase):
             "  next: !deploy promote shop",
         )
 
+    def test_of_a_release_that_reached_no_canary_says_so(self):
+        old, new = published(self.shop, 1), published(self.shop, 2)
+        settled(self.shop, "canary", old)
+        self.assertEqual(
+            self.text().splitlines()[-2:],
+            [
+                f"  {new.version} is published and has not reached the canary",
+                f"  next: !deploy canary shop {new.version}",
+            ],
+        )
+
+    def test_during_a_rollout_the_next_step_is_to_wait(self):
+        target = published(self.shop)
+        settled(self.shop, "canary", target)
+        begun(self.shop, "production", target, [["node-2"]], "alice", "promote", "canary")
+        self.assertEqual(self.text().splitlines()[-1], "  next: wait, or !deploy abort shop")
+
     def test_of_a_failed_canary_says_why(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
         settled(self.shop, "canary", old)

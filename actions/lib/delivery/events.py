@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from delivery.ledger import Event, Ledger
 from delivery.names import plain
 from delivery.records import Fields, readable
 from delivery.store import Entry
+
+if TYPE_CHECKING:
+    from delivery.releases import Release
 
 # Names that events of a type carry, beside their message, and that their readers rely on.
 OF_A_COMMIT, OF_A_ROLLOUT = ("commit",), ("stage", "version", "deployment")
@@ -19,6 +24,7 @@ FACTS = {
     "batch_finished": OF_A_ROLLOUT,
     "rollout_succeeded": OF_A_ROLLOUT,
     "rollout_failed": OF_A_ROLLOUT,
+    "rollout_refused": ("stage", "version"),
     "abort_asked": OF_A_ROLLOUT,
 }
 
@@ -49,6 +55,19 @@ class Events:
     def mark_seen(self, event_id: str) -> None:
         """Records that this event, and those before it, were handed over."""
         self._ledger.commit([self._ledger.overwrite("events_seen", event_id)])
+
+    def refused(self, stage: str, release: Release, reason: str) -> None:
+        """Records why a release that was to go to a stage by itself did not even begin to."""
+        what = f"{release.version} is not deployed to {stage}"
+        event = self._ledger.event(
+            "rollout_refused",
+            stage=stage,
+            version=release.version,
+            commit=release.commit,
+            by=release.by,
+            message=f"{self._ledger.application}: {what}: {plain(reason)}",
+        )
+        self._ledger.commit([], event)
 
     def _parse(self, event_id: str, entry: Entry) -> Event:
         """:raises MalformedRecord: when a field that events of its type have is missing."""

@@ -187,6 +187,8 @@ class Report:
             yield "package", "success", f"{version} is published"
             if self._stages[1:]:
                 yield self._stages[0], "pending", f"{version} is queued for rollout"
+        elif kind == "rollout_refused":
+            yield event["stage"], "failure", f"{version} was not deployed"
         elif kind in ROLLOUT_STATES and event["stage"] in self._stages[:-1]:
             state, text = {
                 "rollout_started": ("pending", "is being rolled out"),

@@ -90,6 +90,7 @@ def _application(application: Application, waits: bool, web_url: str, zone: Zone
         "can_be_promoted": waits,
         "frozen": None,
         "stages": [],
+        "undeployed": None,
         "ships": None,
         "hosts": [
             {
@@ -107,9 +108,11 @@ def _application(application: Application, waits: bool, web_url: str, zone: Zone
         freeze = application.freezes.current()
         if freeze:
             report["frozen"] = dict(dataclasses.asdict(freeze), text=freeze.until_in(zone))
-        if application.releases.versions():
+        versions = application.releases.versions()
+        if versions:
             names = application.stages.names()
             report["stages"] = [_stage(application.stages.get(name)) for name in names]
+            report["undeployed"] = _undeployed(newest_first(versions)[0], report["stages"][0])
             if waits:
                 report["ships"] = _ships(application, report["stages"], web_url)
     except ConsulUnreachable:
@@ -145,6 +148,14 @@ def _left(rollout: Rollout) -> str | None:
     return None
 
 
+def _undeployed(newest: str, first: Mapping[str, Any]) -> str | None:
+    """Returns the newest release if it has never been tried on the first stage."""
+    tried = (first["target"], first["left"])
+    if newest in tried or (first["target"] and newest_first([newest, first["target"]])[0] != newest):
+        return None
+    return newest
+
+
 def _ships(
     application: Application, stages: Sequence[Mapping[str, Any]], web_url: str
 ) -> Mapping[str, Any]:
@@ -167,7 +178,14 @@ def _lines(report: dict[str, Any], in_full: bool) -> list[str]:
         lines.append(f"  {stage['name']:<11} {_sentence(stage)}")
     if report["frozen"]:
         lines.append(f"  {report['frozen']['text']}")
-    elif report["ships"]:
+    if any(stage["status"] == "rolling_out" for stage in report["stages"]):
+        return [*lines, f"  next: wait, or !deploy abort {report['name']}"]
+    if report["undeployed"]:
+        first = report["stages"][0]["name"]
+        lines.append(f"  {report['undeployed']} is published and has not reached the {first}")
+        lines.append(f"  next: !deploy canary {report['name']} {report['undeployed']}")
+        return lines
+    if report["ships"] and not report["frozen"]:
         lines.append(f"  next: !deploy promote {report['name']} ({report['ships']['summary']})")
         lines += [f"    {line}" for line in report["ships"]["lines"]] if in_full else []
     again = _again(report)
