@@ -6,8 +6,10 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from sandbox import addition, manager, pace, templates
 from sandbox.checkout import CheckoutError
@@ -182,7 +184,7 @@ def add_application(options: argparse.Namespace) -> int:
         if options.world:
             again += ["--world", str(options.world)]
         environment = dict(host_environment(), CICD_SANDBOX=str(DIRECTORY))
-        os.execvpe("nsenter", enter_command(pid, again), environment)
+        enter(pid, again, environment)
     wanted = addition.Wanted(
         options.name,
         Path(os.path.abspath(directory)),
@@ -244,8 +246,21 @@ def enter_host(options: argparse.Namespace) -> int:
         first = world.host(options.host).pid
         if first is None:
             raise WorldError(f"{options.host} is stopped")
-        command = enter_command(first, command)
-    os.execvpe("nsenter", enter_command(pid, command), environment)
+        command = enter_command(first, at_terminal(command))
+    enter(pid, command, environment)
+
+
+def enter(pid: int, command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become a command in the namespaces of a process, to which Ctrl-C is left.
+
+    `nsenter` waits for the command; ended by Ctrl-C it would give the terminal back meanwhile.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.execvpe("nsenter", enter_command(pid, at_terminal(command)), environment)
+
+
+def at_terminal(command: list[str]) -> list[str]:
+    return ["/usr/bin/env", "--default-signal=INT", *command]
 
 
 def chosen_world(wanted: int | None) -> tuple[int, World]:

@@ -9,6 +9,7 @@ be left, however the world ends.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -39,6 +40,19 @@ Progress = Callable[[str, float], None]
 
 class SandboxError(Exception):
     """Why a world could not be brought up, in one line."""
+
+
+REQUEST_SECONDS = 10
+# What a request of a program in the world can come to; the world goes on.
+REFUSED = (
+    SandboxError,
+    RuntimeError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    subprocess.CalledProcessError,
+)
 
 
 def run(
@@ -336,12 +350,13 @@ class Manager:
 
     def _answer_request(self) -> None:
         connection, _ = self._control.accept()
-        with connection, connection.makefile("rw") as stream:
-            request = json.loads(stream.readline())
+        connection.settimeout(REQUEST_SECONDS)
+        # Whoever asks may have ended, before the request or before the answer.
+        with contextlib.suppress(OSError), connection, connection.makefile("rw") as stream:
             try:
-                self._obey(**request)
+                self._obey(**json.loads(stream.readline()))
                 answer: dict[str, object] = {"ok": True}
-            except (SandboxError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+            except REFUSED as error:
                 answer = {"ok": False, "error": str(error)}
             stream.write(json.dumps(answer) + "\n")
 

@@ -16,6 +16,7 @@ import pytest
 # One more than there are cores: tests in the sandbox wait more than they compute.
 PROCESSES = min(4, (os.cpu_count() or 1) + 1)
 SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile"]
+FAULTS = "tests/end_to_end/faults"  # what fails on hosts and on the way, which takes its time
 WITHOUT_SKIPPED = "-rfE"  # they are listed below
 
 
@@ -59,7 +60,11 @@ def reason_of(report: Any) -> str:
 
 def main(arguments: list[str]) -> int:
     tally = Tally()
-    status = pytest.main([WITHOUT_SKIPPED, *(arguments or SIDE_BY_SIDE)], plugins=[tally])
+    if not arguments:
+        arguments = [f"--ignore={FAULTS}", *SIDE_BY_SIDE]
+    elif arguments == ["faults"]:
+        arguments = [FAULTS, *SIDE_BY_SIDE]
+    status = pytest.main([WITHOUT_SKIPPED, *arguments], plugins=[tally])
     for reason, files in sorted(tally.skipped.items()):
         print(f"skipped: {reason}")
         for file, number in sorted(files.items()):

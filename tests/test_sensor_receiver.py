@@ -410,6 +410,11 @@ class TestARef(ReceiverTestCase):
         self.listen()
         _, message = self.deliver(push(ref="refs/heads/{{config_context.x}}"))
         self.assertNotIn("{{", message)
+        for name in ("acme/{{config_context.x}}", "<%ctx().x%>/shop"):
+            status, message = self.deliver(push(repository__full_name=name))
+            self.assertEqual(status, 422)
+            self.assertNotRegex(message, "{{|<%")
+            self.assertIn("is no repository", message)
 
 
 class TestARepository(ReceiverTestCase):

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sandbox.systemd import journal
 from sandbox.systemd.execution import Command, read_environment
 from sandbox.systemd.unit import Unit, UnitError, full_name, parse, seconds
 
@@ -34,6 +35,17 @@ WantedBy=multi-user.target
 
 def unit(text: str, name: str = "shop.service") -> Unit:
     return Unit(name, Path("/nosuch"), parse(text))
+
+
+def test_a_journal_outlives_a_full_disk_and_half_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "DIRECTORY", tmp_path)
+    journal.write("shop", "shop[7]", "one")
+    with (tmp_path / "shop.log").open("a") as file:
+        file.write("178.1\nhalf a line\n")
+    journal.write("shop", "shop[7]", "two")
+    assert [line.text for line in journal.read("shop")] == ["one", "two"]
+    monkeypatch.setattr(journal, "DIRECTORY", Path("/dev/full"))
+    journal.write("shop", "shop[7]", "lost")
 
 
 def test_a_value_may_be_taken_back_repeated_and_continued():

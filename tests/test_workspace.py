@@ -12,7 +12,7 @@ from waiting import wait_for
 
 from delivery.errors import DeliveryError
 from delivery.remote import RemoteError
-from delivery.workspace import ROOT, RefusedSource, Workspace, clean_log, clone_url
+from delivery.workspace import ROOT, RefusedSource, ScriptRun, Workspace, clean_log, clone_url
 
 from .local_host import LocalShell, runs
 from .repositories import Repository
@@ -38,6 +38,16 @@ def repository(tmp_path):
 def test_a_workspace_is_private_and_below_its_root(workspace):
     assert Path(workspace.path).parent == Path(ROOT)
     assert os.stat(workspace.path).st_mode & 0o777 == 0o700
+
+
+def test_a_script_whose_program_is_not_there_says_what_to_do():
+    log = "timeout: failed to run command './script/cisetup': No such file or directory\n"
+    assert ScriptRun("script/cisetup", 127, 0.1, False, log).failure(60) == (
+        "script/cisetup cannot be run: its first line names a program that is not there; where it "
+        "has the line ends of Windows: sed -i 's/\\r$//' script/cisetup"
+    )
+    log = "script/cisetup: 3: npm: not found"
+    assert "exited with 127: " + log in ScriptRun("script/cisetup", 127, 1, False, log).failure(60)
 
 
 def test_removing_twice_is_fine_and_leaves_nothing(workspace):

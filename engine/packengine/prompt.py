@@ -16,6 +16,7 @@ from packengine import chat
 from packengine.engine import Engine
 
 HISTORY_LINES = 1000
+LOOK_FOR_SERVE_S = 2
 _NARROWEST = 20
 
 
@@ -32,13 +33,15 @@ def converse(engine: Engine, user: str, out: TextIO) -> int:
     terminal = Terminal(out, f"{user}> ")
     room = chat.Room(engine, user, terminal, terminal.columns(), tells_steps=True)
 
+    served = _Served(engine)
+
     def look() -> None:
         room.width = terminal.columns()
         room.look()
+        served.tell(room)
 
     room.write(f"Hello {user}. {chat.PREFIX}help lists the commands, Ctrl-D or quit leaves.")
-    if not _is_served(engine):
-        room.write("No serve runs on this data directory: nothing is received or announced.")
+    served.tell(room)
     history = os.path.join(engine.data_dir, "chat_history")
     with terminal.history(history), terminal.interrupts():
         while True:
@@ -72,6 +75,26 @@ def _leave(engine: Engine, room: chat.Room) -> int:
         room.write(f"Ended half way: {', '.join(chat.PREFIX + each for each in running)}.")
         return 130
     return 0
+
+
+class _Served:
+    """Whether the engine's `serve` runs, told when that changes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._runs = True
+        self._looks_again = 0.0
+
+    def tell(self, room: chat.Room) -> None:
+        if time.monotonic() < self._looks_again:
+            return
+        self._looks_again = time.monotonic() + LOOK_FOR_SERVE_S
+        runs = _is_served(self._engine)
+        if self._runs and not runs:
+            room.write("No serve runs on this data directory: nothing is received or announced.")
+        elif runs and not self._runs:
+            room.write("A serve runs again.")
+        self._runs = runs
 
 
 def _is_served(engine: Engine) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
@@ -455,6 +456,14 @@ def test_at_a_terminal_there_is_a_prompt_and_ctrl_d_leaves(terminal):
     terminal.type("!greet nobody\r")
     terminal.read_until("Greeting nobody.\n(.|\n)*Hello nobody from ada\nada> ")
     assert terminal.leave() == 0
+
+
+def test_at_a_terminal_it_is_told_that_a_serve_begins_and_ends(terminal, tmp_path):
+    terminal.read_until("No serve runs on .*\nada> ")
+    with (tmp_path / "data" / "serve.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        terminal.read_until("A serve runs again.")
+    terminal.read_until("No serve runs on ")
 
 
 @pytest.mark.parametrize("farewell", ["quit", "!exit"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import socket
@@ -16,6 +17,7 @@ from sandbox.systemd.unit import UnitError, full_name
 DIRECTORY = Path("/var/log/journal-stand-in")
 MOST_BYTES = 4 << 20  # of one unit's file; the one before it is kept
 MOST_CHARACTERS = 4096  # of a line
+TIME = re.compile(r"[0-9]+\.[0-9]{3}")
 ITSELF = "systemd"
 VERSION = "systemd 252 (the stand-in of cicd_canary's sandbox, not systemd)"
 
@@ -29,14 +31,15 @@ class Line(NamedTuple):
 
 
 def write(unit: str, who: str, text: str) -> None:
-    """Add lines to a unit's journal."""
+    """Add lines to a unit's journal; on a full disk they are lost, as journald's are."""
     path = DIRECTORY / f"{unit}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > MOST_BYTES:
-        path.rename(path.with_suffix(".log.1"))
-    with open(path, "a", errors="replace") as file:
-        for line in text.splitlines():
-            file.write(f"{time.time():.3f}\t{who}\t{line[:MOST_CHARACTERS]}\n")
+    lines = [f"{time.time():.3f}\t{who}\t{line[:MOST_CHARACTERS]}\n" for line in text.splitlines()]
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > MOST_BYTES:
+            path.rename(path.with_suffix(".log.1"))
+        with open(path, "a", errors="replace") as file:
+            file.writelines(lines)
 
 
 def read(unit: str) -> Iterator[Line]:
@@ -47,7 +50,8 @@ def read(unit: str) -> Iterator[Line]:
             for line in path.read_text(errors="replace").splitlines():
                 at, _, rest = line.partition("\t")
                 who, _, text = rest.partition("\t")
-                yield Line(float(at), who, text)
+                if TIME.fullmatch(at):  # not the half of a line, of a full disk or a crash
+                    yield Line(float(at), who, text)
 
 
 def by_time(lines: Iterable[Line]) -> list[Line]:

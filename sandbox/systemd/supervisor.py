@@ -119,6 +119,7 @@ class Supervisor:
             self._live()
         except BaseException as error:
             self._say(f"{self.unit.name}: the stand-in failed: {type(error).__name__}: {error}")
+            self._kill(descendants(os.getpid()), signal.SIGKILL)
             self._end("failed", "resources")
         os._exit(0)
 

@@ -68,6 +68,39 @@ def test_commands_are_for_the_kept_fleet_until_it_is_let_go(fleet, tmp_path):
     wait_for(lambda: "the fleet" not in engine("key", "get", key).stdout, 30)
 
 
+# A chat: Ctrl-C clears its line.
+PROMPT = """
+import sys
+try:
+    print("ready", flush=True)
+    sys.stdin.readline()
+except KeyboardInterrupt:
+    print("cleared", flush=True)
+    print("still", sys.stdin.readline())
+"""
+
+
+def test_ctrl_c_is_for_the_command_in_the_fleet_alone(fleet):
+    world = subprocess.run(
+        [SANDBOX, "list"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.splitlines()
+    here = [line.split()[1] for line in world if line.endswith(str(PROJECT))][-1]
+    pid, terminal = pty.fork()
+    if not pid:
+        inside = ["exec", "--world", here, "sandbox", "--", sys.executable, "-c", PROMPT]
+        os.execv(SANDBOX, [SANDBOX, *inside])
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal's end, on Linux
+        while True:
+            said += os.read(terminal, 1024)
+            if said.endswith(b"ready\r\n"):
+                os.write(terminal, b"\x03")
+            elif said.endswith(b"cleared\r\n"):
+                os.write(terminal, b"here\n")
+    assert os.waitpid(pid, 0)[1] == 0, said
+    assert b"still here" in said
+
+
 # What the demo does with its chat, begun by a shell at a terminal, which the fleet cannot see.
 CHAT = "from demo.__main__ import call_in_foreground as call; call(['true'], {}); print('left')"
 

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -171,7 +172,7 @@ def test_two_worlds_run_at_the_same_time_and_do_not_meet():
     small.wait_until_up()
     large.wait_until_up()
     listed = subprocess.run([SANDBOX, "list"], stdout=subprocess.PIPE, text=True).stdout
-    worlds = {int(part.split("\n")[0]): part for part in listed.split("world ")[1:]}
+    worlds = {int(part.split()[0]): part for part in listed.split("world ")[1:]}
     for running, expected in ((small, 1), (large, 2)):
         pid = next(pid for pid, _ in running.processes if pid in worlds)
         assert worlds[pid].count("production-") == expected
@@ -516,6 +517,15 @@ class Traffic:
                 self.served.append((time.monotonic(), get("http://shop/")["host"]))
             except OSError as error:
                 self.failures.append(str(error))
+
+
+@pytest.mark.parametrize("request_", [b"", b"nonsense\n", b"{}\n", b'{"do": "stop"}\n'])
+def test_a_program_that_asks_for_nothing_does_not_end_the_world(world: World, request_: bytes):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(world.directory / "control"))
+        connection.sendall(request_)
+    with pytest.raises(WorldError, match="no host nosuch"):
+        world.ask(do="stop", host="nosuch")
 
 
 def test_a_host_that_was_down_comes_back_as_it_was(world: World, shops: list[str]):

@@ -150,8 +150,8 @@ def _left(rollout: Rollout) -> str | None:
 
 def _undeployed(newest: str, first: Mapping[str, Any]) -> str | None:
     """Returns the newest release if it has never been tried on the first stage."""
-    tried = (first["target"], first["left"])
-    if newest in tried or (first["target"] and newest_first([newest, first["target"]])[0] != newest):
+    target = first["target"]
+    if newest in (target, first["left"]) or newest_first([target or "", newest])[0] != newest:
         return None
     return newest
 

@@ -72,9 +72,11 @@ class Sources:
     def of(self, repository: str) -> Sequence[Source]:
         """Returns the applications of a repository.
 
-        :raises DeliveryError: when the name of one cannot be an application's, or is that of an
-            application which the configuration has elsewhere.
+        :raises DeliveryError: when it is no repository's name, and when the name of an application
+            cannot be one, or is that of an application which the configuration has elsewhere.
         """
+        if not matches("repository", repository):
+            raise DeliveryError(f"{shown(repository)} is no repository, which is owner/name")
         found = list(_configured(repository, self._settings(repository)))
         for source in found:
             _check_name(source)

@@ -37,6 +37,8 @@ LOG_LINES = 100
 LAST_LINE_LENGTH = 200  # characters of a log's last line in a reason
 LOG_BYTES = 16 * 1024
 GRACE_S = 30
+NOT_FOUND = 127  # what env, timeout and shells exit with
+NOT_RUN = re.compile(r"failed to run command '\./script/[a-z]+': No such file")
 
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9]{10}")
 FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}\.[a-z]{1,8}")
@@ -87,6 +89,11 @@ class ScriptRun:
             if self.timed_out
             else f"exited with {self.exit_status}"
         )
+        if self.exit_status == NOT_FOUND and NOT_RUN.search(self.log):
+            return (
+                f"{self.path} cannot be run: its first line names a program that is not there; "
+                f"where it has the line ends of Windows: sed -i 's/\\r$//' {self.path}"
+            )
         last = (self.log.strip().splitlines() or [""])[-1].strip()[:LAST_LINE_LENGTH]
         return f"{self.path} {how}: {last}" if last else f"{self.path} {how} and printed nothing"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import logging
 import signal
@@ -22,7 +23,7 @@ def add_serve(commands: Commands) -> None:
         (
             ("--api-port",),
             {
-                "type": int,
+                "type": _port,
                 "default": DEFAULT_API_PORT,
                 "metavar": "PORT",
                 "help": "TCP port of webhooks (%(default)s)",
@@ -30,6 +31,13 @@ def add_serve(commands: Commands) -> None:
         ),
     )
     add_command(commands, "chat", _chat, "Type chat commands, as in ChatOps.", USER)
+
+
+def _port(text: str) -> int:
+    """Returns a TCP port; 0 is any free one."""
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port, which is a number up to 65535")
+    return int(text)
 
 
 def _serve(engine: Engine, options: Options) -> int:

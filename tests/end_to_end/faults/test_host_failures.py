@@ -421,6 +421,22 @@ def test_a_full_disk_is_named(fleet: Fleet):
     assert fleet.deploy("fixed") == ""  # some of its files were on that disk
 
 
+@pytest.mark.parametrize("place", ["/tmp", "/var/lib/cicd", "/var/cache/cicd/shop"])
+def test_a_disk_without_room_for_the_work_leaves_the_host_as_it_is(fleet: Fleet, place: str):
+    began = fleet.canary.run(["cat", "/run/shop.pid"]).stdout
+    fill = (
+        "mkdir /full; mount -t tmpfs -o size=128k,mode=1777 none /full; cp -a $1/*.* /full; "
+        "head -c 200000 /dev/zero > /full/fill; mount --move /full $1"
+    )
+    fleet.canary.run(["sh", "-c", fill, "-", place], check=True)
+    try:
+        assert fleet.deploy("503").startswith(f"canary-1: no room in {place} for {place}")
+    finally:
+        fleet.canary.run(["umount", "--lazy", place], check=True)
+    assert fleet.canary.run(["cat", "/run/shop.pid"]).stdout == began
+    assert not in_maintenance(fleet.canary, "shop")
+
+
 def test_a_program_that_keeps_dpkg_locked_is_named(fleet: Fleet):
     hold = (
         "import fcntl, time; file = open('/var/lib/dpkg/lock-frontend', 'w');"
