@@ -35,7 +35,9 @@ def test_a_directory_is_an_application_of_its_last_name_unless_it_has_another():
 def test_the_place_of_an_application_is_found_by_its_name():
     sources = Sources(TOOLS)
     assert sources.of_application("front", "acme/tools").path == "services/web"
-    assert sources.of_application("anything", "acme/shop").path == ""
+    assert sources.of_application("shop", "acme/shop").path == ""
+    with pytest.raises(DeliveryError, match="acme/shop has no application shpo; nearest: shop"):
+        sources.of_application("shpo", "acme/shop")
 
 
 def test_capitals_make_no_difference_in_the_name_of_a_repository():

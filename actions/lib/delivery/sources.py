@@ -84,23 +84,20 @@ class Sources:
         return found
 
     def of_application(self, app: str, repository: str) -> Source:
-        """Returns an application of a repository, whatever it is called where it is the only one.
+        """Returns an application of a repository.
 
         :raises DeliveryError: when the repository holds others, or the configuration has the
             application elsewhere.
         """
         self._refuse_another(app, repository)
-        found = self.of(repository) if self._is_shared(repository) else []
+        found = self.of(repository)
         for source in found:
             if source.app == app:
                 return source
-        if found:
-            known = [source.app for source in found]
-            raise DeliveryError(
-                f"{repository} has no application {app}; nearest: {', '.join(nearest(app, known))}"
-            )
-        branches = self._settings(repository).get("branches") or ()
-        return Source(app, repository, "", branches)
+        known = [source.app for source in found]
+        raise DeliveryError(
+            f"{repository} has no application {app}; nearest: {', '.join(nearest(app, known))}"
+        )
 
     def refuse_stranger(self, app: str, repository: str, before: str) -> None:
         """Refuses a repository that would take an application over because of its name.
@@ -122,9 +119,6 @@ class Sources:
                 f"{repository} is not {app}, which is {known.place} in the pack's configuration; "
                 f"set applications.{repository}.name to another name there"
             )
-
-    def _is_shared(self, repository: str) -> bool:
-        return bool(self._settings(repository).get("paths"))
 
     def _settings(self, repository: str) -> Mapping[str, Any]:
         return self._applications.get(repository.lower()) or {}
