@@ -45,7 +45,7 @@ class TestPromotionBegin(ConsulActionTestCase):
         settled(self.shop, "canary", new.target)
         succeeded, result = self.act(app="shop", stage=None, **self.who)
         self.assertTrue(succeeded, result)
-        link = f"https://github.com/acme/shop/compare/{'a' * 40}...{'c' * 40}"
+        link = f"https://github.com/acme/shop/compare/{'a' * 12}...{'c' * 12}"
         self.assertEqual(result["ships"], f"Ships: commits not recorded\n  {link}")
         self.assertEqual(
             self.shop.events.all()[-1]["message"],

@@ -164,7 +164,7 @@ def test_the_text_has_the_first_commits_and_the_link(store):
             "Ships: 7 commits",
             *(f"  Change {number} (Ada)" for number in (8, 7, 6, 5, 4)),
             "  ... and 2 more",
-            f"  {GITHUB}/acme/shop/compare/{sha(1)}...{sha(8)}",
+            f"  {GITHUB}/acme/shop/compare/{sha(1)[:12]}...{sha(8)[:12]}",
         ]
     )
 
@@ -174,7 +174,7 @@ def test_the_way_back_is_compared_the_other_way_round(store):
     wanted, running = release(application, 1, line(1)), release(application, 2, line(2))
     assert what_ships(application, running, wanted, GITHUB).lines == [
         "- Change 2 (Ada)",
-        f"{GITHUB}/acme/shop/compare/{sha(1)}...{sha(2)}",
+        f"{GITHUB}/acme/shop/compare/{sha(1)[:12]}...{sha(2)[:12]}",
     ]
 
 
@@ -216,7 +216,7 @@ def test_status_tells_what_would_ship_and_of_one_application_which(store):
     assert of_one["text"].endswith(
         "  next: !deploy promote shop (1 commit)\n"
         "    Change 2 (Ada)\n"
-        f"    {GITHUB}/acme/shop/compare/{sha(1)}...{sha(2)}"
+        f"    {GITHUB}/acme/shop/compare/{sha(1)[:12]}...{sha(2)[:12]}"
     )
     assert of_one["applications"][0]["ships"]["added"][0]["commit"] == sha(2)
 

@@ -140,7 +140,7 @@ def test_a_change_of_one_is_built_and_promoted_alone(tools: Tools):
     assert "next:" not in tools.say("!deploy status shop")
     said = tools.say("!deploy promote")
     assert f"notes {version} is in production" in said
-    assert f"/{REPOSITORY}/compare/{first}...{commit}" in said
+    assert f"/{REPOSITORY}/compare/{first[:12]}...{commit[:12]}" in said
 
 
 def test_a_change_of_the_library_is_built_for_both(tools: Tools):

@@ -156,4 +156,5 @@ def _until(release: Release, shared: Collection[str]) -> Difference:
 def _link(web_url: str, base: Release, head: Release) -> str:
     if not web_url or base.repository != head.repository or base.commit == head.commit:
         return ""
-    return f"{web_url}/{base.repository}/compare/{base.commit}...{head.commit}"
+    # Digits as in the links of GitHub's own webhooks: the whole would not fit 80 columns.
+    return f"{web_url}/{base.repository}/compare/{base.commit[:12]}...{head.commit[:12]}"
