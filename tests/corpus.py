@@ -153,7 +153,7 @@ class Delivery:
         wait(
             lambda: {ask(name, canary) for _ in range(8)} == versions,
             f"{' and '.join(sorted(versions))} from the balancer, {when}",
-            seconds=30,
+            seconds=PATIENCE_S,
         )
 
 
