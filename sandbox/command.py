@@ -164,7 +164,7 @@ def kinds() -> str:
 
 def add_application(options: argparse.Namespace) -> int:
     """Add an application from inside the world, which this enters unless it is there already."""
-    directory = options.directory or PROJECT / ".sandbox" / options.name
+    directory = Path(os.path.abspath(options.directory or PROJECT / ".sandbox" / options.name))
     if not options.template and not (options.directory and options.port):
         missing = "--port" if options.directory else "--template or --directory"
         raise addition.AdditionError(
@@ -176,7 +176,7 @@ def add_application(options: argparse.Namespace) -> int:
     if not os.environ.get("CICD_SANDBOX"):
         pid, _ = chosen_world(options.world)
         again = [str(PROJECT / "script/sandbox"), "add", options.name, "--health", options.health]
-        again += ["--directory", os.path.abspath(directory)]
+        again += ["--directory", str(directory)]
         if options.template:
             again += ["--template", options.template]
         if options.port:
@@ -186,11 +186,7 @@ def add_application(options: argparse.Namespace) -> int:
         environment = dict(host_environment(), CICD_SANDBOX=str(DIRECTORY))
         enter(pid, again, environment)
     wanted = addition.Wanted(
-        options.name,
-        Path(os.path.abspath(directory)),
-        options.template,
-        options.port,
-        options.health,
+        options.name, directory, options.template, options.port, options.health
     )
     tell(addition.add(World.load(), wanted), options.world)
     return 0
