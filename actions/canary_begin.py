@@ -18,8 +18,6 @@ class CanaryBegin(DeliveryAction):
         by: str | None,
         wait_for_lock_s: int,
         by_hand: bool,
-        chat_user: str,
-        stackstorm_user: str,
     ) -> dict[str, Any]:
         application = self.application(app)
         releases = application.releases
@@ -28,17 +26,6 @@ class CanaryBegin(DeliveryAction):
         canary, version = release.stages[0], release.version
         if application.stages.is_live(canary, version):
             return self.nothing_to_do(app, version, f"{canary} of {app} runs {version} already")
-        first = application.stages.first()
-        if first not in (None, canary):
-            # Whoever pushes writes that, and it may be where others come by promotion alone.
-            if not by_hand:
-                raise DeliveryError(
-                    f"{version} is not deployed: its .cicd.yaml has {canary} as the first stage, "
-                    f"which is {first}; correct stages, or take the change over: "
-                    f"!deploy canary {app}"
-                )
-            self.require_permission("promote", chat_user, stackstorm_user)
-            application.freezes.guard()
         try:
             rollout = self.steps(application).deploy(
                 canary,

@@ -14,7 +14,8 @@ class MetadataRead(BuildHostAction):
         build = self.application(app).builds.get(commit)
         work = self.workspace(node, workspace)
         own = work.read_sources([settings.FILE], build.path)
-        chosen = settings.load(own.files.get(settings.FILE), app)
+        asked_for = settings.load(own.files.get(settings.FILE), app)
+        chosen = self.configuration.policies.of(app).apply(asked_for)
         if chosen.depends_on:
             work.require_paths(chosen.depends_on)
         sources = work.read_sources(metadata.paths(chosen), build.path)

@@ -12,9 +12,9 @@ class PromotionBegin(DeliveryAction):
     def deliver(
         self, app: str | None, stage: str | None, by: str, chat_user: str, stackstorm_user: str
     ) -> dict[str, Any]:
-        self.require_permission("promote", chat_user, stackstorm_user)
-        store = self.configuration.store()
-        application = self.application(app) if app else choose(store)
+        app = app or choose(self.configuration.store()).name
+        self.require_permission("promote", app, chat_user, stackstorm_user)
+        application = self.application(app)
         stage = stage.lower() if stage else application.stages.names()[-1]
         source = application.stages.before(stage)
         target = application.stages.promotion(stage, source)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from delivery.application import Application
+from delivery.configuration import Configuration
 from delivery.releases import File, Release, package_version
 from delivery.rollout.plan import Order
 
 COMMITS = ["a" * 40, "b" * 40, "c" * 40, "d" * 40]
+# Of an operator who lets applications choose.
+POLICY = Configuration(
+    {"policy": {"largest_batch": "100%", "largest_failure_budget": 9}}
+).policies.of("shop")
 SETTINGS = {
     "role": "app",
     "stages": ["canary", "production"],

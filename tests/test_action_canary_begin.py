@@ -22,8 +22,6 @@ class TestCanaryBegin(ConsulActionTestCase):
             "by": by,
             "wait_for_lock_s": 0,
             "by_hand": False,
-            "chat_user": "",
-            "stackstorm_user": "st2",
         }
 
     def test_plans_a_rollout_to_the_canarys_hosts(self):
@@ -116,8 +114,6 @@ class TestCanaryBegin(ConsulActionTestCase):
             by=None,
             wait_for_lock_s=0,
             by_hand=False,
-            chat_user="",
-            stackstorm_user="st2",
         )
 
     def by_hand(self, version):
@@ -127,8 +123,6 @@ class TestCanaryBegin(ConsulActionTestCase):
             "by": "olga",
             "wait_for_lock_s": 60,
             "by_hand": True,
-            "chat_user": "olga",
-            "stackstorm_user": "bot",
         }
 
     def test_by_hand_takes_the_newest_release(self):
@@ -150,31 +144,24 @@ class TestCanaryBegin(ConsulActionTestCase):
         begun(self.shop, "production", old, [["p"]], "olga", "promote")
         self.assert_fails("shop is locked: promoting", **self.by_hand(new.version))
 
-    def test_a_commit_does_not_make_another_stage_the_first(self):
+    def test_a_release_of_other_stages_than_the_operators_goes_nowhere(self):
         settled(self.shop, "canary", published(self.shop, 1))
         register(self.url, "production-1", "10.0.0.2", "shop", ["shop::app"])
         for number, stages in ((2, ["production"]), (3, ["production", "canary"])):
             target = published(self.shop, number, stages=stages)
-            self.assert_fails(
-                f"{target.version} is not deployed: its .cicd.yaml has production as the first "
-                "stage, which is canary; correct stages, or take the change over: !deploy canary "
-                "shop",
-                **self.begin(target),
-            )
+            for begin in (self.begin(target), self.by_hand(target.version)):
+                self.assert_fails(
+                    f"{target.version} was published for the stages {', '.join(stages)}; the "
+                    "pack's configuration has canary, production: push again, or correct "
+                    "policy.applications.shop.stages there",
+                    **begin,
+                )
 
-    def test_who_may_promote_takes_another_first_stage_over_unless_frozen(self):
-        settled(self.shop, "canary", published(self.shop, 1))
+    def test_the_operator_says_what_the_stages_are(self):
         register(self.url, "production-1", "10.0.0.2", "shop", ["shop::app"])
-        target = published(self.shop, 2, stages=["production"])
-        self.config["permissions"] = {"chat_users": ["alice"]}
-        self.assert_fails("sorry, olga may not promote", **self.by_hand(None))
-        self.config["permissions"] = {"chat_users": ["olga"]}
-        self.shop.freezes.start("alice", "sale")
-        self.assert_fails("shop is frozen by alice: sale", **self.by_hand(None))
-        self.shop.freezes.end("alice")
-        succeeded, result = self.act(**self.by_hand(None))
+        self.config["policy"] = {"applications": {"shop": {"stages": ["production"]}}}
+        succeeded, result = self.act(**self.begin(published(self.shop, stages=["production"])))
         self.assertTrue(succeeded, result)
-        self.shop.rollouts.fail(self.shop.stages.get("production").rollout)
-        settled(self.shop, "production", target)
-        succeeded, result = self.act(**self.begin(published(self.shop, 3, stages=["production"])))
-        self.assertTrue(succeeded, result)
+        self.assertEqual(
+            (result["stage"], result["hosts"]), ("production", ["canary-1", "production-1"])
+        )

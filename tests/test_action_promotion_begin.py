@@ -108,6 +108,16 @@ class TestPromotionBegin(ConsulActionTestCase):
             **self.who,
         )
 
+    def test_an_application_may_have_a_list_of_its_own(self):
+        settled(self.shop, "canary", published(self.shop))
+        lists = {"shop": {"chat_users": ["alice"]}, "notes": {"chat_users": ["olga"]}}
+        self.config["permissions"] = {"chat_users": ["olga"], "applications": lists}
+        for app in ("shop", "SHOP", None):
+            self.assert_fails("sorry, olga may not promote", app=app, stage=None, **self.who)
+        lists["shop"] = {"chat_users": []}
+        succeeded, result = self.act(app="shop", stage=None, **self.who)
+        self.assertTrue(succeeded, result)
+
     def test_who_is_on_the_lists_may(self):
         settled(self.shop, "canary", published(self.shop))
         self.config["permissions"] = {"chat_users": ["olga"], "stackstorm_users": ["bot"]}

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from delivery import ci, metadata, packaging, repository, settings
+from delivery.configuration import Configuration
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -144,7 +145,9 @@ def test_the_table_has_every_file_that_metadata_is_read_from_and_each_field_in_o
 
 
 def test_the_example_of_an_application_holds_the_defaults():
-    assert settings.load(EXAMPLE, "shop") == settings.load(None, "shop")
+    policy = Configuration({}).policies.of("shop")
+    example, without = (settings.load(text, "shop") for text in (EXAMPLE, None))
+    assert policy.apply(example) == policy.apply(without)
 
 
 def test_the_example_of_an_application_holds_every_key():

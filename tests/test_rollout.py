@@ -12,7 +12,7 @@ import uuid
 
 import pytest
 from consul_server import register
-from releases import published, settled
+from releases import POLICY, published, settled
 
 from delivery.application import Application
 from delivery.discovery import Discovery
@@ -86,7 +86,7 @@ class Fleet:
                 [f"{name}::app", f"{name}::app_canary"],
             )
         self.hosts = Hosts(self.application)
-        self.steps = Steps(self.application, Discovery(store), self.hosts)
+        self.steps = Steps(self.application, Discovery(store), self.hosts, POLICY)
 
     def version_of(self, node):
         return self.application.hosts.all()[node].version
@@ -118,7 +118,7 @@ def fleet(store, consul_url):
 )
 def test_batches_are_cut_by_number_or_share(hosts, size, expected):
     nodes = [str(number) for number in range(hosts)]
-    batches = cut(nodes, size)
+    batches = cut(nodes, size, hosts)
     assert [len(batch) for batch in batches] == expected
     assert [node for batch in batches for node in batch] == nodes
 

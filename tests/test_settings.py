@@ -38,8 +38,7 @@ def test_without_a_file_or_with_an_empty_one_everything_has_its_default(text):
     settings = load(text, "shop")
 
     assert settings.name == "shop"
-    assert settings.role == "app"
-    assert settings.stages == ["canary", "production"]
+    assert (settings.role, settings.stages) == (None, None), "the policy's"
     assert settings.package.prefix == "/opt/shop"
     assert settings.package.architecture == "all"
     assert (settings.rollout.batch_size, settings.rollout.failure_budget) == ("25%", 0)

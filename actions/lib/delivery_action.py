@@ -65,15 +65,21 @@ class DeliveryAction(Action):
         """Returns an application that Consul knows, or fails with the nearest names."""
         return known_application(self.configuration.store(), name)
 
-    def require_permission(self, to_do: str, chat_user: str | None, stackstorm_user: str) -> None:
-        """Refuses who the configuration does not allow to do this."""
-        permission.require(
-            self.configuration.section("permissions"), to_do, chat_user, stackstorm_user
-        )
+    def require_permission(
+        self, to_do: str, app: str, chat_user: str | None, stackstorm_user: str
+    ) -> None:
+        """Refuses who the configuration does not allow to do this with the application."""
+        lists = permission.lists_of(app.lower(), self.configuration.section("permissions"))
+        permission.require(lists, to_do, chat_user, stackstorm_user)
 
     def steps(self, application: Application) -> Steps:
         """Returns the steps of a rollout of this application."""
-        return Steps(application, self.configuration.discovery(), self.configuration.ssh())
+        return Steps(
+            application,
+            self.configuration.discovery(),
+            self.configuration.ssh(),
+            self.configuration.policies.of(application.name),
+        )
 
 
 def progress(rollout: Rollout) -> dict[str, Any]:

@@ -117,6 +117,7 @@ def engine(world: World, toy: ToyServer, pack: Path, tmp_path_factory):
         file.read_text()
         .replace("tool: build_host", settings)
         .replace("tool: nfpm", "tool: plain_deb")
+        + f"policy: {{applications: {{notes: {{stages: [{', '.join(STAGES)}]}}}}}}\n"
     )
     with serving(world, tmp_path_factory.mktemp("engine"), pack) as engine:
         yield engine
@@ -131,8 +132,6 @@ def shop(world: World, engine, tmp_path_factory) -> Delivery:
 def notes(world: World, engine, tmp_path_factory) -> Delivery:
     """An application with three stages, none of which is called canary, on the same hosts."""
     delivery = Delivery(world, engine, "notes", tmp_path_factory.mktemp("notes"))
-    settings = delivery.checkout.directory / ".cicd.yaml"
-    settings.write_text(settings.read_text() + f"stages: [{', '.join(STAGES)}]\n")
     setup = f"{PROJECT}/host/cicd-host-setup --app notes --port {world.applications['notes']}"
     for stage, hosts in STAGES.items():
         for host in hosts:

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 from delivery import schema
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
+from delivery.policy import Policies
 from delivery.remote import Host, Ssh
 from delivery.sources import Sources
 from delivery.store import Store
@@ -26,7 +27,9 @@ class Configuration:
     def __init__(self, values: Mapping[str, Any] | None) -> None:
         self._values = schema.complete(values or {})
         self._ssh: Ssh | None = None
-        self._sources = Sources(self.section("applications"))  # refuses what the schema cannot
+        # These two refuse what the schema cannot.
+        self._sources = Sources(self.section("applications"))
+        self.policies = Policies(self.section("policy"))
 
     def section(self, name: str) -> dict[str, Any]:
         """Returns a section: what is set, and the default of each key that has one."""

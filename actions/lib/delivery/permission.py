@@ -14,6 +14,16 @@ class NotAllowed(DeliveryError):
     """This user may not do that; the message says who may."""
 
 
+def lists_of(application: str, permissions: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the lists that hold for an application, as `require` takes them.
+
+    :param permissions: section `permissions` of the configuration.
+    """
+    own = permissions["applications"].get(application) or {}
+    # StackStorm makes an empty list of one that is left out.
+    return {kind: own.get(kind) or permissions.get(kind) for kind in KINDS}
+
+
 def require(
     permissions: Mapping[str, Any], to_do: str, chat_user: str | None, stackstorm_user: str
 ) -> None:

@@ -166,16 +166,17 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Settings:
-    """An application's settings; `name` and `package.prefix` are filled in by `load`."""
+    """An application's settings; `name` and `package.prefix` are filled in by `load`, `role` and
+    `stages` by the policy."""
 
     name: str | None = setting(
         None, "the application's name", matching(names.PATTERNS["application"])
     )
-    role: str = setting(
-        "app", "a name of lower-case letters, digits and dashes", matching(names.PATTERNS["role"])
+    role: str | None = setting(
+        None, "a name of lower-case letters, digits and dashes", matching(names.PATTERNS["role"])
     )
-    stages: list[str] = setting(
-        ["canary", "production"],
+    stages: list[str] | None = setting(
+        None,
         "a name of lower-case letters, digits and dashes",
         matching(names.PATTERNS["stage"]),
         each=True,
@@ -213,7 +214,8 @@ def load(text: bytes | str | None, application: str) -> Settings:
             f"{FILE}: package.prefix: / would receive the whole checkout; set package.root, "
             "or another prefix"
         )
-    if not settings.stages or len(set(settings.stages)) < len(settings.stages):
+    stages = settings.stages
+    if stages is not None and (not stages or len(set(stages)) < len(stages)):
         raise SettingsError(f"{FILE}: stages: expected at least one stage, each of them once")
     return dataclasses.replace(
         settings,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger
-from delivery.names import check, matches
+from delivery.names import check
 from delivery.releases import Releases, Target
 from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout, Settled
 
@@ -63,15 +63,6 @@ class Stages:
     def names(self) -> list[str]:
         """Returns the names of this application's stages in order, from its newest release."""
         return self._releases.newest().stages
-
-    def first(self) -> str | None:
-        """Returns the first stage as the newest release has it that any stage settled on; None
-        before that."""
-        folders = {key.split("/")[1] for key in self._ledger.keys("stages") if key.count("/") > 1}
-        stages = [self.get(name) for name in sorted(folders) if matches("stage", name)]
-        versions = {stage.settled[-1].target.version for stage in stages if stage.settled}
-        settled = [self._releases.get(version) for version in versions]
-        return max(settled, key=lambda each: each.build).stages[0] if settled else None
 
     def before(self, name: str) -> str:
         """Returns the name of the stage that a promotion to stage `name` takes its version from."""

@@ -47,6 +47,10 @@ def test_failing_tests_fail_ci_and_make_no_package(shop: Delivery):
         ("packge: {}", "packge.*package"),
         ("rollout: {batch_size: many}", "rollout.batch_size"),
         ("[]", "expected"),
+        (
+            "stages: [production]",
+            r"stages: \[production\] is not allowed, but \[canary, production\]",
+        ),
     ],
 )
 def test_a_wrong_cicd_yaml_fails_packaging_and_names_the_key(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Iterator
 
 import pytest
-from releases import COMMITS, SETTINGS
+from releases import COMMITS, POLICY, SETTINGS
 from waiting import wait_for
 
 from delivery.application import Application
@@ -209,7 +209,7 @@ class Fleet:
         )
         self.applications = {name: Application(store, name) for name in ("shop", "notes")}
         self.steps = {
-            name: Steps(application, Discovery(store), ssh)
+            name: Steps(application, Discovery(store), ssh, POLICY)
             for name, application in self.applications.items()
         }
         self._publish_all(world)

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple, Sequence
 
 from delivery.discovery import Discovery
+from delivery.policy import Policy
 from delivery.releases import Release, Target
 
 
@@ -29,23 +30,27 @@ class Order(NamedTuple):
     ships: str = ""
 
 
-def plan(discovery: Discovery, application: str, release: Release, stage: str) -> list[list[str]]:
+def plan(
+    discovery: Discovery, application: str, release: Release, stage: str, policy: Policy
+) -> list[list[str]]:
     """Returns the batches of a rollout of a release: node names.
 
     :raises NoHosts: when the stage has no host that is up.
     """
     hosts = discovery.stage_hosts(application, release.role, stage, release.stages)
-    return cut([host.node for host in hosts.up], release.rules.batch_size)
+    nodes = [host.node for host in hosts.up]
+    return cut(nodes, release.rules.batch_size, policy.largest_batch_of(len(nodes)))
 
 
-def cut(nodes: Sequence[str], batch_size: int | str) -> list[list[str]]:
+def cut(nodes: Sequence[str], batch_size: int | str, largest: int) -> list[list[str]]:
     """Cuts node names into batches.
 
     :param batch_size: hosts, or a share such as `25%`; rounded up, at least one.
+    :param largest: hosts that may be in one batch, at most.
     """
     if isinstance(batch_size, str):
         size = math.ceil(len(nodes) * int(batch_size.rstrip("%")) / 100)
     else:
         size = batch_size
-    size = max(1, size)
+    size = max(1, min(size, largest))
     return [list(nodes[start : start + size]) for start in range(0, len(nodes), size)]

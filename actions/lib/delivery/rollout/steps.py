@@ -19,6 +19,7 @@ from delivery.errors import DeliveryError
 from delivery.host_reports import causes
 from delivery.ledger import retry
 from delivery.names import plain
+from delivery.policy import Policy
 from delivery.releases import Release, Rules, Target
 from delivery.remote import Result, Ssh
 from delivery.rollout.health import Health
@@ -47,13 +48,17 @@ class Steps:
     :param application: where the rollout's record is kept.
     :param discovery: finds its hosts and their health.
     :param ssh: reaches them.
+    :param policy: what the application may ask for.
     """
 
-    def __init__(self, application: Application, discovery: Discovery, ssh: Ssh) -> None:
+    def __init__(
+        self, application: Application, discovery: Discovery, ssh: Ssh, policy: Policy
+    ) -> None:
         self._application = application
         self._rollouts = application.rollouts
         self._discovery = discovery
         self._ssh = ssh
+        self._policy = policy
         self._health = Health(application.name, application.hosts, discovery)
 
     def deploy(
@@ -167,8 +172,10 @@ class Steps:
         ships: str = "",
     ) -> Rollout:
         release = self._application.releases.get(target.version)
-        batches = plan(self._discovery, self._application.name, release, stage)
-        budget = release.rules.failure_budget
+        if kind != "rollback":
+            self._policy.require_order(release, stage, source)
+        batches = plan(self._discovery, self._application.name, release, stage, self._policy)
+        budget = self._policy.limited(release.rules).failure_budget
         return self._rollouts.begin(Order(kind, stage, target, batches, by, budget, source, ships))
 
     def _wait_for_lock(self, wait_s: int) -> None:
@@ -193,7 +200,7 @@ class Steps:
 
     def _bring(self, rollout: Rollout, nodes: Sequence[str], target: Target) -> dict[str, str]:
         """Has hosts converge, and waits until they run the target; returns who failed, and why."""
-        rules = self._application.releases.get(target.version).rules
+        rules = self._rules(target)
         with self._keeping_lock(rollout):
             failed = self._tell(nodes, rules)
             told = set(nodes) - set(failed)
@@ -206,9 +213,12 @@ class Steps:
         """Has hosts go back to what was before the rollout, which may be nothing at all."""
         if rollout.previous:
             return self._bring(rollout, nodes, rollout.previous.target)
-        rules = self._application.releases.get(rollout.target.version).rules
         with self._keeping_lock(rollout):
-            return self._tell(nodes, rules)
+            return self._tell(nodes, self._rules(rollout.target))
+
+    def _rules(self, target: Target) -> Rules:
+        """Returns how a release reaches hosts, as far as that is allowed now."""
+        return self._policy.limited(self._application.releases.get(target.version).rules)
 
     def _tell(self, nodes: Sequence[str], rules: Rules) -> dict[str, str]:
         """Runs cicd-converge on the hosts at once; returns what went wrong, by node."""
