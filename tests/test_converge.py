@@ -161,3 +161,45 @@ def test_a_package_that_would_remove_another_application_is_refused(machine):
         "problem: shop replaces notes, an application of this host; correct package.replaces, or "
         f"delete {machine.root}/conf/notes.conf if notes is no more"
     )
+
+
+# Consul's answers are made up; the rest is the program's.
+WANTED = """
+APP=shop STAGE=canary order=$1
+request() { echo '{"Config": {"NodeName": "canary-1"}}'; }
+kv_get() {
+    case $1 in
+        stages/canary/version) echo 1.0-1.aaaaaaa ;;
+        stages/canary/state) echo '{"deployment": "canary-2"}' ;;
+    esac
+}
+log() { :; }
+finish() { echo "reported: $2"; exit 1; }
+read_what_is_wanted
+echo "goes on with $desired of $deployment"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq: not installed; apt-get install jq")
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ("", "goes on with 1.0-1.aaaaaaa of canary-2"),
+        ("canary-2", "goes on with 1.0-1.aaaaaaa of canary-2"),
+        (
+            "canary-1",
+            '{"status":"failed","reason":"the order of rollout canary-1 is out of date: the '
+            "stage's is canary-2\"}",
+        ),
+    ],
+)
+def test_an_order_of_a_rollout_that_was_replaced_is_not_taken(order, said):
+    functions = CONVERGE.read_text().rstrip().rpartition("\n")[0]
+    ran = subprocess.run(
+        ["bash", "-c", functions + WANTED, "converge", order],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout.strip() == said
+    assert ran.returncode == (1 if order == "canary-1" else 0)

@@ -13,6 +13,7 @@ import uuid
 import pytest
 from consul_server import register
 from releases import POLICY, published, settled
+from waiting import wait_for
 
 from delivery.application import Application
 from delivery.discovery import Discovery
@@ -20,9 +21,10 @@ from delivery.errors import DeliveryError
 from delivery.remote import Result
 from delivery.rollout import health
 from delivery.rollout.abort import Aborted
+from delivery.rollout.lock import LockLost
 from delivery.rollout.plan import cut
 from delivery.rollout.steps import RolloutFailed, Steps, Superseded
-from delivery.store import ConsulUnreachable
+from delivery.store import ConsulUnreachable, LostRace
 
 
 class Hosts:
@@ -39,7 +41,12 @@ class Hosts:
         return [self._converge(host, argv) for host in hosts]
 
     def _converge(self, host, argv):
-        assert argv == ["/usr/local/sbin/cicd-converge", self.application.name]
+        rollout = self.application.stages.get("canary").rollout
+        assert argv == [
+            "/usr/local/sbin/cicd-converge",
+            self.application.name,
+            rollout.deployment,
+        ]
         if host.node in self.refusing:
             return Result(host, None, b"", "", 0.1, "connection refused on port 22")
         store, name = self.application.store, self.application.name
@@ -345,3 +352,20 @@ def test_consul_may_be_away_while_a_batch_becomes_healthy(fleet, monkeypatch):
 
     monkeypatch.setattr(health.Health, "pending", pending)
     assert fleet.steps.update_batch("canary", rollout.deployment).failed_hosts == {}
+
+
+def test_a_rollout_whose_lock_goes_to_another_one_records_nothing(fleet):
+    rollout = fleet.steps.deploy("canary", published(fleet.application).version, "alice")
+    tell = fleet.hosts.run_many
+
+    def lose_the_lock(*arguments, **options):
+        fleet.application.store.sessions.close(rollout.session)
+        results = tell(*arguments, **options)
+        wait_for(lambda: not fleet.application.rollouts.is_locked(), what="the end of the session")
+        return results
+
+    fleet.hosts.run_many = lose_the_lock
+    with pytest.raises((LockLost, LostRace)):
+        fleet.steps.update_batch("canary", rollout.deployment)
+    assert fleet.application.stages.get("canary").latest().completed == 0
+    assert len(fleet.hosts.told) == 1

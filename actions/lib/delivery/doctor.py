@@ -22,8 +22,8 @@ from delivery.errors import DeliveryError
 from delivery.github_repository import Repository
 from delivery.names import matches, plain
 from delivery.remote import Host, Result
+from delivery.rollout.lock import LOCK_TTL_S
 from delivery.rollout.steps import CONVERGE
-from delivery.rollout.transitions import LOCK_TTL_S
 from delivery.store import Store, reaching_consul
 from delivery.tools import Tool
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Collection
+from typing import Callable, Collection
 
 from delivery.discovery import Discovery
 from delivery.host_reports import HostReport, HostReports
@@ -25,9 +25,12 @@ class Health:
         self._reports = reports
         self._discovery = discovery
 
-    def wait(self, nodes: Collection[str], target: Target, rules: Rules) -> dict[str, str]:
+    def wait(
+        self, nodes: Collection[str], target: Target, rules: Rules, go_on: Callable[[], None]
+    ) -> dict[str, str]:
         """Waits until all nodes are there, and have been for `min_healthy_s`.
 
+        :param go_on: is asked all the time, and raises an error if there is no point in waiting.
         :returns: the nodes that were not there within `healthy_deadline_s`, and why.
         """
         if not nodes:
@@ -35,6 +38,7 @@ class Health:
         deadline = time.monotonic() + rules.healthy_deadline_s
         healthy_since: float | None = None
         while True:
+            go_on()
             pending = self._pending_or_away(nodes, target)
             moment = time.monotonic()
             if not pending:

@@ -7,11 +7,9 @@ Each decides by what Consul says now, so its process may die at any line and ano
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 import time
-from typing import Collection, Iterator, Sequence
+from typing import Collection, Sequence
 
 from delivery.application import Application
 from delivery.discovery import Discovery
@@ -23,16 +21,15 @@ from delivery.policy import Policy
 from delivery.releases import Release, Rules, Target
 from delivery.remote import Result, Ssh
 from delivery.rollout.health import Health
+from delivery.rollout.lock import HeldLock
 from delivery.rollout.plan import Order, plan
 from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout
 from delivery.rollout.transitions import Locked
 from delivery.stages import Stage
-from delivery.store import ConsulUnreachable
 
 CONVERGE = "/usr/local/sbin/cicd-converge"
 CONVERGE_MARGIN_S = 300  # for download, drain, install and a possible way back
 LOCK_POLL_S = 2
-RENEW_S = 15  # a lock lasts a minute
 
 
 class RolloutFailed(DeliveryError):
@@ -201,27 +198,33 @@ class Steps:
     def _bring(self, rollout: Rollout, nodes: Sequence[str], target: Target) -> dict[str, str]:
         """Has hosts converge, and waits until they run the target; returns who failed, and why."""
         rules = self._rules(target)
-        with self._keeping_lock(rollout):
-            failed = self._tell(nodes, rules)
+        with self._holding_lock(rollout) as held:
+            failed = self._tell(rollout, nodes, rules)
             told = set(nodes) - set(failed)
             began = time.monotonic()
-            failed.update(self._health.wait(told, target, rules))
+            failed.update(self._health.wait(told, target, rules, held.require))
             self._ssh.waited_s += time.monotonic() - began
+            held.require()
         return failed
 
     def _bring_back(self, rollout: Rollout, nodes: Sequence[str]) -> dict[str, str]:
         """Has hosts go back to what was before the rollout, which may be nothing at all."""
         if rollout.previous:
             return self._bring(rollout, nodes, rollout.previous.target)
-        with self._keeping_lock(rollout):
-            return self._tell(nodes, self._rules(rollout.target))
+        with self._holding_lock(rollout) as held:
+            not_back = self._tell(rollout, nodes, self._rules(rollout.target))
+            held.require()
+        return not_back
 
     def _rules(self, target: Target) -> Rules:
         """Returns how a release reaches hosts, as far as that is allowed now."""
         return self._policy.limited(self._application.releases.get(target.version).rules)
 
-    def _tell(self, nodes: Sequence[str], rules: Rules) -> dict[str, str]:
-        """Runs cicd-converge on the hosts at once; returns what went wrong, by node."""
+    def _tell(self, rollout: Rollout, nodes: Sequence[str], rules: Rules) -> dict[str, str]:
+        """Runs cicd-converge on the hosts at once; returns what went wrong, by node.
+
+        A host does not take the order of a rollout that another one has replaced meanwhile.
+        """
         name = self._application.name
         hosts = {each.host.node: each.host for each in self._discovery.instances(name)}
         failed = {
@@ -232,27 +235,13 @@ class Steps:
         # A host may need the deadline twice: for this version, and for the way back.
         timeout_s = 2 * rules.healthy_deadline_s + CONVERGE_MARGIN_S
         registered = [hosts[node] for node in nodes if node in hosts]
-        results = self._ssh.run_many(registered, [CONVERGE, name], timeout_s=timeout_s)
+        order = [CONVERGE, name, rollout.deployment]
+        results = self._ssh.run_many(registered, order, timeout_s=timeout_s)
         failed.update({result.host.node: _reason(result) for result in results if not result.ok})
         return failed
 
-    @contextlib.contextmanager
-    def _keeping_lock(self, rollout: Rollout) -> Iterator[None]:
-        """Renews the lock in a thread while the block runs, however often Consul is away."""
-        done = threading.Event()
-
-        def keep() -> None:
-            while not done.wait(RENEW_S):
-                with contextlib.suppress(ConsulUnreachable):
-                    self._rollouts.keep_lock(rollout)
-
-        keeper = threading.Thread(target=keep, daemon=True)
-        keeper.start()
-        try:
-            yield
-        finally:
-            done.set()
-            keeper.join()
+    def _holding_lock(self, rollout: Rollout) -> HeldLock:
+        return HeldLock(lambda: self._rollouts.keep_lock(rollout))
 
 
 def _reason(result: Result) -> str:

@@ -23,6 +23,7 @@ from delivery.ledger import Event, Ledger
 from delivery.names import check, plain
 from delivery.releases import Target
 from delivery.rollout.abort import Aborts
+from delivery.rollout.lock import LOCK_TTL_S
 from delivery.rollout.plan import Order
 from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout, state_key
 from delivery.stages import Stage, Stages
@@ -35,7 +36,6 @@ from delivery.store import (
 )
 
 LOCK = "lock"
-LOCK_TTL_S = 60  # a rollout whose process is gone loses its lock after this long
 
 
 class Locked(DeliveryError):
@@ -71,9 +71,9 @@ class Rollouts:
                 f"it: !deploy abort {self._name}"
             )
 
-    def keep_lock(self, rollout: Rollout) -> None:
-        """Renews the lock of a rollout; to be called every few seconds while waiting."""
-        self._ledger.sessions.renew(rollout.session)
+    def keep_lock(self, rollout: Rollout) -> bool:
+        """Renews the lock of a rollout; returns whether it still had it."""
+        return self._ledger.sessions.renew(rollout.session)
 
     # --- from the beginning to the end ------------------------------------------------------------
 
