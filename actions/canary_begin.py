@@ -7,6 +7,7 @@ from delivery_action import DeliveryAction, progress
 
 from delivery.errors import DeliveryError
 from delivery.next_step import next_promotion
+from delivery.permission import requester
 from delivery.rollout.steps import Superseded
 
 
@@ -18,6 +19,8 @@ class CanaryBegin(DeliveryAction):
         by: str | None,
         wait_for_lock_s: int,
         by_hand: bool,
+        chat_user: str,
+        stackstorm_user: str,
     ) -> dict[str, Any]:
         application = self.application(app)
         releases = application.releases
@@ -26,11 +29,14 @@ class CanaryBegin(DeliveryAction):
         canary, version = release.stages[0], release.version
         if application.stages.is_live(canary, version):
             return self.nothing_to_do(app, version, f"{canary} of {app} runs {version} already")
+        who = release.by
+        if by or by_hand:
+            who = requester(by, chat_user, stackstorm_user)
         try:
             rollout = self.steps(application).deploy(
                 canary,
                 version,
-                by or release.by,
+                who,
                 wait_for_lock_s=0 if by_hand else wait_for_lock_s,
                 even_older=by_hand,
             )

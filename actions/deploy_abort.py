@@ -7,7 +7,7 @@ from delivery_action import DeliveryAction
 
 class DeployAbort(DeliveryAction):
     def deliver(self, app: str, by: str, chat_user: str, stackstorm_user: str) -> dict[str, Any]:
-        self.require_permission("abort", app, chat_user, stackstorm_user)
+        by = self.requester("abort", app, by, chat_user, stackstorm_user)
         application = self.application(app)
         app = application.name
         stage = self.steps(application).abort(by)

@@ -18,7 +18,7 @@ class DeployFreeze(DeliveryAction):
         chat_user: str,
         stackstorm_user: str,
     ) -> dict[str, Any]:
-        self.require_permission("freeze", app, chat_user, stackstorm_user)
+        by = self.requester("freeze", app, by, chat_user, stackstorm_user)
         self.configuration.refuse_secrets("the reason", reason or "")
         for_s = seconds_in(duration) if duration else None
         application = self.application(app)

@@ -9,7 +9,7 @@ from delivery.promotion import candidates
 
 class DeployUnfreeze(DeliveryAction):
     def deliver(self, app: str, by: str, chat_user: str, stackstorm_user: str) -> dict[str, Any]:
-        self.require_permission("unfreeze", app, chat_user, stackstorm_user)
+        by = self.requester("unfreeze", app, by, chat_user, stackstorm_user)
         application = self.application(app)
         app = application.name
         if not application.freezes.end(by):

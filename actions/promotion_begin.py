@@ -13,7 +13,7 @@ class PromotionBegin(DeliveryAction):
         self, app: str | None, stage: str | None, by: str, chat_user: str, stackstorm_user: str
     ) -> dict[str, Any]:
         app = app or choose(self.configuration.store()).name
-        self.require_permission("promote", app, chat_user, stackstorm_user)
+        by = self.requester("promote", app, by, chat_user, stackstorm_user)
         application = self.application(app)
         stage = stage.lower() if stage else application.stages.names()[-1]
         source = application.stages.before(stage)

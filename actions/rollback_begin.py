@@ -9,7 +9,7 @@ class RollbackBegin(DeliveryAction):
     def deliver(
         self, app: str, stage: str | None, by: str, chat_user: str, stackstorm_user: str
     ) -> dict[str, Any]:
-        self.require_permission("roll back", app, chat_user, stackstorm_user)
+        by = self.requester("roll back", app, by, chat_user, stackstorm_user)
         application = self.application(app)
         stage = stage.lower() if stage else application.stages.names()[-1]
         rollout = self.steps(application).roll_back(stage, by)

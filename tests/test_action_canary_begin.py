@@ -22,6 +22,8 @@ class TestCanaryBegin(ConsulActionTestCase):
             "by": by,
             "wait_for_lock_s": 0,
             "by_hand": False,
+            "chat_user": "",
+            "stackstorm_user": "st2",
         }
 
     def test_plans_a_rollout_to_the_canarys_hosts(self):
@@ -114,6 +116,8 @@ class TestCanaryBegin(ConsulActionTestCase):
             by=None,
             wait_for_lock_s=0,
             by_hand=False,
+            chat_user="",
+            stackstorm_user="st2",
         )
 
     def by_hand(self, version):
@@ -123,6 +127,8 @@ class TestCanaryBegin(ConsulActionTestCase):
             "by": "olga",
             "wait_for_lock_s": 60,
             "by_hand": True,
+            "chat_user": "olga",
+            "stackstorm_user": "bot",
         }
 
     def test_by_hand_takes_the_newest_release(self):
@@ -131,6 +137,19 @@ class TestCanaryBegin(ConsulActionTestCase):
         succeeded, result = self.act(**self.by_hand(None))
         self.assertTrue(succeeded, result)
         self.assertEqual(result["version"], newest.version)
+
+    def test_who_asks_is_not_whoever_is_named(self):
+        target = published(self.shop)
+        for parameters, who in (
+            (dict(self.begin(target), by="olga"), "st2"),
+            (dict(self.by_hand(None), chat_user="", stackstorm_user="st2"), "st2"),
+            (self.by_hand(None), "olga"),
+        ):
+            succeeded, result = self.act(**parameters)
+            self.assertTrue(succeeded, result)
+            rollout = self.shop.stages.get("canary").rollout
+            self.assertEqual(rollout.by, who)
+            self.shop.rollouts.fail(rollout)
 
     def test_by_hand_an_older_release_comes_back(self):
         old, new = published(self.shop, 1), published(self.shop, 2)

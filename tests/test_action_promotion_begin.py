@@ -118,6 +118,14 @@ class TestPromotionBegin(ConsulActionTestCase):
         succeeded, result = self.act(app="shop", stage=None, **self.who)
         self.assertTrue(succeeded, result)
 
+    def test_outside_chat_who_asks_is_the_account_and_not_whoever_is_named(self):
+        settled(self.shop, "canary", published(self.shop))
+        succeeded, result = self.act(
+            app="shop", stage=None, by="olga", chat_user="", stackstorm_user="ACME\\st2 admin"
+        )
+        self.assertTrue(succeeded, result)
+        self.assertEqual(self.shop.stages.get("production").rollout.by, "ACMEst2admin")
+
     def test_who_is_on_the_lists_may(self):
         settled(self.shop, "canary", published(self.shop))
         self.config["permissions"] = {"chat_users": ["olga"], "stackstorm_users": ["bot"]}

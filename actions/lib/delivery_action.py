@@ -65,12 +65,16 @@ class DeliveryAction(Action):
         """Returns an application that Consul knows, or fails with the nearest names."""
         return known_application(self.configuration.store(), name)
 
-    def require_permission(
-        self, to_do: str, app: str, chat_user: str | None, stackstorm_user: str
-    ) -> None:
-        """Refuses who the configuration does not allow to do this with the application."""
+    def requester(
+        self, to_do: str, app: str, by: str, chat_user: str | None, stackstorm_user: str
+    ) -> str:
+        """Returns who is recorded as asking for this (`permission.requester`).
+
+        :raises NotAllowed: when the configuration does not allow it with this application.
+        """
         lists = permission.lists_of(app.lower(), self.configuration.section("permissions"))
         permission.require(lists, to_do, chat_user, stackstorm_user)
+        return permission.requester(by, chat_user, stackstorm_user)
 
     def steps(self, application: Application) -> Steps:
         """Returns the steps of a rollout of this application."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping
 
 from delivery.errors import DeliveryError
@@ -48,6 +49,17 @@ def require(
                 f"sorry, {plain(asker)[:80]} may not {to_do}; allowed {KINDS[kind]}: "
                 f"{', '.join(allowed)}"
             )
+
+
+def requester(by: str | None, chat_user: str | None, stackstorm_user: str) -> str:
+    """Returns who is recorded as having asked: in chat whom the alias names, elsewhere the account
+    on which StackStorm runs this, because anybody could give another's name.
+
+    :param by: as given to the action.
+    """
+    if by and chat_user:
+        return by
+    return re.sub("^[^A-Za-z0-9]+|[^A-Za-z0-9._@-]", "", stackstorm_user)[:100] or "somebody"
 
 
 def _bare(user: str) -> str:
