@@ -37,9 +37,14 @@ class BuildStart(DeliveryAction):
         builds = application.builds
         sources = self.configuration.sources()
         source = sources.of_application(application.name, repository)
+
+        def admit(before: str) -> None:
+            sources.refuse_stranger(application.name, repository, before)
+
+        # A store of an earlier version has releases, and is not bound yet.
         newest = or_nothing(application.releases.newest)
         if newest:
-            sources.refuse_stranger(application.name, repository, newest.repository)
+            admit(newest.repository)
         why = ""
         if source.path and not again and not builds.decided(commit, branch):
             affected, why = look(self.configuration, application, source, commit, branch)
@@ -56,4 +61,5 @@ class BuildStart(DeliveryAction):
             again=again,
             path=source.path,
             why=why,
+            admit=admit,
         )

@@ -59,6 +59,19 @@ class TestBuildStart(ConsulActionTestCase):
         )
         self.assertTrue(self.act(**push)[0])
 
+    def test_the_first_build_binds_an_application_to_its_repository(self):
+        self.act(**PUSH)
+        self.shop.builds.finish(COMMITS[0], passed=False, reason="it is broken")
+        self.assert_fails(
+            "shop comes from acme/shop, not from mallory/shop",
+            **dict(PUSH, commit=COMMITS[1], repository="mallory/shop"),
+        )
+        self.assertEqual(self.store.get("shop/repository").value, "acme/shop")
+        self.config["applications"] = {"acme/store": {"name": "shop"}}
+        succeeded, result = self.act(**dict(PUSH, commit=COMMITS[1], repository="acme/store"))
+        self.assertTrue(succeeded, result)
+        self.assertEqual(self.store.get("shop/repository").value, "acme/store")
+
     def test_an_application_moves_to_the_repository_that_the_configuration_names(self):
         published(self.shop)
         self.config["applications"] = {"acme/store": {"name": "shop"}}

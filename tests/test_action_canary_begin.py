@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 from action_test_case import ConsulActionTestCase
 from canary_begin import CanaryBegin
 from consul_server import register
 from releases import begun, published, settled
 
+from delivery.commits import Commit
 from delivery.releases import Target
 
 
@@ -101,6 +104,43 @@ class TestCanaryBegin(ConsulActionTestCase):
         self.assertTrue(succeeded)
         self.assertFalse(result["begun"])
         self.assertIn("is older than " + new.version, result["reason"])
+
+    def late(self):
+        """Publishes a commit whose push came after that of the next one; returns both targets."""
+        new = published(self.shop, 1)
+        release = self.shop.releases.get(new.version)
+        first, second = (Commit(each * 40, "Change it", "Ada") for each in "fe")
+        newer, older = (
+            dataclasses.replace(
+                release,
+                version=f"2.0-{build}.{commits[0].commit[:7]}",
+                commit=commits[0].commit,
+                build=build,
+                commits=commits,
+            )
+            for build, commits in ((2, [second, first]), (3, [first]))
+        )
+        return newer, older
+
+    def test_a_late_push_of_an_older_commit_is_not_newer(self):
+        newer, older = self.late()
+        for release in (newer, older):
+            self.shop.releases.publish(release)
+        settled(self.shop, "canary", newer.target)
+        self.assertEqual(self.shop.releases.newest().version, newer.version)
+        _, result = self.act(**self.begin(older.target))
+        self.assertFalse(result["begun"])
+        self.assertIn(f"{older.version} is older than {newer.version}", result["reason"])
+
+    def test_a_newer_commit_follows_a_late_push_of_an_older_one(self):
+        newer, older = self.late()
+        self.shop.releases.publish(older)
+        settled(self.shop, "canary", older.target)
+        self.shop.releases.publish(newer)
+        self.assertEqual(self.shop.releases.newest().version, newer.version)
+        succeeded, result = self.act(**self.begin(newer.target))
+        self.assertTrue(succeeded, result)
+        self.assertTrue(result["begun"])
 
     def test_names_who_holds_the_lock(self):
         old, new = published(self.shop, 1), published(self.shop, 2)

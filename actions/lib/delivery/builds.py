@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 from delivery.build_record import Build
 from delivery.clock import lasted, now, seconds_since
@@ -52,19 +52,24 @@ class Builds:
         again: bool = False,
         path: str = "",
         why: str = "",
+        admit: Callable[[str], None] = lambda _: None,
     ) -> Started:
         """Records that CI of `commit` begins, unless the commit has a build already.
+
+        The first build binds the application to its repository.
 
         A build left running for longer than `stale_after_s` counts as lost and is started anew,
         and so is a finished one with `again`; both keep their number.
 
         :param path: the application's directory in the repository; empty where that is all its own.
         :param why: why it is built, in one line, where not every push is.
+        :param admit: is given the repository that the application is bound to, and raises an error
+            if this one must not take its place.
         """
         wanted = self._wanted(commit, repository, branch, by, path, why)
 
         def start() -> Started:
-            return self._start(wanted, stale_after_s, again)
+            return self._start(wanted, stale_after_s, again, admit)
 
         # Two pushes at once want the same number.
         return retry(start)
@@ -253,9 +258,11 @@ class Builds:
             why=plain(why),
         )
 
-    def _start(self, wanted: Build, stale_after_s: float, again: bool) -> Started:
+    def _start(
+        self, wanted: Build, stale_after_s: float, again: bool, admit: Callable[[str], None]
+    ) -> Started:
+        operations = self._bind(wanted.repository, admit)
         known, entry = self._known(wanted.commit)
-        operations = []
         if known and known.decides(wanted.branch):
             lost = known.status == "running" and seconds_since(known.started_at) > stale_after_s
             if not (again or lost):
@@ -284,6 +291,15 @@ class Builds:
             ),
         )
         return Started(build, new=True)
+
+    def _bind(self, repository: str, admit: Callable[[str], None]) -> list[Operation]:
+        """Operations: the application comes from this repository, as from now on."""
+        entry = self._ledger.get("repository")
+        if entry and entry.value == repository:
+            return []
+        if entry:
+            admit(check("repository", entry.value))
+        return [self._ledger.set("repository", repository, entry)]
 
     def _attempts(self, branch: str) -> tuple[list[str], Entry | None]:
         """Returns the commits of a branch that builds were started of, newest last."""

@@ -140,7 +140,7 @@ def _between(old: Release, new: Release) -> tuple[Difference, Difference]:
         return NONE, Difference([each for each in old.commits if each.commit not in news], False)
     if olds & news:
         return _until(new, olds), _until(old, news)
-    return (_all(new), NONE) if new.build >= old.build else (NONE, _all(old))
+    return (_all(new), NONE) if not old.is_newer_than(new) else (NONE, _all(old))
 
 
 def _all(release: Release) -> Difference:

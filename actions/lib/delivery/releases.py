@@ -4,7 +4,7 @@
     releases.publish(release)
     releases.get("1.2.0-7.0123abc").target
 
-The release with the highest build number is pointed at, so that nobody reads them all.
+The newest release is pointed at, so that nobody reads them all.
 """
 
 from __future__ import annotations
@@ -112,6 +112,17 @@ class Release:
         """What hosts are told to run."""
         return Target(self.version, self.package.sha256)
 
+    def is_newer_than(self, other: Release) -> bool:
+        """Returns whether this is the newer one: its commit has the other's among those before it,
+        or, where the kept ones of neither say so, its build has the higher number. A push may come
+        late, and the build of an older commit then has the higher one."""
+        if self.commit != other.commit:
+            if any(each.commit == other.commit for each in self.commits):
+                return True
+            if any(each.commit == self.commit for each in other.commits):
+                return False
+        return self.build > other.build
+
     @property
     def stages(self) -> list[str]:
         """Names of the application's stages, in order."""
@@ -196,7 +207,7 @@ class Releases:
         return [key[len("releases/") :] for key in self._ledger.keys("releases")]
 
     def newest(self) -> Release:
-        """Returns the release with the highest build number.
+        """Returns the newest release (`Release.is_newer_than`).
 
         :raises DeliveryError: when nothing has been published yet.
         """
@@ -238,9 +249,8 @@ class Releases:
             newest = self._newest(entry)
         except MalformedRecord:
             newest = None  # what is published now takes its place
-        if newest and newest.build > release.build:
-            return self._ledger.set(NEWEST, newest.version, entry)
-        return self._ledger.set(NEWEST, release.version, entry)
+        version = newest.version if newest and newest.is_newer_than(release) else release.version
+        return self._ledger.set(NEWEST, version, entry)
 
     def _newest(self, pointer: Entry | None) -> Release | None:
         """Returns the release pointed at; the newest that can be read if the pointer leads nowhere,

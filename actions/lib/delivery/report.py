@@ -108,11 +108,10 @@ def _application(application: Application, waits: bool, web_url: str, zone: Zone
         freeze = application.freezes.current()
         if freeze:
             report["frozen"] = dict(dataclasses.asdict(freeze), text=freeze.until_in(zone))
-        versions = application.releases.versions()
-        if versions:
-            names = application.stages.names()
-            report["stages"] = [_stage(application.stages.get(name)) for name in names]
-            report["undeployed"] = _undeployed(newest_first(versions)[0], report["stages"][0])
+        if application.releases.versions():
+            newest = application.releases.newest()
+            report["stages"] = [_stage(application.stages.get(name)) for name in newest.stages]
+            report["undeployed"] = _undeployed(newest.version, report["stages"][0])
             if waits:
                 report["ships"] = _ships(application, report["stages"], web_url)
     except ConsulUnreachable:
@@ -150,10 +149,7 @@ def _left(rollout: Rollout) -> str | None:
 
 def _undeployed(newest: str, first: Mapping[str, Any]) -> str | None:
     """Returns the newest release if it has never been tried on the first stage."""
-    target = first["target"]
-    if newest in (target, first["left"]) or newest_first([target or "", newest])[0] != newest:
-        return None
-    return newest
+    return None if newest in (first["target"], first["left"]) else newest
 
 
 def _ships(

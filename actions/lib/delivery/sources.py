@@ -102,7 +102,7 @@ class Sources:
     def refuse_stranger(self, app: str, repository: str, before: str) -> None:
         """Refuses a repository that would take an application over because of its name.
 
-        :param before: the repository of the application's newest release.
+        :param before: the repository that the application comes from.
         :raises DeliveryError: when it is another, and the configuration does not name this one.
         """
         moved = repository.lower() != before.lower()

@@ -189,7 +189,7 @@ class Steps:
         latest = self._application.stages.get(stage).rollout
         if not latest or latest.target.version == release.version:
             return
-        if self._application.releases.get(latest.target.version).build > release.build:
+        if self._application.releases.get(latest.target.version).is_newer_than(release):
             raise Superseded(
                 f"{release.version} is older than {latest.target.version}, which {stage} of "
                 f"{self._application.name} already had"
