@@ -5,6 +5,7 @@ from typing import Any
 from packaging_step import PackagingStep
 
 from delivery.errors import DeliveryError
+from delivery.isolation import Isolation
 from delivery.workspace import Workspace
 
 
@@ -12,7 +13,9 @@ class CheckOut(PackagingStep):
     def deliver(self, app: str, commit: str, node: str) -> dict[str, Any]:
         build = self.application(app).builds.passed(commit)
         host = self.configuration.discovery().host(self.configuration.build_service(), node)
-        workspace = Workspace.create(self.configuration.build_ssh(), host)
+        workspace = Workspace.create(
+            self.configuration.build_ssh(), host, Isolation.configured(self.configuration)
+        )
         try:
             workspace.check_out(
                 self.configuration.clone_url(build.repository), commit, build.branch, build.path

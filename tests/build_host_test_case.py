@@ -8,7 +8,7 @@ from unittest import mock
 
 from action_test_case import ConsulActionTestCase
 from consul_server import register
-from local_host import LocalShell
+from local_host import ISOLATION, LocalShell
 from repositories import Repository
 
 from delivery import workspace
@@ -39,6 +39,11 @@ class BuildHostActionTestCase(ConsulActionTestCase):
         ):
             patch.start()
             self.addCleanup(patch.stop)
+        self.addCleanup(self.remove_workspaces)
+
+    def remove_workspaces(self):
+        for each in self.workspaces.glob("*"):
+            workspace.Workspace(self.shell, self.shell.host, each.name).remove()
 
     def push(self, files):
         """Commits files and has the build of the commit passed; returns the commit."""
@@ -49,6 +54,6 @@ class BuildHostActionTestCase(ConsulActionTestCase):
 
     def check_out(self, commit, path=""):
         """Returns a workspace with this commit, as the step before the tested one leaves it."""
-        made = workspace.Workspace.create(self.shell, self.shell.host)
+        made = workspace.Workspace.create(self.shell, self.shell.host, ISOLATION)
         made.check_out(self.repository.url, commit, "main", path)
         return made

@@ -14,10 +14,13 @@ import pytest
 from consul_server import free_port
 from waiting import wait_for
 
+from delivery import isolation
+from delivery.isolation import Isolation
 from delivery.remote import Host, Ssh
 
 SSHD = "/usr/sbin/sshd"
 PRIVILEGE_SEPARATION = Path("/run/sshd")
+ISOLATION = Isolation("none", (), memory_mib=1024, processes=256, disk_mib=256, log_mib=1)
 
 
 class LocalSshd:
@@ -98,6 +101,8 @@ class LocalShell(Ssh):
     def __init__(self, **environment: str) -> None:
         if os.geteuid() != 0:
             pytest.skip("not root: build hosts are worked on as root")
+        if not all(map(shutil.which, isolation.PROGRAMS)):
+            pytest.skip(f"what isolates builds is not installed: {isolation.INSTALLED_BY}")
         super().__init__("root", connect_timeout_s=5)
         self.environment = [f"{key}={value}" for key, value in environment.items()]
 

@@ -61,7 +61,7 @@ class TestReleasePublish(BuildHostActionTestCase):
         ):
             with open(f"{source}/a", "a") as file:
                 file.write("more")
-            subprocess.run(["git", "-C", source, *argv], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["git", "-c", "safe.directory=*", "-C", source, *argv], check=True, stdout=subprocess.DEVNULL)
         self.leave()
         self.publish()
         commits = self.shop.releases.get(self.version).commits

@@ -15,7 +15,7 @@ from delivery.errors import DeliveryError
 from delivery.remote import RemoteError
 from delivery.workspace import Workspace
 
-from .local_host import LocalSshd
+from .local_host import ISOLATION, LocalSshd
 from .repositories import Repository
 
 SCRIPTS = ("script/cisetup", "script/cibuild", "script/post-inst")
@@ -51,7 +51,8 @@ def build(sshd, tmp_path, monkeypatch):
             if path not in without
         }
         commit = repository.commit(files, executable=files)
-        return BuildHost(sshd.ssh(), lambda: sshd.host, timeout_s).run(job(repository, commit))
+        server = BuildHost(sshd.ssh(), lambda: sshd.host, timeout_s, ISOLATION)
+        return server.run(job(repository, commit))
 
     yield run
     assert made
@@ -119,11 +120,11 @@ def test_a_commit_that_cannot_be_had_is_an_error_and_no_verdict(sshd, tmp_path):
     repository.commit({"x": ""})
 
     with pytest.raises(RemoteError, match="is not on branch main"):
-        BuildHost(sshd.ssh(), lambda: sshd.host, 30).run(job(repository, "a" * 40))
+        BuildHost(sshd.ssh(), lambda: sshd.host, 30, ISOLATION).run(job(repository, "a" * 40))
 
 
 def test_there_is_nothing_to_look_up_where_the_build_ends_with_the_action(sshd, tmp_path):
-    server = BuildHost(sshd.ssh(), lambda: sshd.host, 30)
+    server = BuildHost(sshd.ssh(), lambda: sshd.host, 30, ISOLATION)
     with pytest.raises(DeliveryError, match="cicd_canary.ci and again=true"):
         server.look(job(Repository(tmp_path / "shop.git"), "a" * 40), {})
 

@@ -13,7 +13,7 @@ from delivery.packaging.fpm import Fpm, arguments, control
 from delivery.settings import RELATIONS, load
 from delivery.workspace import Workspace
 
-from .local_host import LocalShell
+from .local_host import ISOLATION, LocalShell
 from .repositories import Repository
 
 COMMIT = "0123abc" + "0" * 33
@@ -125,7 +125,7 @@ def test_fpm_gets_the_arguments_as_they_are_without_a_shell_between(tmp_path):
     ssh = LocalShell(PATH=f"{program.parent}:{os.environ['PATH']}", FPMOPTS="--template-scripts")
     repository = Repository(tmp_path / "shop.git")
     commit = repository.commit({"script/post-inst": "#!/bin/sh\n"}, executable=["script/post-inst"])
-    workspace = Workspace.create(ssh, ssh.host)
+    workspace = Workspace.create(ssh, ssh.host, ISOLATION)
     try:
         workspace.check_out(repository.url, commit, "main")
         wanted = recipe(commit=commit, description=text)

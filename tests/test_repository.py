@@ -25,7 +25,7 @@ from delivery.repository.aptly import Aptly
 from delivery.repository.freight import Freight
 from delivery.workspace import Workspace
 
-from .local_host import LocalShell
+from .local_host import ISOLATION, LocalShell
 
 TOOLS = {"freight": Freight.installed_by, "aptly": Aptly.installed_by}
 
@@ -100,7 +100,7 @@ class AptRepository:
 
         Its homepage is empty, as FPM writes one that is not known.
         """
-        workspace = Workspace.create(self.ssh, self.ssh.host)
+        workspace = Workspace.create(self.ssh, self.ssh.host, ISOLATION)
         self.workspaces.append(workspace)
         tree = Path(workspace.path, "package", "tree")
         (tree / "DEBIAN").mkdir(parents=True)

@@ -19,7 +19,7 @@ from delivery.packaging.nfpm import Nfpm
 from delivery.remote import RemoteError
 from delivery.workspace import RefusedSource, Workspace
 
-from .local_host import LocalShell
+from .local_host import ISOLATION, LocalShell
 
 PATH = "services/api"
 SCRIPT = "#!/bin/sh\n"
@@ -44,7 +44,10 @@ RUN = ("libs/ci/cibuild", f"{PATH}/script/cisetup", f"{PATH}/script/post-inst")
 @pytest.fixture
 def ssh(tmp_path):
     with mock.patch.object(workspace, "ROOT", str(tmp_path / "workspaces")):
-        yield LocalShell()
+        shell = LocalShell()
+        yield shell
+        for each in (tmp_path / "workspaces").glob("*"):
+            Workspace(shell, shell.host, each.name).remove()
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def checked_out(ssh, repository):
 
     def check_out(files=FILES, links=LINKS, path=PATH):
         commit = repository.commit(files, executable=RUN, links=links)
-        made = Workspace.create(ssh, ssh.host)
+        made = Workspace.create(ssh, ssh.host, ISOLATION)
         made.check_out(repository.url, commit, "main", path)
         return made, commit
 
@@ -74,11 +77,11 @@ def read(made):
 def test_its_scripts_run_in_its_directory_and_reach_what_is_beside_it(ssh, repository):
     commit = repository.commit(FILES, executable=RUN, links=LINKS)
     job = Job("api", "acme/tools", repository.url, "main", commit, "callback", PATH)
-    verdict = BuildHost(ssh, lambda: ssh.host, 60).run(job)
+    verdict = BuildHost(ssh, lambda: ssh.host, 60, ISOLATION).run(job)
     assert verdict.passed, (verdict.reason, verdict.log)
     shared, physical, logical = verdict.log.split()
     assert (shared, physical) == ("shared", logical)
-    assert physical.endswith(f"/checkout/{PATH}")
+    assert physical == f"/build/checkout/{PATH}"
 
 
 def test_its_own_files_say_what_it_is(checked_out):
@@ -160,7 +163,7 @@ def test_what_it_depends_on_has_to_be_there(checked_out):
 def test_checking_out_again_leaves_nothing_of_the_time_before(checked_out, repository):
     made, commit = checked_out()
     made.check_out(repository.url, commit, "main")
-    assert not Path(made.path, "source").is_symlink()
+    assert os.path.realpath(f"{made.path}/source") == f"{os.path.realpath(made.path)}/box/source"
     assert Path(made.path, "source/VERSION").read_text() == "9.9"
     made.check_out(repository.url, commit, "main", PATH)
     assert Path(made.path, "source/VERSION").read_text() == "1.2.0"
@@ -168,7 +171,7 @@ def test_checking_out_again_leaves_nothing_of_the_time_before(checked_out, repos
 
 def test_a_failed_check_out_is_still_told_as_such(ssh, repository):
     repository.commit(FILES)
-    made = Workspace.create(ssh, ssh.host)
+    made = Workspace.create(ssh, ssh.host, ISOLATION)
     with pytest.raises(RemoteError, match="is not on branch main"):
         made.check_out(repository.url, "a" * 40, "main", PATH)
 
@@ -176,5 +179,5 @@ def test_a_failed_check_out_is_still_told_as_such(ssh, repository):
 def test_the_file_that_a_script_left_is_in_the_directory(checked_out):
     made, _ = checked_out()
     made.run_script("script/cisetup", {}, 60)
-    left = Path(made.path, "checkout", PATH, "where.txt")
+    left = Path(made.path, "box/checkout", PATH, "where.txt")
     assert subprocess.run(["test", "-f", str(left)]).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from delivery.errors import DeliveryError
 from delivery.remote import RemoteError
 from delivery.workspace import ROOT, RefusedSource, ScriptRun, Workspace, clean_log, clone_url
 
-from .local_host import LocalShell, runs
+from .local_host import ISOLATION, LocalShell
 from .repositories import Repository
 
 
@@ -25,7 +26,7 @@ def ssh():
 
 @pytest.fixture
 def workspace(ssh):
-    made = Workspace.create(ssh, ssh.host)
+    made = Workspace.create(ssh, ssh.host, ISOLATION)
     yield made
     made.remove()
 
@@ -41,7 +42,7 @@ def test_a_workspace_is_private_and_below_its_root(workspace):
 
 
 def test_a_script_whose_program_is_not_there_says_what_to_do():
-    log = "timeout: failed to run command './script/cisetup': No such file or directory\n"
+    log = "env: \u2018./script/cisetup\u2019: No such file or directory\n"
     assert ScriptRun("script/cisetup", 127, 0.1, False, log).failure(60) == (
         "script/cisetup cannot be run: its first line names a program that is not there; where it "
         "has the line ends of Windows: sed -i 's/\\r$//' script/cisetup"
@@ -71,12 +72,12 @@ def test_an_id_that_could_lead_elsewhere_is_refused(ssh, workspace_id):
 
 
 def test_a_workspace_left_by_a_crashed_run_is_removed_after_a_day(ssh):
-    stale, recent = (Workspace.create(ssh, ssh.host) for _ in range(2))
+    stale, recent = (Workspace.create(ssh, ssh.host, ISOLATION) for _ in range(2))
     for workspace, hours in ((stale, 25), (recent, 23)):
         then = time.time() - hours * 3600
         os.utime(workspace.path, (then, then))
 
-    new = Workspace.create(ssh, ssh.host)
+    new = Workspace.create(ssh, ssh.host, ISOLATION)
 
     assert not os.path.exists(stale.path)
     assert os.path.exists(recent.path)
@@ -262,7 +263,7 @@ def test_of_a_changelog_the_newest_entry_is_read_however_long_it_is(repository, 
     ssh = LocalShell(PATH=f"{tmp_path}:{os.environ['PATH']}")
     older = CHANGELOG.replace("1:2.0-3", "1.0-1") * 10000
     commit = repository.commit({"debian/changelog": CHANGELOG + older, "a/debian/changelog": "x"})
-    workspace = Workspace.create(ssh, ssh.host)
+    workspace = Workspace.create(ssh, ssh.host, ISOLATION)
     try:
         workspace.check_out(repository.url, commit, "main")
         read = workspace.read_sources(["debian/changelog"]).files["debian/changelog"].decode()
@@ -334,7 +335,7 @@ def test_an_answer_that_is_not_gits_is_refused(repository, tmp_path, answer):
     git = shutil.which("git")
     fake.write_text(f"#!/bin/sh\n[ $1 != cat-file ] || exec echo '{answer}'\nexec {git} \"$@\"\n")
     ssh = LocalShell(PATH=f"{tmp_path}:{os.environ['PATH']}")
-    workspace = Workspace.create(ssh, ssh.host)
+    workspace = Workspace.create(ssh, ssh.host, ISOLATION)
     try:
         workspace.check_out(repository.url, repository.commit({"VERSION": "1"}), "main")
         fake.chmod(0o755)
@@ -387,7 +388,7 @@ def test_a_script_runs_in_the_checkout_with_its_environment(workspace, repositor
     run = workspace.run_script("script/x", {"CICD_BRANCH": "$(id) ä"}, timeout_s=10)
 
     assert (run.exit_status, run.timed_out) == (7, False)
-    assert run.log == f"{workspace.path}/source\ntrue|$(id) ä\n"
+    assert run.log == "/build/source\ntrue|$(id) ä\n"
 
 
 def test_of_a_long_log_the_end_is_kept(workspace, repository):
@@ -404,39 +405,51 @@ def test_a_log_of_one_endless_line_is_cut(workspace, repository):
     assert len(workspace.run_script("script/x", {}, timeout_s=10).log) == 16 * 1024
 
 
-def test_a_script_that_takes_too_long_is_ended_with_what_it_started(
-    workspace, repository, tmp_path
-):
-    child = tmp_path / "child"
-    check_out_script(
-        workspace,
-        repository,
-        f"#!/bin/sh\necho begun\nsleep 600 &\necho $! > {child}\nsleep 600\n",
-    )
+def processes_of(workspace):
+    """What runs for the build, by its user."""
+    uid = Path(workspace.path, "isolation").read_text().split()[0]
+    return [each for each in Path("/proc").glob("[0-9]*") if is_of(uid, each)]
+
+
+def is_of(uid, process):
+    try:
+        return f"\nUid:\t{uid}\t" in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_script_that_takes_too_long_is_ended_with_what_it_started(workspace, repository):
+    check_out_script(workspace, repository, "#!/bin/sh\necho begun\nsleep 600 &\nsleep 600\n")
 
     run = workspace.run_script("script/x", {}, timeout_s=1)
 
     assert run.timed_out
     assert 1 <= run.seconds < 60
-    assert run.log.startswith("begun\n")
-    wait_for(lambda: not runs(int(child.read_text())))
+    assert run.log == "begun\n"
+    assert processes_of(workspace) == []
 
 
-def test_a_server_a_script_left_running_is_ended_and_does_not_hold_things_up(
-    workspace, repository, tmp_path
-):
-    server = tmp_path / "server"
+def test_a_server_a_script_left_running_is_ended_and_does_not_hold_things_up(workspace, repository):
     check_out_script(
-        workspace,
-        repository,
-        f"#!/bin/sh\nsetsid sleep 600 &\necho $! > {server}\nexit 0\n",
+        workspace, repository, "#!/bin/sh\n(setsid sleep 600 &) &\nsleep 600 &\nsleep 0.2\nexit 0\n"
     )
 
     run = workspace.run_script("script/x", {}, timeout_s=30)
 
-    assert run.exit_status == 0
-    assert run.seconds < 60
-    wait_for(lambda: not runs(int(server.read_text())))
+    assert (run.exit_status, run.failure(30)) == (0, "")
+    assert run.seconds < 10
+    assert processes_of(workspace) == []
+
+
+def test_removing_a_workspace_ends_the_script_that_runs_in_it(ssh, workspace, repository):
+    check_out_script(workspace, repository, "#!/bin/sh\nsleep 600\n")
+    with ThreadPoolExecutor() as threads:
+        running = threads.submit(workspace.run_script, "script/x", {}, 60)
+        wait_for(lambda: processes_of(workspace))
+        workspace.remove()
+        wait_for(running.done)
+
+    assert not os.path.exists(workspace.path)
 
 
 def test_a_log_is_cleaned_of_what_would_steer_a_terminal():

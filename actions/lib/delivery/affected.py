@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from delivery import settings
 from delivery.errors import DeliveryError
+from delivery.isolation import Isolation
 from delivery.names import check, plain
 from delivery.sources import Source
 from delivery.store import ConsulUnreachable
@@ -100,7 +101,11 @@ def look(
     if base is None:
         return Finding(True, f"no build of {branch} has passed lately")
     try:
-        workspace = Workspace.create(configuration.build_ssh(), configuration.build_host())
+        workspace = Workspace.create(
+            configuration.build_ssh(),
+            configuration.build_host(),
+            Isolation.configured(configuration),
+        )
         try:
             paths, changed, link = _compare(
                 workspace,

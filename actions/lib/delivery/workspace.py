@@ -1,6 +1,6 @@
 """A working directory on a build host, for as long as one commit is built or packaged there.
 
-    workspace = Workspace.create(ssh, host)
+    workspace = Workspace.create(ssh, host, Isolation.configured(configuration))
     try:
         workspace.check_out(clone_url("https://github.com", "acme/shop"), commit, branch)
         workspace.require_scripts(["script/cibuild"])
@@ -11,10 +11,10 @@
         workspace.remove()
 
 Another process finds it again with `Workspace(ssh, host, workspace.id)`: what one step of a
-workflow has to leave to the next goes into files here (`write`, `read`). The checkout is in
-`source/`; of a repository with several applications it is in `checkout/`, and `source` leads to the
-one that is built. Only constant scripts (workspace_scripts.py) run over there; every value is a
-positional argument of one.
+workflow has to leave to the next goes into files here (`write`, `read`). `source` leads to the
+application that is checked out, below `box/`, which is all that its scripts can write to
+(`delivery.isolation`). Only constant scripts (workspace_scripts.py) run over there; every value is
+a positional argument of one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from delivery import names
 from delivery import workspace_scripts as scripts
 from delivery.commits import KEPT, Commit, read_log
 from delivery.errors import DeliveryError
+from delivery.isolation import RUN_SCRIPT, Isolation
 from delivery.remote import Host, RemoteError, Result, Ssh
 
 ROOT = "/var/tmp/cicd-canary"  # noqa: S108 - its owner is checked by CREATE
@@ -38,7 +39,7 @@ LAST_LINE_LENGTH = 200  # characters of a log's last line in a reason
 LOG_BYTES = 16 * 1024
 GRACE_S = 30
 NOT_FOUND = 127  # what env, timeout and shells exit with
-NOT_RUN = re.compile(r"failed to run command '\./script/[a-z]+': No such file")
+NOT_RUN = re.compile(r"env: .\./script/[a-z]+.: No such file")
 
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9]{10}")
 FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}\.[a-z]{1,8}")
@@ -69,13 +70,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class ScriptRun:
-    """How a script of the checkout ended; `log` is the end of what it printed, cleaned."""
+    """How a script of the checkout ended; `log` is the end of what it printed, cleaned, and
+    `reached` the limit that it ran into, in words, as far as that can be known."""
 
     path: str
     exit_status: int
     seconds: float
     timed_out: bool
     log: str
+    reached: str = ""
 
     def failure(self, timeout_s: float) -> str:
         """Returns in one line why it failed, with the last line it printed; empty if it did not.
@@ -84,6 +87,8 @@ class ScriptRun:
         """
         if not (self.timed_out or self.exit_status):
             return ""
+        if self.reached:
+            return f"{self.path} {self.reached}"
         how = (
             f"timed out after {timeout_s:g} s"
             if self.timed_out
@@ -108,11 +113,18 @@ class Workspace:
         self.path = f"{ROOT}/{self.id}"
 
     @classmethod
-    def create(cls, ssh: Ssh, host: Host) -> Workspace:
-        """Makes an empty workspace; those a crashed run left more than a day ago are removed."""
+    def create(cls, ssh: Ssh, host: Host, isolation: Isolation) -> Workspace:
+        """Makes an empty workspace; those a crashed run left more than a day ago are removed.
+
+        :param isolation: what the scripts that run there may use.
+        :raises RemoteError: also when the host lacks a program for that.
+        """
         made = ssh.run(
             host,
-            ["sh", "-c", scripts.CREATE, "create", ROOT, str(STALE_AFTER_MIN)],
+            [
+                *("sh", "-c", scripts.CREATE, "create", ROOT, str(STALE_AFTER_MIN)),
+                *isolation.arguments(),
+            ],
             what="create a workspace",
         )
         return cls(ssh, host, made.text.strip().rpartition("/")[2])
@@ -212,7 +224,7 @@ class Workspace:
         self.shell(scripts.REQUIRE_SCRIPTS, *paths, what="check the scripts")
 
     def run_script(self, path: str, environment: dict[str, str], timeout_s: float) -> ScriptRun:
-        """Runs a script of the checkout, in the checkout, with CI=true in its environment.
+        """Runs a script of the checkout there, isolated, with CI=true in its environment.
 
         It is ended with all it started after timeout_s, and what it left running is ended too.
         """
@@ -222,7 +234,7 @@ class Workspace:
             for name, value in environment.items()
         ]
         done = self.shell(
-            scripts.RUN_SCRIPT,
+            RUN_SCRIPT,
             path,
             f"{timeout_s:g}",
             str(LOG_BYTES),
@@ -231,7 +243,7 @@ class Workspace:
             timeout_s=timeout_s + GRACE_S,
             what=f"run {path}",
         )
-        first_line, _, log = done.text.partition("\n")
+        first_line, reached, log = done.text.split("\n", 2)
         status, started, ended = first_line.split()
         seconds = float(ended) - float(started)
         return ScriptRun(
@@ -240,6 +252,7 @@ class Workspace:
             round(seconds, 3),
             int(status) in (124, 137) and seconds >= timeout_s,
             clean_log(log),
+            reached,
         )
 
     def write(self, name: str, data: bytes) -> None:

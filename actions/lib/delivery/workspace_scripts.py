@@ -6,34 +6,57 @@ take the workspace's path first, and start in it.
 
 from __future__ import annotations
 
+from delivery import isolation
+
 REFUSED = 65  # the exit status of `refuse`: something in the repository has to change
 
-CREATE = """
+# $1 the directory of all workspaces, $2 minutes after which one is stale, then Isolation.arguments.
+CREATE = (
+    isolation.FUNCTIONS
+    + isolation.PREPARE
+    + """
 set -eu
 umask 077
-root=$1
+export LC_ALL=C.UTF-8
+root=$1 stale_after=$2 programs=$3 installed_by=$4
+shift 4
+for program in $programs; do
+    command -v "$program" >/dev/null || fail "$program is not installed; run $installed_by"
+done
 mkdir -p "$root"
 if [ -L "$root" ] || [ ! -O "$root" ]; then
-    echo "$root belongs to another user; remove it" >&2
-    exit 1
+    fail "$root belongs to another user; remove it"
 fi
-find "$root" -mindepth 1 -maxdepth 1 -mmin "+$2" -exec rm -rf --one-file-system {} + || :
-mktemp -d "$root/XXXXXXXXXX"
+find "$root" -mindepth 1 -maxdepth 1 -mmin "+$stale_after" | while read -r stale; do
+    discard "$stale"
+done
+workspace=$(mktemp -d "$root/XXXXXXXXXX")
+trap '[ $? = 0 ] || discard "$workspace"' EXIT
+prepare "$@"
+echo "$workspace"
 """
+)
 
 # Goes before every script below.
-PRELUDE = """
+PRELUDE = (
+    isolation.FUNCTIONS
+    + """
 set -eu
 umask 022
 export LC_ALL=C.UTF-8 GIT_TERMINAL_PROMPT=0
 workspace=$1
 shift
 cd "$workspace" 2>/dev/null || { echo "workspace $workspace no longer exists" >&2; exit 1; }
-# What is cloned; source/ is all of it, or a link to the application's directory in it.
-top=$(pwd -P)/checkout
-[ -d checkout ] || top=$(pwd -P)/source
-fail() { printf '%s\\n' "$1" >&2; exit 1; }
+# What is cloned. source leads to it, or to the application's directory in it.
+top=$(pwd -P)/box/checkout
+[ -d box/checkout ] || top=$(pwd -P)/box/source
 refuse() { printf '%s\\n' "$1" >&2; exit 65; }  # something in the repository has to change
+require_source() {      # a build could have made a link of the application's directory
+    case $(realpath source 2>/dev/null)/ in
+        "$top/"*) [ -d source/ ] || refuse "the application's directory is gone" ;;
+        *) refuse "the application's directory leads outside the repository" ;;
+    esac
+}
 require_script() {      # a path below source/
     [ -e "source/$1" ] ||
         refuse "$1 is missing; add it to the repository (exit 0 is enough)"
@@ -46,29 +69,23 @@ require_script() {      # a path below source/
     [ "$(head -c 2 "source/$1" | tr -d '\\0')" = '#!' ] ||
         refuse "$1 has no interpreter line; start it with one such as #!/bin/sh"
 }
-kill_leftovers() {
-    for environment in $(grep -lzxsF "CICD_WORKSPACE=$workspace" /proc/[0-9]*/environ || :); do
-        process=${environment#/proc/}
-        kill -KILL "${process%/environ}" 2>/dev/null || :
-    done
-}
 """
+)
 
 REMOVE = (
-    PRELUDE.replace('{ echo "workspace $workspace no longer exists" >&2; exit 1; }', "exit 0")
+    isolation.FUNCTIONS
     + """
-kill_leftovers
-cd /
-rm -rf --one-file-system -- "$workspace"
+set -eu
+discard "$1"
 """
 )
 
 CHECK_OUT = """
 url=$1 commit=$2 branch=$3 path=$4
 command -v git >/dev/null || fail "git is not installed; run apt-get install git"
-rm -rf source checkout
-directory=source
-[ -z "$path" ] || directory=checkout
+rm -rf --one-file-system source box/source box/checkout
+directory=box/source
+[ -z "$path" ] || directory=box/checkout
 git -c init.defaultBranch=checkout init --quiet "$directory"
 cd "$directory"
 # Else git tidies up in the background, and writes here while the workspace is being removed.
@@ -76,9 +93,9 @@ git config gc.auto 0
 git config maintenance.auto false
 git remote add origin "$url"
 # A log of its own each: what the server still says of the first would spoil the second.
-fetch() { git fetch --quiet --tags origin "$1" 2>"../$2"; }
+fetch() { git fetch --quiet --tags origin "$1" 2>"$workspace/$2"; }
 if ! fetch "$commit" commit.log && ! fetch "refs/heads/$branch" git.log; then
-    fail "$(grep -m 1 '^fatal:' ../git.log || tail -n 1 ../git.log)"
+    fail "$(grep -m 1 '^fatal:' "$workspace/git.log" || tail -n 1 "$workspace/git.log")"
 fi
 git cat-file -e "$commit^{commit}" 2>/dev/null ||
     fail "commit $commit is not on branch $branch of $url"
@@ -89,9 +106,14 @@ if [ -n "$path" ]; then
     [ -d "$path" ] && [ "$(realpath "$path")" = "$(pwd -P)/$path" ] ||
         refuse "the repository has no directory $path; correct applications in the pack's \
 configuration"
-    ln -s "checkout/$path" ../source
 fi
 git show -s --format=%ct HEAD
+cd "$workspace"
+ln -s "$directory${path:+/$path}" source
+# The checkout is the build's to write, but what git itself goes by stays root's.
+read -r uid rest < isolation
+chown --recursive --no-dereference "$uid:$uid" "$directory"
+chown --recursive --no-dereference 0:0 "$directory/.git"
 """
 
 # Reads from the commit, not from the files: what a build wrote and where a link leads is no matter.
@@ -108,17 +130,18 @@ version() {
         ${2:+--match "$2[0-9]*"} 2>/dev/null
 }
 newest_entry() {
-    cd ..
+    cd "$workspace"
     head -c 65536 > changelog
     { dpkg-parsechangelog -F debian -l changelog 2>/dev/null || cat changelog; } | head -c 65536
 }
-cd "$top"
+cd "$top/.git"
+export GIT_DIR=$PWD
 described=
 [ -z "$base" ] || described=$(version "$base/" "${base##*/}/") || :
 [ -n "$described" ] || described=$(version "") || :
 echo "${described##*/}"
 git show -s --format=%ct HEAD
-if [ -s .git/shallow ]; then echo 0; else git rev-list --count HEAD; fi
+if [ -s shallow ]; then echo 0; else git rev-list --count HEAD; fi
 for pattern do
     set -- "$@" ":(top,glob)$pattern"
     shift
@@ -142,8 +165,8 @@ git diff-tree -r --no-renames --name-only -z "$(git hash-object -t tree /dev/nul
             refuse "$path and the files before it have $all bytes; the limit is $limit_of_all"
         printf '%s %s\n' "$object" "$path"
     done
-} > ../sources.list
-git cat-file --batch='%(objectsize) %(rest)' < ../sources.list
+} > "$workspace/sources.list"
+git cat-file --batch='%(objectsize) %(rest)' < "$workspace/sources.list"
 """
 
 # Three lines of each commit, of a bounded length. Where branches meet, the commits of one come
@@ -151,34 +174,21 @@ git cat-file --batch='%(objectsize) %(rest)' < ../sources.list
 LOG = r"""
 commit=$1 number=$2
 shift 2
-cd "$top"
-export GIT_LITERAL_PATHSPECS=1
-git -c log.showSignature=false log --topo-order --no-decorate --no-color --max-count="$number" \
-    --format='%H%n%an%n%s' "$commit" -- "$@" | cut --bytes=-1000
+cd "$top/.git"
+export GIT_DIR=$PWD GIT_LITERAL_PATHSPECS=1
+git -c log.showSignature=false log --no-mailmap --topo-order --no-decorate --no-color \
+    --max-count="$number" --format='%H%n%an%n%s' "$commit" -- "$@" | cut --bytes=-1000
 """
 
 REQUIRE_SCRIPTS = """
+require_source
 for path do require_script "$path"; done
-"""
-
-RUN_SCRIPT = """
-path=$1 seconds=$2 log_bytes=$3 log_lines=$4
-shift 4
-mkdir -p log
-log=$workspace/log/$(basename "$path").log
-cd -P source
-started=$(date +%s.%N)
-status=0
-env "$@" CI=true CICD_WORKSPACE="$workspace" \\
-    timeout --kill-after=10 "$seconds" "./$path" >"$log" 2>&1 </dev/null || status=$?
-echo "$status $started $(date +%s.%N)"
-kill_leftovers
-tail -c "$log_bytes" "$log" | tail -n "$log_lines"
 """
 
 # Says for each of the paths, which begin at the top, whether the commit has it.
 REQUIRE_PATHS = """
-cd "$top"
+cd "$top/.git"
+export GIT_DIR=$PWD
 for path do
     git cat-file -e "HEAD:$path" 2>/dev/null ||
         refuse "depends_on: the repository has no $path; correct or delete it"

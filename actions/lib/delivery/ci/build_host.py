@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Callable
 
 from delivery.ci import CiServer, Job, Verdict
+from delivery.isolation import Isolation
 from delivery.remote import Host, Ssh
 from delivery.workspace import RefusedSource, Workspace
 
@@ -22,24 +23,33 @@ class BuildHost(CiServer):
     """
     :param find_host: returns a build host to build on.
     :param timeout_s: seconds that all scripts together may take.
+    :param isolation: what else they may use.
     """
 
     name = "build_host"
 
-    def __init__(self, ssh: Ssh, find_host: Callable[[], Host], timeout_s: float) -> None:
+    def __init__(
+        self, ssh: Ssh, find_host: Callable[[], Host], timeout_s: float, isolation: Isolation
+    ) -> None:
         self.ssh = ssh
         self.find_host = find_host
         self.timeout_s = timeout_s
+        self.isolation = isolation
 
     @classmethod
     def configured(cls, configuration: Configuration) -> BuildHost:
         """Makes one that takes any of the build hosts that Consul knows."""
         timeout_s = cls.section(configuration)["timeout_s"]
-        return cls(configuration.build_ssh(), configuration.build_host, timeout_s)
+        return cls(
+            configuration.build_ssh(),
+            configuration.build_host,
+            timeout_s,
+            Isolation.configured(configuration),
+        )
 
     def run(self, job: Job) -> Verdict:
         """Builds in a workspace of its own, which is removed whatever happens."""
-        workspace = Workspace.create(self.ssh, self.find_host())
+        workspace = Workspace.create(self.ssh, self.find_host(), self.isolation)
         try:
             return self._run_in(workspace, job)
         finally:

@@ -20,6 +20,9 @@ BUILD_TIMEOUT_S = 1200
 LAY_OUT_TIMEOUT_S = 300
 PACK_TIMEOUT_S = 600
 
+# The build has ended: what it left stands still. Its links are packaged as what they are, and root
+# follows none. Of a sparse file, or one of many names, a copy may need more than the build could
+# write.
 # $1 programs of the packager, $2 what installs it, $3 root, $4 name, $5 prefix, $6 configuration
 # files, $7 systemd unit or nothing, then options for tar that exclude. On stdin the changelog.
 # Prints the names of the scripts that dpkg runs.
@@ -29,6 +32,8 @@ shift 7
 for program in $programs; do
     command -v "$program" >/dev/null || fail "$program is not installed; run $installed_by"
 done
+require_source
+read -r uid memory_mib processes disk_mib rest < isolation
 directory=$(realpath -e "source/$root" 2>/dev/null) && [ -d "$directory" ] ||
     refuse "package.root: the checkout has no directory $root"
 case $directory/ in
@@ -37,15 +42,14 @@ case $directory/ in
     *) refuse "package.root: $root points outside the repository" ;;
 esac
 
+size_mib=$(find "$directory" -name .git -prune -o -type f -printf '%s\n' |
+    awk '{ all += $1 } END { print int(all / 1048576) }')
+[ "$size_mib" -le "$disk_mib" ] ||
+    refuse "package.root: $root has $size_mib MiB; build.limits.disk_mib is $disk_mib"
+
 rm -rf package
-mkdir -p package/scripts "package/tree$prefix" "package/tree/usr/share/doc/$name"
+mkdir -p package/scripts "package/tree$prefix"
 cat > package/changelog
-if [ -n "$unit" ]; then
-    [ "$(realpath -e "source/$unit" 2>/dev/null)" = "$(realpath source)/$unit" ] &&
-        [ -f "source/$unit" ] ||
-        refuse "package.systemd_unit: $unit is not a file in the checkout"
-    install -D --mode=644 "source/$unit" "package/tree/usr/lib/systemd/system/${unit##*/}"
-fi
 
 # A copy, so that what is excluded is gone, and nothing is run as or written by just anybody.
 tar -C "$directory" --create --mode=a-s,o-w --hard-dereference "$@" --file=package/tree.tar .
@@ -65,6 +69,26 @@ for path in $config_files; do
     [ "$(realpath -e "$packaged/$path" 2>/dev/null)" = "$(pwd -P)/$packaged/$path" ] &&
         [ -f "$packaged/$path" ] ||
         refuse "package.config_files: $path is not a file in the package"
+done
+
+# Beside what is packaged, which could have a link in the way.
+own_directory() {       # a path in the package
+    [ "$(realpath --canonicalize-missing "package/tree/$1")" = "$(pwd -P)/package/tree/$1" ] ||
+        refuse "package.root: a link is where the package has its $1"
+    mkdir -p "package/tree/$1"
+}
+own_directory "usr/share/doc/$name"
+if [ -n "$unit" ]; then
+    [ "$(realpath -e "source/$unit" 2>/dev/null)" = "$(realpath source)/$unit" ] &&
+        [ -f "source/$unit" ] ||
+        refuse "package.systemd_unit: $unit is not a file in the checkout"
+    own_directory usr/lib/systemd/system
+    rm -rf "package/tree/usr/lib/systemd/system/${unit##*/}"
+    install --mode=644 "source/$unit" package/tree/usr/lib/systemd/system/
+fi
+for own in "changelog.gz" "changelog.Debian.gz"; do
+    [ ! -L "package/tree/usr/share/doc/$name/$own" ] ||
+        refuse "package.root: a link is where the package has its usr/share/doc/$name/$own"
 done
 
 for script in pre-inst:preinst post-inst:postinst pre-rm:prerm post-rm:postrm; do
