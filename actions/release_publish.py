@@ -18,6 +18,7 @@ class ReleasePublish(BuildHostAction):
         build = application.builds.passed(commit)
         work = self.workspace(node, workspace)
         recipe, package = Recipe.found_in(work), Package.found_in(work)
+        package.require(recipe)
         warning = metadata.warning(recipe.metadata)
         new = application.releases.publish(
             Release(

@@ -26,14 +26,17 @@ from sandbox.fleet import (
     Service,
 )
 
-DEVICES = {
+CHARACTER_DEVICES = {
     "null": (1, 3),
     "zero": (1, 5),
     "full": (1, 7),
     "random": (1, 8),
     "urandom": (1, 9),
     "tty": (5, 0),
+    "net/tun": (10, 200),
+    "loop-control": (10, 237),
 }
+LOOP_DEVICES = 128  # file systems of builds; the kernel numbers them for all of the machine
 # What a host of a fleet would not have of the machine it is made from: the machine's APT sources,
 # which it cannot reach, its settings for them, and the private things of the machine's own root.
 NOT_OF_A_HOST = [
@@ -205,8 +208,11 @@ def _make_devices(directory: str) -> None:
     """A /dev of the host's own: without a real /dev/null apt says that gpgv is not installed."""
     namespaces.mount("tmpfs", directory, "tmpfs", options="mode=755")
     before = os.umask(0)
-    for name, (major, minor) in DEVICES.items():
+    os.mkdir(f"{directory}/net")
+    for name, (major, minor) in CHARACTER_DEVICES.items():
         os.mknod(f"{directory}/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+    for number in range(LOOP_DEVICES):
+        os.mknod(f"{directory}/loop{number}", stat.S_IFBLK | 0o600, os.makedev(7, number))
     os.umask(before)
     os.mkdir(f"{directory}/pts")
     os.mkdir(f"{directory}/shm")

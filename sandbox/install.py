@@ -24,18 +24,22 @@ from sandbox.templates import TEMPLATES
 
 PACKAGES = [
     "aptly",
+    "bubblewrap",
     "curl",
+    "e2fsprogs",
     "git",
     "gnupg",
     "haproxy",
     "iproute2",
     "jq",
+    "nftables",
     "openssh-client",
     "openssh-server",
     "procps",
     "python3",
     "python3-venv",
     "shellcheck",
+    "slirp4netns",
     "util-linux",
 ]
 NOT_INSTALLED = ("go",)  # templates whose language is too large to install for a test

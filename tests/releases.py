@@ -13,6 +13,7 @@ POLICY = Configuration(
     {"policy": {"largest_batch": "100%", "largest_failure_budget": 9}}
 ).policies.of("shop")
 SETTINGS = {
+    "package": {"architecture": "all"},
     "role": "app",
     "stages": ["canary", "production"],
     "rollout": {"batch_size": 1, "failure_budget": 0, "healthy_deadline_s": 2, "min_healthy_s": 0},

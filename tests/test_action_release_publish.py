@@ -61,7 +61,8 @@ class TestReleasePublish(BuildHostActionTestCase):
         ):
             with open(f"{source}/a", "a") as file:
                 file.write("more")
-            subprocess.run(["git", "-c", "safe.directory=*", "-C", source, *argv], check=True, stdout=subprocess.DEVNULL)
+            git = ["git", "-c", "safe.directory=*", "-C", source]
+            subprocess.run([*git, *argv], check=True, stdout=subprocess.DEVNULL)
         self.leave()
         self.publish()
         commits = self.shop.releases.get(self.version).commits
@@ -108,6 +109,16 @@ class TestReleasePublish(BuildHostActionTestCase):
         succeeded, result = self.publish()
         self.assertFalse(succeeded)
         self.assertIn(self.version, result["error"])
+
+    def test_a_package_of_another_name_or_version_is_refused(self):
+        for field, value in (("name", "pay"), ("version", "9-1"), ("architecture", "amd64")):
+            self.leave()
+            package = json.loads(self.workspace.read(PACKAGE_FILE))
+            self.workspace.write(PACKAGE_FILE, json.dumps({**package, field: value}).encode())
+            succeeded, result = self.publish()
+            self.assertFalse(succeeded)
+            self.assertIn(f", not shop_{self.version}_all.deb shop", result["error"])
+        self.assertEqual(self.shop.releases.versions(), [])
 
     def test_publishes_nothing_without_a_package(self):
         succeeded, result = self.publish()

@@ -10,6 +10,7 @@ from jenkins_double import API_TOKEN, USER, running_jenkins
 from local_host import LocalShell
 from releases import published
 
+from delivery import isolation
 from delivery.application import Application
 from delivery.configuration import Configuration
 from delivery.doctor import as_text, examine
@@ -23,7 +24,6 @@ BASICS = (
     "tail",
     "env",
     "curl",
-    "flock",
     "jq",
     "git",
     "gpg",
@@ -31,6 +31,7 @@ BASICS = (
     "gpgv",
     "dpkg-deb",
     "apt-get",
+    *isolation.PROGRAMS,
 )
 
 
@@ -151,6 +152,13 @@ def test_a_build_host_without_the_signing_key_is_told_so(patient, build_host):
     assert patient.finding("builder")[0]
     patient.values["repository"]["gpg_key"] = "nobody@example.org"
     assert "no secret key nobody@example.org on this host" in patient.finding("builder")[1]
+
+
+def test_a_build_host_that_could_not_isolate_builds_is_told_what_to_install(patient, build_host):
+    patient.lacks("bwrap")
+    fine, says = patient.finding("builder")
+    assert not fine
+    assert "bwrap is not installed; run apt-get install bubblewrap slirp4netns" in says
 
 
 def test_a_repository_that_a_build_host_cannot_clone_is_named(patient, build_host):

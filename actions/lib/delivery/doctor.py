@@ -13,7 +13,7 @@ import shlex
 import textwrap
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from delivery import ci, github, packaging, repository
+from delivery import ci, github, isolation, packaging, repository
 from delivery.application import Application, applications
 from delivery.clock import now
 from delivery.configuration import Configuration
@@ -173,7 +173,12 @@ def _build_hosts(configuration: Configuration, example: str | None) -> list[Find
     except DeliveryError as error:
         return [Finding("build hosts", False, str(error))]
     tools = _tools_of_build_hosts(configuration)
-    script = [NEEDS, _needs(["git"], "apt-get install git")]
+    script = [
+        NEEDS,
+        _needs(["git"], "apt-get install git"),
+        _needs(isolation.PROGRAMS, isolation.INSTALLED_BY),
+        isolation.CHECK_OF_BUILD_HOST,
+    ]
     for tool in (ci.TOOLS.chosen(configuration), *tools):
         script.append(_needs(tool.programs, tool.installed_by))
         script.append(tool.check_of_build_host(configuration.section(tool.role)))

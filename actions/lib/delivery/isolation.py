@@ -69,6 +69,12 @@ class Isolation(NamedTuple):
         ]
 
 
+# What the doctor looks for besides PROGRAMS.
+CHECK_OF_BUILD_HOST = """
+[ -c /dev/loop-control ] || echo "no loop devices, which builds need; run modprobe loop"
+[ -c /dev/net/tun ] || echo "no /dev/net/tun, which builds need; run modprobe tun"
+"""
+
 # Shell functions for the scripts of a workspace, which is "$1" of each.
 FUNCTIONS = r"""
 fail() { printf '%s\n' "$1" >&2; exit 1; }

@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 from delivery.tools import Registry, Tool
-from delivery.workspace import Workspace
+from delivery.workspace import RefusedSource, Workspace
 
 RECIPE_FILE = "metadata.json"
 PACKAGE_FILE = "package.json"
@@ -87,6 +87,14 @@ class Package(NamedTuple):
     @classmethod
     def found_in(cls, workspace: Workspace) -> Package:
         return cls(**json.loads(workspace.read(PACKAGE_FILE)))
+
+    def require(self, recipe: Recipe) -> None:
+        """
+        :raises RefusedSource: when it is another package than the recipe's.
+        """
+        wanted = (recipe.file, recipe.name, recipe.version, recipe.architecture)
+        if self[:4] != wanted:
+            raise RefusedSource(f"the package is {' '.join(self[:4])}, not {' '.join(wanted)}")
 
 
 class Packager(Tool, ABC):

@@ -192,6 +192,12 @@ check() {
         "$architecture" "$sha256"
 }
 
+is=$(dpkg-deb --show --showformat='${Package} ${Version} ${Architecture}' "package/$file")
+[ "$is $file" = "$name $version $architecture ${name}_${version}_$architecture.deb" ] ||
+    fail "$file contains $is, not $name $version $architecture"
+sum=$(sha256sum < "package/$file")
+[ "${sum%% *}" = "$sha256" ] || fail "$file has changed since it was made"
+
 locate "$@"
 mkdir -p "$root"
 exec 9>"$root/cicd-canary.lock"
