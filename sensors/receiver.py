@@ -6,16 +6,13 @@ The callbacks of the CI server come in there too, each at a path of its own.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import queue
-import re
 import sys
 import threading
 import time
 from collections import OrderedDict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Mapping, NamedTuple, cast
+from typing import Any, Callable, Mapping
 
 from st2reactor.sensor.base import Sensor
 
@@ -25,14 +22,13 @@ from delivery_sensor import DeliverySensor
 
 from delivery import ci, ports
 from delivery.ci.callback import Callback
+from delivery.door import Door, Server
 from delivery.errors import DeliveryError
 from delivery.webhook import BODY_LIMIT_BYTES, Answer, GitHubWebhook
 
 PATH = "/github"
 TRIGGER = "cicd_canary.push"
 CALLBACK_TRIGGER = "cicd_canary.build_finished"
-REQUEST_TIMEOUT_S = 10  # GitHub itself gives up after ten seconds
-CONNECTIONS = 200  # at once; GitHub tries a refused delivery again on request
 REMEMBERED_S = 60  # what comes again later was sent again by somebody who wants it
 PATIENCE_S = 8  # for StackStorm to take a trigger, before the client is told
 PAUSE_AFTER_ERROR_S = 2
@@ -42,13 +38,6 @@ NOT_TAKEN = Answer(
     "queued: StackStorm does not accept triggers now, perhaps because RabbitMQ is down. Redeliver "
     "only if this sensor restarts first",
 )
-
-
-class Door(NamedTuple):
-    """What is behind a path: what answers headers and body, and how large the body may be."""
-
-    answer: Callable[[Mapping[str, str], bytes], Answer]
-    body_limit_bytes: int
 
 
 class Receiver(DeliverySensor, Sensor):
@@ -69,9 +58,11 @@ class Receiver(DeliverySensor, Sensor):
     def setup(self) -> None:
         configuration = self.configuration()
         try:
+            github = configuration.section("github")
             self.webhook = GitHubWebhook(
-                configuration.section("github").get("webhook_secret"),
+                github.get("webhook_secret"),
                 configuration.sources(),
+                github.get("previous_webhook_secret"),
             )
         except DeliveryError as error:
             self._logger.error("Receiver not started: %s", error)
@@ -193,91 +184,3 @@ class Outbox:
 
 def _trace_tag(payload: Mapping[str, Any]) -> str:
     return f"{payload['app']}-{payload['commit'][:12]}"
-
-
-class Server(ThreadingHTTPServer):
-    """Serves a bounded number of connections at once; more are closed unanswered.
-
-    :param doors: by path.
-    """
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], doors: Mapping[str, Door], log: Any) -> None:
-        self.doors = doors
-        self.log = log
-        self._places = threading.BoundedSemaphore(CONNECTIONS)
-        super().__init__(address, Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        self.log.warning("Connection from %s failed: %s", client_address[0], sys.exc_info()[1])
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request for a connection, read within a deadline."""
-
-    timeout = REQUEST_TIMEOUT_S
-    server_version = "cicd_canary"
-    sys_version = ""
-    server: Server
-
-    def do_POST(self) -> None:
-        door = self.server.doors.get(self.path)
-        if door is None:
-            return self._answer(Answer(404, "unknown path; GitHub's webhooks go to " + PATH))
-        length = self.headers.get("Content-Length", "")
-        if not re.fullmatch("[0-9]{1,12}", length):
-            return self._answer(Answer(411, "the header Content-Length is missing"))
-        if int(length) > door.body_limit_bytes:
-            limit = f"{door.body_limit_bytes >> 20} MiB"
-            return self._answer(Answer(413, f"the body exceeds {limit}"))
-        body = self._read(int(length))
-        if body is None:
-            return self._answer(Answer(408, "the body did not arrive in time"))
-        try:
-            answer = door.answer(cast("Mapping[str, str]", self.headers), body)
-        except Exception as error:
-            self.server.log.exception("Could not dispatch a webhook: %s", error)
-            answer = Answer(503, "the push could not be dispatched; redeliver it")
-        return self._answer(answer)
-
-    def do_GET(self) -> None:
-        if self.path == "/health":
-            return self._answer(Answer(200, "listening"))
-        return self._answer(Answer(404, "unknown path; GitHub's webhooks go to " + PATH))
-
-    def _read(self, length: int) -> bytes | None:
-        """Returns the body, or None when it does not arrive within the deadline."""
-        deadline = time.monotonic() + REQUEST_TIMEOUT_S
-        chunks = []
-        while length:
-            chunk = self.rfile.read1(min(length, 65536))
-            if not chunk or time.monotonic() > deadline:
-                return None
-            chunks.append(chunk)
-            length -= len(chunk)
-        return b"".join(chunks)
-
-    def _answer(self, answer: Answer) -> None:
-        body = json.dumps({"message": answer.message}).encode("utf-8")
-        self.send_response(answer.status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """What matters is logged by the receiver, with its reason."""

@@ -60,16 +60,25 @@ def signature(body, secret=SECRET):
 class ReceiverTestCase(BaseSensorTestCase):
     sensor_cls = Receiver
 
-    def listen(self, ci=None, **applications):
+    def hurry(self):
+        """A request has one second to arrive."""
+        hurried = mock.patch("delivery.door.REQUEST_TIMEOUT_S", 1)
+        hurried.start()
+        self.addCleanup(hurried.stop)
+
+    def listen(self, ci=None, host="127.0.0.1", previous_secret=None, **applications):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.sensor = self.get_sensor_instance(
             config={
-                "github": {"webhook_secret": SECRET},
+                "github": {
+                    "webhook_secret": SECRET,
+                    "previous_webhook_secret": previous_secret,
+                },
                 "applications": applications,
                 "ci": ci or {},
-                "receiver": {"host": "127.0.0.1", "port": self.port},
+                "receiver": {"host": host, "port": self.port},
             }
         )
         self.sensor.setup()
@@ -180,6 +189,12 @@ class TestASignature(ReceiverTestCase):
         self.listen()
         for malformed in ("sha256=", "sha1=abc", "x" * 5000, "sha256=\u00e9"):
             self.assert_refused(401, "signature", push(), sign=lambda body: malformed)
+
+    def test_of_the_secret_before_is_taken_while_it_is_changed(self):
+        self.listen(previous_secret="the old one")
+        for secret, status in ((SECRET, 202), ("the old one", 202), ("another", 401)):
+            answer = self.deliver(push(), sign=lambda body, secret=secret: signature(body, secret))
+            self.assertEqual(answer[0], status)
 
     def test_is_asked_for_before_the_body_is_read_as_json(self):
         self.listen()
@@ -311,13 +326,23 @@ class TestABody(ReceiverTestCase):
         connection.endheaders()
         self.assertEqual(connection.getresponse().status, 413)
 
-    def test_without_a_length_is_refused(self):
+    def test_whose_length_is_missing_or_malformed_is_refused(self):
         self.listen()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        self.addCleanup(connection.close)
-        connection.putrequest("POST", "/github")
-        connection.endheaders()
-        self.assertEqual(connection.getresponse().status, 411)
+        for headers, status in (
+            ([], 411),
+            ([("Transfer-Encoding", "chunked")], 411),
+            ([("Content-Length", "5"), ("Transfer-Encoding", "chunked")], 400),
+            ([("Content-Length", "5"), ("Content-Length", "6")], 400),
+            *(([("Content-Length", each)], 400) for each in ("", "x", "-1", "+5", "1_0", "5, 5")),
+            ([("Content-Length", "9" * 13)], 400),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            self.addCleanup(connection.close)
+            connection.putrequest("POST", "/github")
+            for header in headers:
+                connection.putheader(*header)
+            connection.endheaders()
+            self.assertEqual(connection.getresponse().status, status, headers)
 
     def test_that_is_not_json_is_refused(self):
         self.listen()
@@ -358,12 +383,15 @@ class TestABody(ReceiverTestCase):
             400, "the field deleted is str, expected true or false", push(deleted="no")
         )
 
-    def test_that_does_not_arrive_is_given_up(self):
-        import receiver
+    def test_that_ends_early_is_refused(self):
+        self.listen()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
+            client.sendall(b"POST /github HTTP/1.0\r\nContent-Length: 100\r\n\r\nx")
+            client.shutdown(socket.SHUT_WR)
+            self.assertIn(b" 400 ", client.recv(1000))
 
-        self.addCleanup(setattr, receiver, "REQUEST_TIMEOUT_S", receiver.REQUEST_TIMEOUT_S)
-        self.addCleanup(setattr, receiver.Handler, "timeout", receiver.Handler.timeout)
-        receiver.REQUEST_TIMEOUT_S = receiver.Handler.timeout = 1
+    def test_that_does_not_arrive_is_given_up(self):
+        self.hurry()
         self.listen()
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
             client.sendall(b"POST /github HTTP/1.0\r\nContent-Length: 100\r\n\r\nx")
@@ -520,3 +548,82 @@ class TestTheServer(ReceiverTestCase):
             self.addCleanup(client.close)
             client.sendall(b"POST /github HTTP/1.0\r\n")
         self.assertEqual(self.deliver(push())[0], 202)
+
+
+class TestTheDoor(ReceiverTestCase):
+    """Many clients, slow clients, large bodies, and other addresses."""
+
+    def connect(self, source="127.0.0.1", sent=b"POST /github HTTP/1.0\r\n"):
+        client = socket.create_connection(
+            ("127.0.0.1", self.port), timeout=20, source_address=(source, 0)
+        )
+        self.addCleanup(client.close)
+        client.sendall(sent)
+        return client
+
+    def is_closed(self, client):
+        client.settimeout(0.01)
+        try:
+            return client.recv(1) == b""
+        except socket.timeout:
+            return False
+        except OSError:
+            return True
+
+    def test_a_client_that_sends_a_byte_now_and_then_is_ended(self):
+        self.hurry()
+        self.listen()
+        slow = [self.connect() for _ in range(200)]
+        began = time.monotonic()
+        while not all(map(self.is_closed, slow)):
+            for client in slow:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"X")
+            time.sleep(0.05)
+            self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(self.deliver(push())[0], 202)
+
+    def test_one_address_does_not_take_all_places(self):
+        self.listen()
+        with mock.patch("delivery.door._is_this_machine", return_value=False):
+            clients = [self.connect("127.0.0.2") for _ in range(60)]
+            wait_for(lambda: sum(map(self.is_closed, clients)) >= 10, what="ten to be refused")
+            self.assertEqual(sum(map(self.is_closed, clients)), 10)
+            self.assertEqual(self.deliver(push())[0], 202)
+        for client in clients:
+            client.close()
+        wait_for(lambda: not self.sensor.server._of_address["127.0.0.2"], what="their end")
+
+    def test_a_proxy_on_this_machine_may_have_more(self):
+        self.listen()
+        clients = [self.connect("127.0.0.2") for _ in range(60)]
+        wait_for(lambda: self.sensor.server._of_address["127.0.0.2"] == 60, what="all of them")
+        self.assertFalse(any(map(self.is_closed, clients)))
+
+    def test_large_bodies_have_room_only_for_so_many(self):
+        self.listen()
+        head = f"POST /github HTTP/1.0\r\nContent-Length: {BODY_LIMIT_BYTES}\r\n\r\n".encode()
+        large = [self.connect(sent=head + b"x") for _ in range(10)]
+        answers = []
+
+        def refused():
+            for client in large:
+                client.settimeout(0.05)
+                with contextlib.suppress(socket.timeout):
+                    answers.append(client.recv(12))
+            return len(answers) >= 8
+
+        wait_for(refused, what="all but two to be refused")
+        self.assertEqual(set(answers), {b"HTTP/1.0 503"})
+        self.assertEqual(len(answers), 8)
+        self.assertEqual(self.deliver(push())[0], 202)
+        for client in large:
+            client.close()
+        wait_for(lambda: not self.sensor.server._large_bodies_bytes, what="the room to be free")
+
+    def test_all_addresses_are_listened_on(self):
+        self.listen(host="::")
+        self.assertEqual(self.deliver(push())[0], 202)
+        with socket.create_connection(("::1", self.port), timeout=20) as client:
+            client.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            self.assertIn(b"listening", b"".join(iter(lambda: client.recv(4096), b"")))

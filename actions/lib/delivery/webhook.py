@@ -43,17 +43,20 @@ class GitHubWebhook:
     """
     :param secret: as entered at GitHub.
     :param sources: which applications the repositories hold.
+    :param previous_secret: is taken too, while the secret is being changed.
     :raises DeliveryError: without a secret, since nothing could be verified.
     """
 
-    def __init__(self, secret: str | None, sources: Sources) -> None:
+    def __init__(
+        self, secret: str | None, sources: Sources, previous_secret: str | None = None
+    ) -> None:
         if not secret:
             raise DeliveryError(
                 "github.webhook_secret is not set in the pack's configuration, or names a key that "
                 "the datastore does not have, so no webhook can be verified; set it to the secret "
                 "of GitHub's webhook"
             )
-        self._secret = secret.encode("utf-8")
+        self._secrets = [each.encode("utf-8") for each in (secret, previous_secret) if each]
         self._sources = sources
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -78,10 +81,13 @@ class GitHubWebhook:
             return refused.answer
 
     def _verify(self, signature: str, body: bytes) -> None:
-        expected = "sha256=" + hmac.new(self._secret, body, hashlib.sha256).hexdigest()
         # Bytes, because compare_digest refuses text that is not ASCII.
-        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
-            raise Refused(401, "the signature in X-Hub-Signature-256 is missing or wrong")
+        given = signature.encode("utf-8", "replace")
+        for secret in self._secrets:
+            expected = "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
+            if hmac.compare_digest(expected.encode(), given):
+                return
+        raise Refused(401, "the signature in X-Hub-Signature-256 is missing or wrong")
 
     def _push(self, payload: dict[str, Any], delivery: str) -> Answer:
         ref = _field(payload, "ref", str)

@@ -28,14 +28,20 @@ class Callback:
     :param setting: the name of the setting that holds the secret, such as
         `ci.jenkins.callback_secret`.
     :param body_limit_bytes: of a request, which may hold a log.
+    :param previous_secret: is taken too, while the secret is being changed.
     """
 
     def __init__(
-        self, path: str, secret: str | None, setting: str, body_limit_bytes: int = 1024 * 1024
+        self,
+        path: str,
+        secret: str | None,
+        setting: str,
+        body_limit_bytes: int = 1024 * 1024,
+        previous_secret: str | None = None,
     ) -> None:
         self.path = path
         self.body_limit_bytes = body_limit_bytes
-        self._secret = (secret or "").encode("utf-8")
+        self._secrets = [each.encode("utf-8") for each in (secret, previous_secret) if each]
         self._setting = setting
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -60,13 +66,14 @@ class Callback:
     def _verify(self, headers: Mapping[str, str]) -> None:
         """Looks for the secret in the header of that name, or as password of the user info of the
         URL, which arrives as HTTP basic authentication."""
-        if not self._secret:
+        if not self._secrets:
             raise Refused(
                 403,
                 f"callback rejected: {self._setting} is not set in the pack's configuration",
             )
         given = headers.get(HEADER) or _password(headers.get("Authorization") or "")
-        if not hmac.compare_digest(self._secret, given.encode("utf-8", "replace")):
+        encoded = given.encode("utf-8", "replace")
+        if not any(hmac.compare_digest(each, encoded) for each in self._secrets):
             raise Refused(401, f"the secret in {HEADER} is missing or wrong")
 
 

@@ -58,7 +58,7 @@ class Jenkins(CiServer):
 
     @classmethod
     def callbacks(cls, configuration: Configuration) -> Sequence[Callback]:
-        return [JenkinsCallback(configuration.section("ci")["jenkins"].get("callback_secret"))]
+        return [JenkinsCallback(configuration.section("ci")["jenkins"])]
 
     def job_name(self, app: str) -> str:
         """Returns the full name of the job that builds an application."""

@@ -39,6 +39,7 @@ class Settings(NamedTuple):
     callback_credential: str
     callback_url: str = ""
     callback_secret: str = ""
+    previous_callback_secret: str = ""
     git_credential: str = ""
     agent_label: str = ""
     ca_file: str | None = None

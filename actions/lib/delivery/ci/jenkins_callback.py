@@ -19,11 +19,17 @@ DONE = ("COMPLETED", "FINALIZED")  # phases of a build, in the plugin's words
 
 class JenkinsCallback(Callback):
     """
-    :param secret: `ci.jenkins.callback_secret`; without one nothing is taken.
+    :param jenkins: section `ci.jenkins` of the configuration; without `callback_secret` nothing is
+        taken.
     """
 
-    def __init__(self, secret: str | None) -> None:
-        super().__init__(PATH, secret, "ci.jenkins.callback_secret")
+    def __init__(self, jenkins: Mapping[str, Any]) -> None:
+        super().__init__(
+            PATH,
+            jenkins.get("callback_secret"),
+            "ci.jenkins.callback_secret",
+            previous_secret=jenkins.get("previous_callback_secret"),
+        )
 
     def judge(self, payload: Mapping[str, Any]) -> Answer:
         return _of_plugin(payload["build"]) if "build" in payload else super().judge(payload)
