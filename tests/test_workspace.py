@@ -130,6 +130,19 @@ def test_a_commit_that_is_nowhere_is_named_with_its_branch(workspace, repository
         workspace.check_out(repository.url, "a" * 40, "main")
 
 
+def test_a_commit_of_a_pull_request_alone_is_on_no_branch(workspace, repository):
+    repository.commit({"VERSION": "1"})
+    commit = repository.commit({"VERSION": "2"}, branch="theirs")
+    repository.git("update-ref", "refs/pull/1/head", commit)
+    repository.git("update-ref", "-d", "refs/heads/theirs")
+    repository.git("tag", "v2", commit)
+
+    with pytest.raises(RemoteError, match=f"commit {commit} is not on branch main of"):
+        workspace.check_out(repository.url, commit, "main")
+    with pytest.raises(RemoteError, match="fatal: couldn't find remote ref refs/heads/theirs"):
+        workspace.check_out(repository.url, commit, "theirs")
+
+
 def test_a_repository_that_is_not_there_is_named(workspace, tmp_path):
     with pytest.raises(RemoteError, match="check out aaaaaaa of file:///nowhere/x.git: fatal: "):
         workspace.check_out("file:///nowhere/x.git", "a" * 40, "main")

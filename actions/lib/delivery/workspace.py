@@ -152,9 +152,10 @@ class Workspace:
         """Checks out exactly this commit, with all tags; returns when it was committed (seconds).
 
         :param url: from `clone_url`.
-        :param branch: where to look when the server does not hand out a commit by its name.
+        :param branch: has to have the commit in its history.
         :param path: the application's directory, which `source/` will be; empty for all of it.
         :raises RefusedSource: when there is no such directory.
+        :raises RemoteError: when the commit is not on the branch.
         """
         names.check("commit", commit)
         names.check("branch", branch)

@@ -92,12 +92,11 @@ cd "$directory"
 git config gc.auto 0
 git config maintenance.auto false
 git remote add origin "$url"
-# A log of its own each: what the server still says of the first would spoil the second.
-fetch() { git fetch --quiet --tags origin "$1" 2>"$workspace/$2"; }
-if ! fetch "$commit" commit.log && ! fetch "refs/heads/$branch" git.log; then
+# The branch, and not the commit alone: a server hands out what is only on a pull request too.
+tip=refs/remotes/origin/$branch
+git fetch --quiet --tags origin "+refs/heads/$branch:$tip" 2>"$workspace/git.log" ||
     fail "$(grep -m 1 '^fatal:' "$workspace/git.log" || tail -n 1 "$workspace/git.log")"
-fi
-git cat-file -e "$commit^{commit}" 2>/dev/null ||
+git merge-base --is-ancestor "$commit" "$tip" 2>/dev/null ||
     fail "commit $commit is not on branch $branch of $url"
 git checkout --quiet --detach "$commit"
 git submodule update --quiet --init --recursive
