@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import threading
 import urllib.parse
 import uuid
@@ -42,16 +43,17 @@ class RequestError(Exception):
 class WebhookServer:
     """Serves the webhooks of rules.
 
-    Listens on 127.0.0.1 only. When ENGINE_API_KEY is in the environment, a request must carry it
-    in the St2-Api-Key header. Requests made by web pages (with an Origin) are refused.
+    Listens on 127.0.0.1 only, where every program of every user is. So a request must carry a key,
+    in the header St2-Api-Key or, as with StackStorm, in the query st2-api-key. Requests made by web
+    pages (with an Origin) are refused.
 
-    :param engine: takes the triggers.
+    :param engine: takes the triggers; its data directory has the key, see `api_key`.
     :param port: TCP port, 0 for any free one; `port` of this object is the one taken.
     :raises OSError: when the port is taken.
     """
 
     def __init__(self, engine: Engine, port: int) -> None:
-        handler = type("Handler", (_Handler,), {"engine": engine})
+        handler = type("Handler", (_Handler,), {"engine": engine, "key": api_key(engine.data_dir)})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
@@ -68,8 +70,31 @@ class WebhookServer:
         self._server.server_close()
 
 
+def key_file(data_dir: str) -> str:
+    """Returns the name of the file with the key that webhooks are asked for."""
+    return os.path.join(data_dir, "api-key")
+
+
+def api_key(data_dir: str) -> str:
+    """Returns that key: ENGINE_API_KEY of the environment, or one made at the first start."""
+    key = os.environ.get("ENGINE_API_KEY")
+    if key:
+        return key
+    path = key_file(data_dir)
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        made = secrets.token_urlsafe(32)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(made + "\n")
+        return made
+
+
 class _Handler(BaseHTTPRequestHandler):
     engine: Engine
+    key: str
     timeout = 30
     protocol_version = "HTTP/1.1"
     server_version = "embedded-engine"
@@ -85,8 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(202, body)
 
     def _accept(self) -> Any:
-        self._authenticate()
-        path = urllib.parse.urlsplit(self.path).path
+        address = urllib.parse.urlsplit(self.path)
+        self._authenticate(urllib.parse.parse_qs(address.query))
+        path = address.path
         prefix = PREFIX.match(path)
         if prefix is None:
             raise RequestError(404, "Not Found")
@@ -104,12 +130,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._dispatch_hook(url, headers, body, trace_tag)
         return body
 
-    def _authenticate(self) -> None:
+    def _authenticate(self, query: dict[str, list[str]]) -> None:
         if self.headers.get("Origin"):
             raise RequestError(403, "Requests of web pages are refused")
-        key = os.environ.get("ENGINE_API_KEY")
-        given = self.headers.get("St2-Api-Key", "")
-        if key and not hmac.compare_digest(key.encode(), given.encode()):
+        given = self.headers.get("St2-Api-Key") or query.get("st2-api-key", [""])[0]
+        if not hmac.compare_digest(self.key.encode(), given.encode()):
             raise RequestError(401, "Unauthorized - the St2-Api-Key header is wrong or missing")
 
     def _body(self) -> Any:
@@ -172,4 +197,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        LOG.info("%s %s", self.address_string(), format % arguments)
+        line = re.sub(r"(st2-api-key=)[^&\s]*", r"\1...", format % arguments)
+        LOG.info("%s %s", self.address_string(), line)

@@ -11,14 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import pytest
 from patience import wait_for
 
 from packengine import ports, sensors, service
 from packengine.service import AlreadyServed, Service
+from packengine.webhooks import api_key, key_file
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+NO_KEY = {"St2-Api-Key": ""}
 
 SENSOR = """
     from st2reactor.sensor.base import {base}
@@ -104,7 +108,8 @@ def key(engine, name):
 
 def post(engine, path, body=b"{}", headers=None, prefix="/api/v1/webhooks/"):
     connection = http.client.HTTPConnection("127.0.0.1", engine.api_port, timeout=10)
-    headers = dict({"Content-Type": "application/json"}, **(headers or {}))
+    known = {"Content-Type": "application/json", "St2-Api-Key": api_key(engine.data_dir)}
+    headers = dict(known, **(headers or {}))
     connection.request("POST", prefix + path, body, headers)
     response = connection.getresponse()
     answer = json.loads(response.read())
@@ -303,11 +308,25 @@ def test_a_form_is_a_body_too(pack, serve):
     assert wait_for(lambda: completed(engine))[0].result["stdout"] == 1
 
 
-def test_an_api_key_is_asked_for_when_there_is_one(pack, serve, monkeypatch):
+def test_a_key_that_was_made_at_the_first_start_is_asked_for(pack, serve):
+    pack.rule("hook", {"type": "core.st2.webhook", "parameters": {"url": "hook"}}, "core.noop")
+    engine = serve()
+    for key in ("", "wrong", "\u00e9"):
+        assert post(engine, "hook", headers={"St2-Api-Key": key})[0] == 401
+        assert post(engine, f"hook?st2-api-key={urllib.parse.quote(key)}", headers=NO_KEY)[0] == 401
+    key = api_key(engine.data_dir)
+    assert len(key) > 40
+    assert os.stat(key_file(engine.data_dir)).st_mode & 0o077 == 0
+    assert post(engine, f"hook?st2-api-key={key}", headers=NO_KEY)[0] == 202
+    assert post(engine, "hook")[0] == 202
+    assert len(wait_for(lambda: completed(engine, 2))) == 2
+
+
+def test_a_key_of_the_environment_is_asked_for(pack, serve, monkeypatch):
     monkeypatch.setenv("ENGINE_API_KEY", "k3y")
     pack.rule("hook", {"type": "core.st2.webhook", "parameters": {"url": "hook"}}, "core.noop")
     engine = serve()
-    assert post(engine, "hook")[0] == 401
+    assert post(engine, "hook", headers=NO_KEY)[0] == 401
     assert post(engine, "hook", headers={"St2-Api-Key": "wrong"})[0] == 401
     assert post(engine, "hook", headers={"St2-Api-Key": "k3y"})[0] == 202
 

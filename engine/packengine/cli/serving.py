@@ -12,6 +12,7 @@ from packengine.cli import configurations
 from packengine.cli.commands import USER, Commands, Options, add_command
 from packengine.engine import DEFAULT_API_PORT, Engine
 from packengine.packs import BUILTIN
+from packengine.webhooks import key_file
 
 
 def add_serve(commands: Commands) -> None:
@@ -51,7 +52,9 @@ def _serve(engine: Engine, options: Options) -> int:
     )
     engine.serve(
         lambda: print(
-            "Serving {} (webhooks at {}/webhooks/)".format(", ".join(packs), engine.api_url),
+            "Serving {} (webhooks at {}/webhooks/, key in {})".format(
+                ", ".join(packs), engine.api_url, key_file(engine.data_dir)
+            ),
             flush=True,
         )
     )

@@ -16,6 +16,7 @@ from packengine import aliases, chat
 from packengine.engine import Engine
 from packengine.packs import ActionDisabled, UnknownReference
 from packengine.parameters import ParameterError
+from packengine.webhooks import api_key
 
 PACK = "cicd_parity"
 REFUSED = "refused"
@@ -121,7 +122,10 @@ class Embedded:
     def post(self, hook: str, body: Json, headers: dict[str, str]) -> None:
         """Sends a payload to a webhook that a rule of the pack waits for."""
         requests.post(
-            f"{self.engine.api_url}/webhooks/{hook}", json=body, headers=headers, timeout=20
+            f"{self.engine.api_url}/webhooks/{hook}",
+            json=body,
+            headers={**headers, "St2-Api-Key": api_key(self.engine.data_dir)},
+            timeout=20,
         ).raise_for_status()
 
     def rules_that_ran(self) -> list[str]:
