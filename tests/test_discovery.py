@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from consul_server import register, take_down
+from consul_server import put, register, take_down
 
 from delivery.discovery import Discovery, NoHosts
 from delivery.errors import DeliveryError
@@ -64,6 +64,22 @@ def test_a_host_of_the_last_stage_may_carry_its_tag(discovery, app, consul_url):
     assert nodes(discovery.stage_hosts(app, "app", "production", [*STAGES, "late"]).up) == [
         f"{app}-p3"
     ]
+
+
+@pytest.mark.parametrize(
+    ("node", "address"),
+    [("odd_name", "10.0.0.9"), ("-oProxyCommand=x", "10.0.0.9"), ("p9", "$(id)")],
+)
+def test_a_host_that_has_no_proper_name_or_address_is_left_out(
+    discovery, app, consul_url, node, address, caplog
+):
+    register(consul_url, node, address, app, [f"{app}::app"])
+    assert nodes(discovery.stage_hosts(app, "app", "production", STAGES).up) == [
+        f"{app}-p1",
+        f"{app}-p2",
+    ]
+    assert "Left out: invalid " in caplog.text
+    put(consul_url, "catalog/deregister", {"Node": node})
 
 
 def test_a_host_that_is_down_is_set_apart(discovery, app, consul_url):

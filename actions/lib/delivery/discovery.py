@@ -7,7 +7,8 @@ discovery.stage_hosts("shop", role="app", stage="canary", stages=["canary", "pro
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+import logging
+from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
 from delivery.names import nearest, plain
@@ -15,6 +16,9 @@ from delivery.remote import Host
 from delivery.store import Store, reaching_consul
 
 OUTPUT_LIMIT = 200  # characters of what a check found
+TAGS_SHOWN = 20
+
+LOG = logging.getLogger(__name__)
 
 
 class NoHosts(DeliveryError):
@@ -48,10 +52,13 @@ class Discovery:
         self.url = store.url
 
     def instances(self, service: str) -> list[Instance]:
-        """Returns the service on every host that registered it, sorted by node name."""
+        """Returns the service on every host that registered it, sorted by node name.
+
+        A host registers itself: one whose name or address is none is logged and left out.
+        """
         with reaching_consul(self.url):
             _, found = self.client.health.service(service)
-        return sorted((_instance(item) for item in found), key=lambda each: each.host.node)
+        return sorted(_usable(found), key=lambda each: each.host.node)
 
     def service_hosts(self, service: str, tag: str) -> list[Host]:
         """Returns the hosts whose service carries the tag and passes its checks.
@@ -160,6 +167,17 @@ def _instance(item: dict[str, Any]) -> Instance:
     return Instance(host, node_up, not failing, failing)
 
 
+def _usable(found: Iterable[dict[str, Any]]) -> Iterator[Instance]:
+    for item in found:
+        try:
+            yield _instance(item)
+        except DeliveryError as error:
+            LOG.error("Left out: %s; correct it in that Consul agent's configuration", error)
+
+
 def _tags_seen(instances: Sequence[Instance]) -> str:
     tags = sorted({tag for each in instances for tag in each.host.tags})
-    return f"existing tags: {', '.join(tags)}" if tags else "its hosts have no tags"
+    if not tags:
+        return "its hosts have no tags"
+    more = f" and {len(tags) - TAGS_SHOWN} more" if len(tags) > TAGS_SHOWN else ""
+    return f"existing tags: {', '.join(plain(tag)[:80] for tag in tags[:TAGS_SHOWN])}{more}"

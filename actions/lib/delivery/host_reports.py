@@ -6,7 +6,7 @@ import re
 from typing import Mapping, NamedTuple, Sequence
 
 from delivery.ledger import Ledger
-from delivery.names import cut, plain
+from delivery.names import cut, matches, plain
 from delivery.records import Fields, MalformedRecord
 from delivery.store import Entry
 
@@ -52,7 +52,9 @@ class HostReports:
     def all(self) -> dict[str, HostReport]:
         """Returns what each host last reported, by node name."""
         found = self._ledger.get_below("hosts")
-        return {node: HostReport.parse(entry) for node, entry in found.items()}
+        return {
+            node: HostReport.parse(entry) for node, entry in found.items() if matches("node", node)
+        }
 
 
 def causes(reasons: Mapping[str, str]) -> str:
