@@ -24,7 +24,7 @@ if found is None:
     sys.path.append(os.path.join(ROOT, "engine", STAND_INS))
 elif STAND_INS not in str(found.origin):
     # st2-run-pack-tests has what the pack needs, not what these need.
-    collect_ignore = ["acceptance", "end_to_end"]
+    collect_ignore = ["acceptance", "attacks", "end_to_end"]
     if importlib.util.find_spec("packengine") is None:
         collect_ignore.append("test_content.py")
     # st2tests would make this process's threads green when it is imported, after modules that then

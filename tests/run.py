@@ -17,6 +17,7 @@ import pytest
 PROCESSES = min(4, (os.cpu_count() or 1) + 1)
 SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile"]
 FAULTS = "tests/end_to_end/faults"  # what fails on hosts and on the way, which takes its time
+ATTACKS = "tests/attacks"  # what a repository's scripts attempt on a build host
 WITHOUT_SKIPPED = "-rfE"  # they are listed below
 
 
@@ -61,9 +62,11 @@ def reason_of(report: Any) -> str:
 def main(arguments: list[str]) -> int:
     tally = Tally()
     if not arguments:
-        arguments = [f"--ignore={FAULTS}", *SIDE_BY_SIDE]
+        arguments = [f"--ignore={FAULTS}", f"--ignore={ATTACKS}", *SIDE_BY_SIDE]
     elif arguments == ["faults"]:
         arguments = [FAULTS, *SIDE_BY_SIDE]
+    elif arguments == ["attacks"]:
+        arguments = [ATTACKS]
     status = pytest.main([WITHOUT_SKIPPED, *arguments], plugins=[tally])
     for reason, files in sorted(tally.skipped.items()):
         print(f"skipped: {reason}")

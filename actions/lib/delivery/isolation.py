@@ -279,7 +279,7 @@ elif [ "$(count pids.events max)" -gt 0 ] 2>/dev/null; then
     reached="had more than $processes processes"
 elif said 'No space left on device|ENOSPC'; then
     reached="used more than $disk_mib MiB of disk"
-elif said '(fork|thread|spawn).*(Resource temporarily unavailable|EAGAIN)|Cannot fork'; then
+elif said 'Resource temporarily unavailable|EAGAIN|Cannot fork' && said 'fork|thread|spawn'; then
     reached="had more than $processes processes"
 elif said 'Cannot allocate memory|MemoryError|OutOfMemory|out of memory|bad_alloc|ENOMEM'; then
     reached="used more than $memory_mib MiB of memory"
