@@ -242,9 +242,9 @@ def test_an_interrupted_run_of_tests_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("said", "status", "sum_of_all"),
     [
-        (("7 passed, 0 failed, 1 skipped", 0), 0, "15 passed, 0 failed, 3 skipped"),
-        (("7 passed, 2 failed, 1 skipped", 1), 1, "15 passed, 2 failed, 3 skipped"),
-        (("Killed", 137), 1, "8 passed, 1 failed, 2 skipped"),
+        (("7 passed, 0 failed, 1 skipped", 0), 0, "18 passed, 0 failed, 3 skipped"),
+        (("7 passed, 2 failed, 1 skipped", 1), 1, "18 passed, 2 failed, 3 skipped"),
+        (("Killed", 137), 1, "11 passed, 1 failed, 2 skipped"),
     ],
 )
 def test_continuous_integration_closes_with_the_counts_of_all(tmp_path, said, status, sum_of_all):

@@ -142,7 +142,7 @@ loop devices"
     unshare --net="$workspace/network" ip link set lo up
     [ -z "$reachable" ] || reachable="elements = { $reachable }"
     own=$(ip -4 -o address show | awk '{ printf ", %s", $4 }')
-    nsenter --net="$workspace/network" nft -f - <<RULES
+    nsenter --net="$workspace/network" nft -f - 2>"$workspace/nft.log" <<RULES ||
 table inet build {
     set reachable {
         type ipv4_addr; flags interval; auto-merge
@@ -165,6 +165,7 @@ table inet build {
     }
 }
 RULES
+        fail "no rules for the network of a build: $(head -n 1 "$workspace/nft.log")"
 }
 """
 
