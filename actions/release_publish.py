@@ -5,8 +5,11 @@ from typing import Any, Sequence
 from build_host_action import BuildHostAction
 
 from delivery import metadata
+from delivery.clock import now
 from delivery.commits import Commit
 from delivery.packaging import Package, Recipe
+from delivery.proof.envelope import Signer
+from delivery.proof.statement import provenance
 from delivery.releases import File, Release
 from delivery.remote import RemoteError
 from delivery.workspace import Workspace
@@ -20,23 +23,26 @@ class ReleasePublish(BuildHostAction):
         recipe, package = Recipe.found_in(work), Package.found_in(work)
         package.require(recipe)
         warning = metadata.warning(recipe.metadata)
-        new = application.releases.publish(
-            Release(
-                version=package.version,
-                commit=commit,
-                branch=build.branch,
-                repository=build.repository,
-                build=build.number,
-                by=build.by,
-                package=File(package.file, package.sha256, package.size_bytes),
-                metadata=recipe.metadata,
-                settings=recipe.settings,
-                commits=self.newest_commits(
-                    work, commit, [build.path, *recipe.settings["depends_on"]] if build.path else []
-                ),
+        release = Release(
+            version=package.version,
+            commit=commit,
+            branch=build.branch,
+            repository=build.repository,
+            build=build.number,
+            by=build.by,
+            package=File(package.file, package.sha256, package.size_bytes),
+            metadata=recipe.metadata,
+            settings=recipe.settings,
+            commits=self.newest_commits(
+                work, commit, [build.path, *recipe.settings["depends_on"]] if build.path else []
             ),
-            warning,
         )
+        evidence = []
+        signer = Signer.configured(self.configuration)
+        if signer:
+            stated = provenance(app, release, build, self.configuration.git_url(), node, now())
+            evidence = [application.evidence.begin(release.version, signer.sign(stated))]
+        new = application.releases.publish(release, warning, evidence)
         application.builds.forget_packaging_failure(commit)
         return {
             "version": package.version,

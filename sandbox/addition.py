@@ -76,7 +76,8 @@ def add(world: World, wanted: Wanted) -> Added:
         port = wanted.port or next_port(world, len(paths))
         health = checked_health(wanted.health)
         applications = [
-            fleet.Application(name, port + number, health) for number, name in enumerate(paths)
+            fleet.Application(name, port + number, health, wanted.name)
+            for number, name in enumerate(paths)
         ]
         for each in applications:
             check_port(world, each.port)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from sandbox import fleet
 from sandbox.github import TOKEN
 
 
-def configuration(directory: Path, webhook_secret: str, receiver_address: str) -> str:
+def configuration(
+    directory: Path, webhook_secret: str, receiver_address: str, signing_key: str
+) -> str:
     """What configs/cicd_canary.yaml says; directory holds the world's SSH key."""
     return f"""\
 ---
@@ -23,6 +26,9 @@ github:
 receiver:
   host: {receiver_address}
   port: {fleet.WEBHOOK_PORT}
+proof:
+  signing_key: |
+{textwrap.indent(signing_key, "    ")}\
 ssh:
   user: root
   key_file: {directory}/ssh/id_ed25519

@@ -81,12 +81,14 @@ class Host:
 class Application:
     """An application that the fleet's hosts are set up for.
 
-    port: of its service, on every application host. health: path of its health check.
+    port: of its service, on every application host. health: path of its health check. repository:
+    its name below acme/, where that is another one than the application's.
     """
 
     name: str
     port: int
     health: str = HEALTH
+    repository: str = ""
 
 
 @dataclass
@@ -136,13 +138,16 @@ class Keys:
 
     authorized: the public key that may log in to every host. host_keys: SSH's private key of each
     host. repository_public: the key the APT repository is signed with. repository_home: GnuPG's
-    home on the build host, by path below it.
+    home on the build host, by path below it. proof_public, proof_private: what statements are
+    signed with.
     """
 
     authorized: bytes
     host_keys: dict[str, bytes]
     repository_public: bytes
     repository_home: dict[str, bytes]
+    proof_public: bytes
+    proof_private: str
 
 
 def equip(host: Host, keys: Keys) -> Equipment:
@@ -186,6 +191,7 @@ def equip_for(application: Application, kind: str) -> Equipment:
             "health": application.health,
             "interval": 1,
             "drain": 2,
+            "repository": f"acme/{application.repository or application.name}",
         }
         setup = [str(PROJECT / "host/cicd-host-setup")]
         equipment.commands.append(
@@ -313,7 +319,9 @@ def _equip_application_host(equipment: Equipment, keys: Keys) -> None:
         "/etc/apt/sources.list.d/cicd.list",
         f"deb [signed-by={REPOSITORY_KEYRING}] http://build:8080/ cicd main\n",
     )
-    equipment.links["/usr/local/sbin/cicd-converge"] = str(PROJECT / "host/cicd-converge")
+    equipment.write("/etc/cicd/keys/sandbox.pem", keys.proof_public)
+    for program in ("cicd-converge", "cicd-verify"):
+        equipment.links[f"/usr/local/sbin/{program}"] = str(PROJECT / "host" / program)
     equipment.has_systemd = True
     for program in ("systemctl", "journalctl"):
         equipment.links[f"/usr/bin/{program}"] = str(PROJECT / "sandbox/systemd/bin" / program)

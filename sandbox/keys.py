@@ -34,11 +34,23 @@ def make(directory: Path, hosts: list[Host]) -> Keys:
         (ssh / f"{name}.pub").unlink()
     (ssh / "known_hosts").write_text(known)
     public, home = _take_repository_key(directory / "gnupg")
-    return Keys((ssh / "id_ed25519.pub").read_bytes(), host_keys, public, home)
+    authorized = (ssh / "id_ed25519.pub").read_bytes()
+    return Keys(authorized, host_keys, public, home, *_make_proof_key())
 
 
 def random_secret() -> str:
     return secrets.token_hex(20)
+
+
+def _make_proof_key() -> tuple[bytes, str]:
+    """Return the public and the private key."""
+    private = subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "ed25519"], stdout=subprocess.PIPE, check=True
+    ).stdout
+    public = subprocess.run(
+        ["openssl", "pkey", "-pubout"], input=private, stdout=subprocess.PIPE, check=True
+    ).stdout
+    return public, private.decode()
 
 
 def _start_repository_key(home: Path) -> subprocess.Popen[bytes]:

@@ -288,7 +288,7 @@ class Manager:
         }
         settings = DIRECTORY / "configs" / "cicd_canary.yaml"
         settings.touch(0o600)
-        settings.write_text(configuration(seen_from_there, secret, receiver))
+        settings.write_text(configuration(seen_from_there, secret, receiver, made.proof_private))
 
     def _names(self) -> str:
         return fleet.names_file(list(self._hosts.values()), self._applications)

@@ -22,6 +22,7 @@ from delivery.freeze import Freezes
 from delivery.host_reports import HostReports
 from delivery.ledger import EVENT_ID, Event, Ledger
 from delivery.names import check, matches, nearest
+from delivery.proof.evidence import Evidence
 from delivery.records import MalformedRecord, or_nothing
 from delivery.releases import Releases
 from delivery.rollout.transitions import Rollouts
@@ -49,6 +50,7 @@ class Application:
         self.rollouts = Rollouts(ledger, self.stages, self.freezes)
         self.hosts = HostReports(ledger)
         self.events = Events(ledger)
+        self.evidence = Evidence(ledger)
 
 
 def applications(store: Store) -> list[Application]:

@@ -161,16 +161,19 @@ class Releases:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def publish(self, release: Release, warning: str = "") -> bool:
+    def publish(
+        self, release: Release, warning: str = "", together: Sequence[Operation] = ()
+    ) -> bool:
         """Writes a release, once.
 
         :param warning: what people should know of it, for its announcement.
+        :param together: what is written in the same transaction.
         :returns: whether it was written; false when the same release is there already.
         :raises DeliveryError: when another package was published under the same version.
         """
         check("version", release.version)
         check("sha256", release.package.sha256)
-        return retry(lambda: self._publish(release, warning))
+        return retry(lambda: self._publish(release, warning, together))
 
     def get(self, version: str) -> Release:
         """Returns a release.
@@ -216,7 +219,7 @@ class Releases:
             raise DeliveryError(f"{self._ledger.application} has no release yet; push a commit")
         return newest
 
-    def _publish(self, release: Release, warning: str) -> bool:
+    def _publish(self, release: Release, warning: str, together: Sequence[Operation]) -> bool:
         key = f"releases/{release.version}"
         existing = self._ledger.get(key)
         if existing:
@@ -229,7 +232,11 @@ class Releases:
             )
         record = dataclasses.replace(release, created_at=now())
         self._ledger.commit(
-            [self._ledger.set(key, record.as_json(), None), self._move_newest(release)],
+            [
+                self._ledger.set(key, record.as_json(), None),
+                self._move_newest(release),
+                *together,
+            ],
             self._ledger.event(
                 "release_published",
                 version=release.version,

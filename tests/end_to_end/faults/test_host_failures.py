@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import Iterator
 
 import pytest
-from releases import COMMITS, POLICY, SETTINGS
+import yaml
+from releases import COMMITS, POLICY, SETTINGS, settled
 from waiting import wait_for
 
 from delivery.application import Application
+from delivery.clock import now
 from delivery.discovery import Discovery
+from delivery.proof.envelope import Signer
+from delivery.proof.statement import provenance
 from delivery.releases import File, Release
 from delivery.remote import Ssh
 from delivery.rollout.steps import RolloutFailed, Steps
@@ -221,39 +225,49 @@ class Fleet:
             ["sh", "-c", MAKE, "make", json.dumps(every)], input=MAKER, check=True
         )
         sha256 = {name: digest for digest, name in map(str.split, made.stdout.splitlines())}
+        settings = yaml.safe_load((world.config_dir / "cicd_canary.yaml").read_text())
+        signer = Signer(settings["proof"]["signing_key"])
         for number, package in enumerate(PACKAGES.values(), 1):
             file = f"{package.name}_{package.version}_all.deb"
             package.sha256 = sha256[file]
             application = self.applications[package.name]
             commit = f"{number:040x}"
-            application.builds.start(commit, "acme/shop", "main", "dana")
+            repository = f"acme/{package.name}"
+            application.builds.start(commit, repository, "main", "dana")
             application.builds.finish(commit, passed=True)
-            application.releases.publish(
-                Release(
-                    version=package.version,
-                    commit=commit,
-                    branch="main",
-                    repository="acme/shop",
-                    build=application.builds.get(commit).number,
-                    by="dana",
-                    package=File(file, package.sha256, 1),
-                    settings={
-                        **SETTINGS,
-                        "rollout": {
-                            **RULES,
-                            "batch_size": 2 if package is PACKAGES["none"] else 1,
-                            "healthy_deadline_s": 60 if is_well(package) else 1,
-                        },
+            build = application.builds.get(commit)
+            release = Release(
+                version=package.version,
+                commit=commit,
+                branch="main",
+                repository=repository,
+                build=build.number,
+                by="dana",
+                package=File(file, package.sha256, 1),
+                settings={
+                    **SETTINGS,
+                    "rollout": {
+                        **RULES,
+                        "batch_size": 2 if package is PACKAGES["none"] else 1,
+                        "healthy_deadline_s": 60 if is_well(package) else 1,
                     },
-                    metadata={},
-                )
+                },
+                metadata={},
             )
+            stated = provenance(package.name, release, build, world.github_url, "build", now())
+            proof = application.evidence.begin(package.version, signer.sign(stated))
+            application.releases.publish(release, together=[proof])
 
     def deploy(self, which: str, stage: str = "canary") -> str:
         """Brings a package to a stage; returns why that failed, or nothing."""
         package = PACKAGES[which]
         steps = self.steps[package.name]
-        rollout = steps.deploy(stage, package.version, "dana", even_older=True)
+        if stage == "canary":
+            rollout = steps.deploy(stage, package.version, "dana", even_older=True)
+        else:
+            target = self.applications[package.name].releases.get(package.version).target
+            settled(self.applications[package.name], "canary", target)
+            rollout = steps.promote(stage, "canary", "dana")
         try:
             while rollout.remaining:
                 rollout = steps.update_batch(stage, rollout.deployment)
