@@ -119,6 +119,16 @@ class TestCanary(AliasTestCase):
         self.pins("by_hand")
 
 
+class TestEvidence(AliasTestCase):
+    action_alias_name = "cicd_canary_deploy_evidence"
+
+    def test_what_production_runs(self):
+        self.means("deploy evidence shop", app="shop")
+
+    def test_a_certain_release(self):
+        self.means("deploy evidence shop 1.2.0-7.abcdef0", app="shop", version="1.2.0-7.abcdef0")
+
+
 class TestStatus(AliasTestCase):
     action_alias_name = "cicd_canary_deploy_status"
 

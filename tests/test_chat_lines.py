@@ -221,6 +221,8 @@ TOLD = [
     ("deploy hosts shpo", "no application shpo; nearest: shop"),
     ("deploy status production", "no application production; it is a stage of notes, shop"),
     ("deploy history", "history needs an application: notes, shop; such as !deploy history notes"),
+    ("deploy evidence for shop", "type !deploy evidence shop [version]"),
+    ("deploy proof shop", "'proof' read as evidence: type !deploy evidence shop [version]"),
     ("deploy hosts", "hosts needs an application: notes, shop; such as !deploy hosts notes"),
     # others
     (

@@ -70,6 +70,7 @@ class Advice(NamedTuple):
             "promote": self._promote,
             "rollback": self._rollback,
             "canary": self._canary,
+            "evidence": self._evidence,
             "freeze": self._freeze,
             "unfreeze": self._unfreeze,
             "abort": self._abort,
@@ -123,6 +124,9 @@ class Advice(NamedTuple):
         lines += [f"... and {left_out} older"] if left_out > 0 else []
         lines.append(f"To deploy one: !deploy canary {application.name} {versions[0]}")
         return "\n".join(lines)
+
+    def _evidence(self, typed: Typed) -> str:
+        return f"type !deploy evidence {self._application(typed).name} [version]"
 
     def _help(self, typed: Typed) -> str:
         return self.usage.text(typed.others[0] if len(typed.others) == 1 else None)

@@ -9,6 +9,7 @@ the length and bytes of the payload, with blanks between them.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Mapping
@@ -55,6 +56,21 @@ class Signer:
             "payload": _text(payload),
             "signatures": [{"keyid": self.key_id, "sig": _text(signature)}],
         }
+
+    def has_signed(self, envelope: Mapping[str, Any]) -> bool:
+        """Returns whether one of the envelope's signatures is this key's."""
+        from cryptography.exceptions import InvalidSignature
+
+        try:
+            payload = base64.b64decode(envelope["payload"])
+            signed = encoded(envelope["payloadType"], payload)
+            for each in envelope["signatures"]:
+                with contextlib.suppress(InvalidSignature):
+                    self._key.public_key().verify(base64.b64decode(each["sig"]), signed)
+                    return True
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        return False
 
 
 def encoded(kind: str, payload: bytes) -> bytes:
