@@ -41,6 +41,10 @@ class Untrue(Exception):
     """What an application did not do, in one line."""
 
 
+class WaitedInVain(Untrue):
+    """What was waited for did not come."""
+
+
 @dataclass
 class Outcome:
     """What became of one application with one packager.
@@ -150,11 +154,19 @@ class Delivery:
 
     def expect(self, name: str, versions: set[str], when: str, canary: bool = False) -> None:
         """Waits until the balancer's hosts answer with these versions and no other."""
-        wait(
-            lambda: {ask(name, canary) for _ in range(8)} == versions,
-            f"{' and '.join(sorted(versions))} from the balancer, {when}",
-            seconds=PATIENCE_S,
-        )
+        answers: set[str] = set()
+
+        def as_expected() -> bool:
+            answers.clear()
+            answers.update(ask(name, canary) for _ in range(8))
+            return answers == versions
+
+        try:
+            wait(as_expected, "the balancer", seconds=PATIENCE_S)
+        except WaitedInVain:
+            wanted = " and ".join(sorted(versions))
+            got = " and ".join(sorted(answers))
+            raise Untrue(f"the balancer answers {got}, not {wanted}, {when}") from None
 
 
 def ask(name: str, canary: bool) -> str:
@@ -173,7 +185,7 @@ def wait(ready: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> N
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
-            raise Untrue(f"waited {seconds:g} s for {what}")
+            raise WaitedInVain(f"waited {seconds:g} s for {what}")
         time.sleep(0.2)
 
 

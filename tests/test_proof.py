@@ -56,6 +56,7 @@ def test_an_envelope_is_signed_over_its_type_and_payload():
         ("garbage", "proof.signing_key: not a private key in PEM format"),
         (pem(generate_private_key(SECP256R1())), "proof.signing_key: not an Ed25519 key; make one"),
     ],
+    ids=["garbage", "another kind of key"],
 )
 def test_what_is_no_key_is_refused_and_not_shown(text, words):
     with pytest.raises(DeliveryError, match=words) as refused:
