@@ -240,8 +240,10 @@ def test_every_host_takes_logins_with_the_worlds_key_and_is_known(world: World):
 
 def test_a_host_sees_neither_the_machines_apt_sources_nor_its_ssh_keys(world: World):
     canary = world.host("canary-1")
-    assert canary.run(["find", "/etc/apt", "-type", "f"]).stdout.split() == [
-        "/etc/apt/sources.list.d/cicd.list"
+    assert sorted(canary.run(["find", "/etc/apt", "-type", "f"]).stdout.split()) == [
+        "/etc/apt/apt.conf.d/80cicd",
+        "/etc/apt/preferences.d/cicd",
+        "/etc/apt/sources.list.d/cicd.list",
     ]
     assert canary.run(["ls", "-A", "/root/.ssh"]).stdout.split() == ["authorized_keys"]
 
@@ -328,14 +330,10 @@ def publish(world: World, application: str, version: str, broken: bool = False) 
 
 
 def install(host, package: str) -> None:
-    host.run(
-        [
-            "sh",
-            "-c",
-            f"apt-get -qq update && apt-get -qq install --yes --allow-downgrades {package}",
-        ],
-        check=True,
-    )
+    """Has apt install a package that nobody has proven, on a host that asks for no proof."""
+    asks_for_no_proof = "sed -i 's/^REPOSITORY=.*/REPOSITORY=/' /etc/cicd/*.conf"
+    get = f"apt-get -qq update && apt-get -qq install --yes --allow-downgrades {package}"
+    host.run(["sh", "-c", f"{asks_for_no_proof} && {get}"], check=True)
 
 
 def get(url: str, **headers: str) -> dict[str, str]:

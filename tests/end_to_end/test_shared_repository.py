@@ -95,6 +95,9 @@ class Tools:
 def tools(world: World, tmp_path_factory) -> Iterator[Tools]:
     settings = world.config_dir / "cicd_canary.yaml"
     settings.write_text(settings.read_text() + CONFIGURATION)
+    takes_it = f"sed -i 's|^REPOSITORY=.*|REPOSITORY={REPOSITORY}|' /etc/cicd/*.conf"
+    for host in world.hosts_of("canary", "production"):
+        host.run(["sh", "-c", takes_it], check=True)
     world.github.create_repository(REPOSITORY)
     world.github.create_hook(REPOSITORY, world.webhook_url, world.webhook_secret)
     directory = tmp_path_factory.mktemp("work") / "tools"
