@@ -39,7 +39,7 @@ class Story:
         self.samples = set(world.applications)
         self.data_dir = data_dir
         self.config_dir = world.config_dir
-        self.application = Application(Store(world.consul_url), app)
+        self.application = Application(Store(world.consul_url, world.consul_token), app)
         self.engine = Engine(
             packs=[str(PROJECT)], config_dir=str(self.config_dir), data_dir=str(data_dir)
         )

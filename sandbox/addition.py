@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
 
-from sandbox import checkout, fleet, templates
+from sandbox import checkout, fleet, templates, tokens
 from sandbox.repositories import GitHubError
 from sandbox.world import World, WorldHost, listens
 
@@ -130,6 +130,7 @@ def make_room(world: World, repository: str, applications: list[fleet.Applicatio
     names = [*world.applications, *(each.name for each in applications)]
     names_file = fleet.names_file(hosts, names)
     Path("/etc/hosts").write_text(names_file)
+    enrol(world, hosts, [each.name for each in applications])
     running = [host for host in world.hosts.values() if host.pid]
     with ThreadPoolExecutor(len(running)) as pool:
         list(pool.map(lambda host: set_up(host, applications, names_file), running))
@@ -171,6 +172,20 @@ def is_served(world: World) -> bool:
     return listens(address, int(port))
 
 
+def enrol(world: World, hosts: list[fleet.Host], applications: list[str]) -> None:
+    """Have every application host be one of the applications' hosts, and its token know them."""
+
+    def make(host: fleet.Host) -> None:
+        arguments = tokens.arguments(host, applications)
+        try:
+            tokens.make(world.consul_url, world.consul_token, arguments)
+        except tokens.TokenError as error:
+            raise AdditionError(str(error)) from None
+
+    with ThreadPoolExecutor(tokens.SIDE_BY_SIDE) as pool:
+        list(pool.map(make, [host for host in hosts if host.runs_applications]))
+
+
 def set_up(host: WorldHost, applications: list[fleet.Application], names_file: str) -> None:
     write(host, "/etc/hosts", names_file.encode(), 0o644)
     for application in applications:
@@ -180,7 +195,7 @@ def set_up(host: WorldHost, applications: list[fleet.Application], names_file: s
         for command in addition.commands:
             run(host, command)
     if host.runs_applications:
-        run(host, ["consul", "reload"])
+        host.reload_consul()
     if host.kind == "balancer":
         run(host, ["pkill", "-USR2", "-P", "1", "-x", "haproxy"])
 

@@ -10,13 +10,18 @@ from sandbox.github import TOKEN
 
 
 def configuration(
-    directory: Path, webhook_secret: str, receiver_address: str, signing_key: str
+    directory: Path,
+    webhook_secret: str,
+    receiver_address: str,
+    signing_key: str,
+    consul_token: str,
 ) -> str:
     """What configs/cicd_canary.yaml says; directory holds the world's SSH key."""
     return f"""\
 ---
 consul:
   url: {fleet.CONSUL_URL}
+  token: {consul_token}
 github:
   git_url: {fleet.GITHUB_URL}
   api_url: {fleet.GITHUB_API_URL}

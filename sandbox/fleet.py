@@ -49,12 +49,12 @@ UsePAM no
 class Service:
     """A program that a host's first process keeps running.
 
-    needs_leader: it is not started before Consul has elected its leader.
+    needs_token: it is not started before Consul knows this token.
     """
 
     name: str
     argv: list[str]
-    needs_leader: bool = False
+    needs_token: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ class Keys:
     authorized: the public key that may log in to every host. host_keys: SSH's private key of each
     host. repository_public: the key the APT repository is signed with. repository_home: GnuPG's
     home on the build host, by path below it. proof_public, proof_private: what statements are
-    signed with.
+    signed with. consul_tls: Consul's authority, and the certificate and key of its
+    server and of its clients, by file name.
     """
 
     authorized: bytes
@@ -148,20 +149,32 @@ class Keys:
     repository_home: dict[str, bytes]
     proof_public: bytes
     proof_private: str
+    consul_tls: dict[str, bytes]
 
 
-def equip(host: Host, keys: Keys) -> Equipment:
+@dataclass(frozen=True)
+class ConsulTokens:
+    """Tokens that are put on a host: its agent's own; what answers names, on the balancer; what
+    Consul's server begins with.
+    """
+
+    own: str
+    dns: str
+    operator: str
+
+
+def equip(host: Host, keys: Keys, tokens: ConsulTokens) -> Equipment:
     """Everything that makes one host what it is."""
     equipment = Equipment()
     if not host.in_consul:
         _equip_github(equipment)
         return equipment
     _equip_with_ssh(equipment, host, keys)
-    _equip_with_consul(equipment, host)
+    _equip_with_consul(equipment, host, keys, tokens)
     if host.kind == "build":
-        _equip_build(equipment, host, keys)
+        _equip_build(equipment, host, keys, tokens.own)
     if host.kind == "balancer":
-        _equip_balancer(equipment)
+        _equip_balancer(equipment, tokens.dns)
     if host.runs_applications:
         _equip_application_host(equipment, keys)
     for name, port in APPLICATIONS.items():
@@ -212,8 +225,16 @@ def _equip_with_ssh(equipment: Equipment, host: Host, keys: Keys) -> None:
     equipment.services.append(Service("sshd", ["/usr/sbin/sshd", "-D", "-e"]))
 
 
-def _equip_with_consul(equipment: Equipment, host: Host) -> None:
+def _equip_with_consul(equipment: Equipment, host: Host, keys: Keys, tokens: ConsulTokens) -> None:
     server = host.kind == "consul"
+    acl_tokens = {} if host.runs_applications else {"agent": tokens.own}
+    if server:
+        acl_tokens["master"] = tokens.operator
+    if host.kind == "balancer":
+        acl_tokens["default"] = tokens.dns
+    role = "server" if server else "client"
+    for file, mode in (("ca.pem", 0o644), (f"{role}.pem", 0o644), (f"{role}-key.pem", 0o600)):
+        equipment.write(f"/etc/consul.d/tls/{file}", keys.consul_tls[file], mode)
     settings: dict[str, object] = {
         "node_name": host.name,
         "bind_addr": host.address,
@@ -226,6 +247,21 @@ def _equip_with_consul(equipment: Equipment, host: Host) -> None:
         "limits": {"http_max_conns_per_client": 0},
         "leave_on_terminate": False,
         "performance": {"raft_multiplier": 1},
+        "acl": {
+            "enabled": True,
+            "default_policy": "deny",
+            "enable_token_persistence": True,
+            # An application that is added may be delivered to at once, not after 30 s.
+            "policy_ttl": "1s",
+            "tokens": acl_tokens,
+        },
+        # Without this a host could join as a server, and would be sent every token.
+        "ca_file": "/etc/consul.d/tls/ca.pem",
+        "cert_file": f"/etc/consul.d/tls/{role}.pem",
+        "key_file": f"/etc/consul.d/tls/{role}-key.pem",
+        "verify_incoming_rpc": True,
+        "verify_outgoing": True,
+        "verify_server_hostname": True,
         "ports": {"dns": 8600},
         # A host that failed its check is out of the answer, and no answer is kept.
         "dns_config": {"only_passing": True, "node_ttl": "0s", "service_ttl": {"*": "0s"}},
@@ -236,17 +272,19 @@ def _equip_with_consul(equipment: Equipment, host: Host) -> None:
         # Joining before it starts lets the agent register its services at once, not seconds later.
         settings["start_join"] = [CONSUL]
         settings["retry_join"] = [CONSUL]
-    equipment.write("/etc/consul.d/agent.json", json.dumps(settings, indent=2) + "\n")
+    equipment.write("/etc/consul.d/agent.json", json.dumps(settings, indent=2) + "\n", 0o600)
+    if host.runs_applications:  # host/cicd-host-setup puts it where it belongs
+        equipment.write("/etc/cicd/consul-token", f"{tokens.own}\n", 0o600)
     equipment.services.append(
         Service(
             "consul",
             ["/usr/bin/consul", "agent", "-config-dir=/etc/consul.d"],
-            needs_leader=not server,
+            needs_token="" if server else tokens.own,
         )
     )
 
 
-def _equip_build(equipment: Equipment, host: Host, keys: Keys) -> None:
+def _equip_build(equipment: Equipment, host: Host, keys: Keys, token: str) -> None:
     # It passes from the start, because sshd is there long before Consul has elected its leader.
     equipment.write(
         "/etc/consul.d/build.json",
@@ -255,6 +293,7 @@ def _equip_build(equipment: Equipment, host: Host, keys: Keys) -> None:
                 "service": {
                     "id": "build",
                     "name": "build",
+                    "token": token,
                     "tags": ["build::host"],
                     "port": 22,
                     "check": {
@@ -268,6 +307,7 @@ def _equip_build(equipment: Equipment, host: Host, keys: Keys) -> None:
             indent=2,
         )
         + "\n",
+        0o600,
     )
     equipment.write(
         "/etc/aptly.conf",
@@ -294,7 +334,7 @@ def _equip_build(equipment: Equipment, host: Host, keys: Keys) -> None:
     )
 
 
-def _equip_balancer(equipment: Equipment) -> None:
+def _equip_balancer(equipment: Equipment, dns_token: str) -> None:
     equipment.write("/etc/haproxy/haproxy.cfg", (PROJECT / "host/haproxy.cfg").read_text())
     equipment.services.append(
         Service(
@@ -308,7 +348,7 @@ def _equip_balancer(equipment: Equipment) -> None:
                 "-f",
                 "/etc/haproxy/applications",
             ],
-            needs_leader=True,
+            needs_token=dns_token,
         )
     )
 

@@ -318,8 +318,8 @@ class FirstProcess:
             log = os.open(f"/var/log/{service.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            if service.needs_leader:
-                _wait_for_leader()
+            if service.needs_token:
+                _wait_for_token(service.needs_token)
             _close_all_but(0, 1, 2)
             os.execv(service.argv[0], service.argv)
         except BaseException:
@@ -345,12 +345,13 @@ def _close_all_but(*kept: int) -> None:
                 os.close(descriptor)
 
 
-def _wait_for_leader() -> None:
+def _wait_for_token(token: str) -> None:
+    """Until Consul has elected its leader and knows the token: an agent that is refused asks again
+    only after half a minute."""
+    request = urllib.request.Request(
+        f"{CONSUL_URL}/v1/acl/token/self", headers={"X-Consul-Token": token}
+    )
     while True:
-        try:
-            with urllib.request.urlopen(f"{CONSUL_URL}/v1/status/leader", timeout=1) as answer:
-                if len(answer.read()) > 2:
-                    return
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=1):
+            return
         time.sleep(0.05)

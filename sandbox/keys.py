@@ -24,6 +24,7 @@ def make(directory: Path, hosts: list[Host]) -> Keys:
     for program, process in [*(("ssh-keygen", each) for each in generators), ("gpg", made_by_gpg)]:
         if process.wait() != 0:
             raise RuntimeError(f"{program} could not create a key")
+    consul_tls = _make_consul_tls(directory / "tls")
     addresses = {host.name: host.address for host in hosts}
     known, host_keys = "", {}
     for name in names:
@@ -35,7 +36,7 @@ def make(directory: Path, hosts: list[Host]) -> Keys:
     (ssh / "known_hosts").write_text(known)
     public, home = _take_repository_key(directory / "gnupg")
     authorized = (ssh / "id_ed25519.pub").read_bytes()
-    return Keys(authorized, host_keys, public, home, *_make_proof_key())
+    return Keys(authorized, host_keys, public, home, *_make_proof_key(), consul_tls)
 
 
 def random_secret() -> str:
@@ -51,6 +52,28 @@ def _make_proof_key() -> tuple[bytes, str]:
         ["openssl", "pkey", "-pubout"], input=private, stdout=subprocess.PIPE, check=True
     ).stdout
     return public, private.decode()
+
+
+def _make_consul_tls(directory: Path) -> dict[str, bytes]:
+    """Consul's own authority, and a certificate of its server and one of its clients.
+
+    The authority's key is not kept: nobody gets another certificate of a server.
+    """
+    directory.mkdir(mode=0o700)
+    for command in ("ca create", "cert create -server", "cert create -client"):
+        subprocess.run(
+            ["consul", "tls", *command.split()],
+            cwd=str(directory),
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    names = {"ca.pem": "consul-agent-ca.pem"}
+    for role in ("server", "client"):
+        names[f"{role}.pem"] = f"dc1-{role}-consul-0.pem"
+        names[f"{role}-key.pem"] = f"dc1-{role}-consul-0-key.pem"
+    files = {name: (directory / made).read_bytes() for name, made in names.items()}
+    shutil.rmtree(directory)
+    return files
 
 
 def _start_repository_key(home: Path) -> subprocess.Popen[bytes]:

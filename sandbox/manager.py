@@ -25,6 +25,7 @@ from typing import Any, Callable, NoReturn
 from sandbox import fleet, keys, namespaces, pace
 from sandbox.configuration import configuration
 from sandbox.host import start
+from sandbox.tokens import Tokens
 from sandbox.world import CONTROL_SOCKET, DIRECTORY, WORLD_FILE, World
 
 PROCESS_NAME = "cicd-world"
@@ -154,6 +155,7 @@ class Manager:
         self._step("keys", self._make_keys)
         self._step("hosts", lambda: self._start(list(self._hosts)))
         world = World.load(DIRECTORY)
+        self._step("tokens", lambda: self._make_tokens(world))
         self._step("consul", lambda: self._wait_for("consul", world.consul_is_ready))
         self._step("services", lambda: self._wait_for("services", world.services_are_ready))
         self._step("repositories", lambda: create_repositories(world))
@@ -271,8 +273,15 @@ class Manager:
 
     def _make_keys(self) -> None:
         made = keys.make(DIRECTORY, list(self._hosts.values()))
+        self._tokens = Tokens.of(self._hosts.values())
         for name, host in self._hosts.items():
-            self._equipment[name] = fleet.equip(host, made)
+            on_host = fleet.ConsulTokens(
+                self._tokens.by_host.get(name, ""), self._tokens.dns, self._tokens.operator
+            )
+            self._equipment[name] = fleet.equip(host, made, on_host)
+        operator = DIRECTORY / "consul-token"
+        operator.touch(0o600)
+        operator.write_text(self._tokens.operator)
         secret = keys.random_secret()
         receiver, seen_from_there = fleet.WORLD_ADDRESS, DIRECTORY
         if self._machine_network is not None:
@@ -288,7 +297,13 @@ class Manager:
         }
         settings = DIRECTORY / "configs" / "cicd_canary.yaml"
         settings.touch(0o600)
-        settings.write_text(configuration(seen_from_there, secret, receiver, made.proof_private))
+        settings.write_text(
+            configuration(seen_from_there, secret, receiver, made.proof_private, self._tokens.pack)
+        )
+
+    def _make_tokens(self, world: World) -> None:
+        self._wait_for("tokens", world.consul_knows_its_operator)
+        self._tokens.make(world.consul_url, self._hosts.values(), self._applications)
 
     def _names(self) -> str:
         return fleet.names_file(list(self._hosts.values()), self._applications)

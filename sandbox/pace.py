@@ -9,6 +9,7 @@ USUAL = {
     "world": 0.5,
     "keys": 0.5,
     "hosts": 1.0,
+    "tokens": 3.0,
     "consul": 3.0,
     "services": 1.0,
     "repositories": 0.5,

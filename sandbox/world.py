@@ -89,10 +89,26 @@ class World:
         if not answer["ok"]:
             raise WorldError(answer["error"])
 
+    @property
+    def consul_token(self) -> str:
+        """The operator's, who may do everything in Consul."""
+        return (self.directory / "consul-token").read_text()
+
     def consul(self, path: str) -> Any:
-        """What Consul's HTTP API answers to a GET below /v1/."""
-        with urllib.request.urlopen(f"{self.consul_url}/v1/{path}", timeout=5) as answer:
+        """What Consul's HTTP API answers to its operator's GET below /v1/."""
+        request = urllib.request.Request(
+            f"{self.consul_url}/v1/{path}", headers={"X-Consul-Token": self.consul_token}
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return json.load(answer)
+
+    def consul_knows_its_operator(self) -> str | None:
+        """None when Consul has its leader, and takes tokens, else what is missing."""
+        try:
+            self.consul("acl/token/self")
+        except (OSError, ValueError):
+            return "Consul to elect its leader"
+        return None
 
     def consul_is_ready(self) -> str | None:
         """None when every host has joined and registered its services, else what is missing."""
@@ -167,6 +183,14 @@ class WorldHost:
             raise WorldError(f"{self.name} is stopped")
         settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         return subprocess.run(enter_command(pid, argv), env=host_environment(), **settings)
+
+    def reload_consul(self) -> None:
+        """Have the host's Consul agent read its configuration; WorldError when it cannot."""
+        # By the operator's token: the host's own need not be able to.
+        command = ["sh", "-c", "CONSUL_HTTP_TOKEN=$(cat) consul reload 2>&1"]
+        done = self.run(command, input=self._world.consul_token)
+        if done.returncode:
+            raise WorldError(f"{self.name}: consul reload: {done.stdout.strip()}")
 
     def stop(self) -> None:
         """Shut the host down, as for a reboot; what it has written stays."""

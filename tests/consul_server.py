@@ -5,6 +5,9 @@
 
 It starts when the first test asks for it. Each test has a prefix of keys of its own, and what is
 registered during a test is gone after it.
+
+Its ACLs deny what no token allows. The store has the pack's token, made by host/cicd-consul-token;
+`put`, `get` and what registers hosts have an operator's.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ import atexit
 import contextlib
 import functools
 import json
+import os
 import shutil
 import socket
 import subprocess
 import unittest
 import urllib.request
 import uuid
+from pathlib import Path
 from typing import Any, Iterator
 
 from waiting import wait_for
@@ -26,6 +31,16 @@ from waiting import wait_for
 from delivery.store import Store
 
 NODE = "consul"
+PREFIX = "cicd-tests"
+OPERATOR = str(uuid.uuid4())  # the token that may do everything
+CONSUL_TOKEN = Path(__file__).resolve().parent.parent / "host/cicd-consul-token"
+ACLS = f"""
+acl {{
+    enabled = true
+    default_policy = "deny"
+    tokens {{ master = "{OPERATOR}", agent = "{OPERATOR}" }}
+}}
+"""
 # The shell waits for the end of its standard input, a pipe from the tests: it ends with them, also
 # when they are killed, and Consul ends with it.
 AS_LONG_AS_THE_TESTS = '"$@" & cat; kill -KILL $!'
@@ -37,18 +52,34 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def put(url: str, path: str, body: Any = "") -> bytes:
+def put(url: str, path: str, body: Any = "", token: str = OPERATOR) -> bytes:
     """Sends a PUT below /v1/; a body that is not text is sent as JSON. Returns the answer."""
     data = body if isinstance(body, str) else json.dumps(body)
-    request = urllib.request.Request(f"{url}/v1/{path}", data.encode(), method="PUT")
+    request = urllib.request.Request(
+        f"{url}/v1/{path}", data.encode(), {"X-Consul-Token": token}, method="PUT"
+    )
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.read()
 
 
-def get(url: str, path: str) -> Any:
+def get(url: str, path: str, token: str = OPERATOR) -> Any:
     """What Consul answers to a GET below /v1/."""
-    with urllib.request.urlopen(f"{url}/v1/{path}", timeout=10) as answer:
+    request = urllib.request.Request(f"{url}/v1/{path}", headers={"X-Consul-Token": token})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
+
+
+def make_token(url: str, *arguments: str) -> str:
+    """The token that host/cicd-consul-token makes with these arguments."""
+    return subprocess.run(
+        [str(CONSUL_TOKEN), *arguments],
+        env={"PATH": os.environ["PATH"], "CONSUL_HTTP_ADDR": url, "CONSUL_HTTP_TOKEN": OPERATOR},
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+    ).stdout.strip()
 
 
 @functools.lru_cache(maxsize=None)
@@ -76,6 +107,7 @@ def shared_consul() -> str:
             "-dns-port=-1",
             "-grpc-port=-1",
             "-log-level=err",
+            f"-hcl={ACLS}",
         ],
         cwd="/",
         start_new_session=True,  # a Ctrl+C in the terminal is for the tests
@@ -96,16 +128,32 @@ def shared_consul() -> str:
     return url
 
 
+@functools.lru_cache(maxsize=None)
+def pack_token() -> str:
+    """The pack's token in this run."""
+    return make_token(shared_consul(), "pack", "--node", NODE, "--prefix", PREFIX)
+
+
+_prefixes: list[str] = []  # of the tests that are running: one
+
+
 @contextlib.contextmanager
 def empty_store() -> Iterator[Store]:
     """An empty part of the run's Consul. When the block ends, no node but Consul is registered."""
     url = shared_consul()
+    _prefixes.append(f"{PREFIX}/{uuid.uuid4().hex}")
     try:
-        yield Store(url, prefix="test-" + uuid.uuid4().hex)
+        yield Store(url, pack_token(), _prefixes[-1])
     finally:
+        _prefixes.pop()
         for node in get(url, "catalog/nodes"):
             if node["Node"] != NODE:
                 put(url, "catalog/deregister", {"Node": node["Node"]})
+
+
+def section(store: Store) -> dict[str, str]:
+    """Section `consul` of a configuration that leads to this store."""
+    return {"url": store.url, "kv_prefix": store.prefix, "token": pack_token()}
 
 
 class WithConsul:
@@ -119,14 +167,22 @@ class WithConsul:
         self.store = consul.__enter__()
         self.addCleanup(consul.__exit__, None, None, None)
         self.url = self.store.url
-        self.config = {"consul": {"url": self.url, "kv_prefix": self.store.prefix}}
+        self.config = {"consul": section(self.store)}
 
 
 def register(
-    url: str, node: str, address: str, service: str, tags: list[str], passing: bool = True
+    url: str,
+    node: str,
+    address: str,
+    service: str,
+    tags: list[str],
+    passing: bool = True,
+    enrolled: str | None = "",
 ) -> None:
-    """Registers a service on a node as that node's agent would, with its check.
+    """Registers a service on a node as that node's agent would, with its check, and enrols the node
+    as an operator would.
 
+    enrolled: for which stage, None for none; by default the one that the tags tell of.
     Without the check of its agent (`serfHealth`): once a minute Consul strikes off nodes with one
     that are not really members, in the middle of somebody's test.
     """
@@ -148,6 +204,11 @@ def register(
             ],
         },
     )
+    if enrolled == "":
+        stages = [tag.rpartition("_")[2] for tag in tags if tag.startswith(f"{service}::")]
+        enrolled = next((stage for stage in stages if "::" not in stage), "production")
+    if enrolled and _prefixes:
+        put(url, f"kv/{_prefixes[-1]}/{service}/members/{node}", enrolled)
 
 
 def take_down(url: str, node: str) -> None:

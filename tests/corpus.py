@@ -69,7 +69,7 @@ class Delivery:
         self.world, self.engine, self.template = world, engine, template
         self.name = f"{template.kind}-{packager}"
         self.paths = template.paths(self.name)
-        store = Store(world.consul_url)
+        store = Store(world.consul_url, world.consul_token)
         self.applications = {name: Application(store, name) for name in self.paths}
         self.directory = world.directory / "corpus" / self.name
 

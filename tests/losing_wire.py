@@ -36,7 +36,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         connection = http.client.HTTPConnection(self.server.consul, timeout=30)
-        connection.request(self.command, self.path, body or None)
+        token = {"X-Consul-Token": self.headers.get("X-Consul-Token", "")}
+        connection.request(self.command, self.path, body or None, token)
         answer = connection.getresponse()
         content = answer.read()
         connection.close()

@@ -17,7 +17,7 @@ import pytest
 PROCESSES = min(4, (os.cpu_count() or 1) + 1)
 SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile"]
 FAULTS = "tests/end_to_end/faults"  # what fails on hosts and on the way, which takes its time
-ATTACKS = "tests/attacks"  # what a repository's scripts attempt on a build host
+ATTACKS = "tests/attacks"  # what scripts of a repository and a compromised host attempt
 WITHOUT_SKIPPED = "-rfE"  # they are listed below
 
 

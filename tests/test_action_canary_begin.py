@@ -217,7 +217,8 @@ class TestCanaryBegin(ConsulActionTestCase):
                 )
 
     def test_the_operator_says_what_the_stages_are(self):
-        register(self.url, "production-1", "10.0.0.2", "shop", ["shop::app"])
+        for node in ("canary-1", "production-1"):
+            register(self.url, node, "10.0.0.2", "shop", ["shop::app"], enrolled="production")
         self.config["policy"] = {"applications": {"shop": {"stages": ["production"]}}}
         succeeded, result = self.act(**self.begin(published(self.shop, stages=["production"])))
         self.assertTrue(succeeded, result)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from consul_server import empty_store, register
+from consul_server import empty_store, register, section
 from releases import failed, published, settled
 
 from delivery.application import Application
@@ -45,7 +45,7 @@ def config():
                 settled(shop, "production", target, kind="promote")
         failed(notes, "canary", published(notes))
         register(store.url, "host-0", "127.0.0.1", "shop", ["shop::app", "shop::app_canary"])
-        yield {"consul": {"url": store.url, "kv_prefix": store.prefix}}
+        yield {"consul": section(store)}
 
 
 class Typed:

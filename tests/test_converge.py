@@ -203,3 +203,92 @@ def test_an_order_of_a_rollout_that_was_replaced_is_not_taken(order, said):
     )
     assert ran.stdout.strip() == said
     assert ran.returncode == (1 if order == "canary-1" else 0)
+
+
+# --- what comes from Consul, or from the application's user, is never run -------------------------
+
+PUT = """
+APP=shop scratch=$ROOT HEALTH_URL=http://127.0.0.1:9/
+kv_get() { printf '{"settings": {"rollout": {"healthy_deadline_s": %s}}}' "$DEADLINE"; }
+package_file() { echo none; }
+run_dpkg() { :; }
+log_files() { :; }
+wait_until_healthy() { echo "waits $(($SECONDS + $1 - SECONDS)) s"; }
+put 1.0-1.aaaaaaa
+"""
+
+LOGGED = """
+APP=shop scratch=$ROOT health_path=/
+find() { command find "$ROOT/log" "${@:3}"; }
+log_files > "$scratch/began"
+echo "said${1:+ late}" > "$ROOT/log/shop.log"
+logged
+"""
+
+
+def run_functions(story, root, *arguments, **environment):
+    functions = CONVERGE.read_text().rstrip().rpartition("\n")[0]
+    return subprocess.run(
+        ["bash", "-c", functions + story, "converge", *arguments],
+        env={"PATH": os.environ["PATH"], "ROOT": str(root), **environment},
+        cwd=str(root),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq: not installed; apt-get install jq")
+@pytest.mark.parametrize(
+    ("deadline", "seconds"),
+    [
+        ("90", 90),
+        ("9999", 9999),
+        ("null", 60),
+        ("0", 60),
+        ('"08"', 60),
+        ("12345", 60),
+        ("1.5", 60),
+        ('"x[$(touch taken)]"', 60),
+        ('["a", "b"]', 60),
+    ],
+)
+def test_a_deadline_that_is_no_number_is_the_default_and_never_run(tmp_path, deadline, seconds):
+    ran = run_functions(PUT, tmp_path, DEADLINE=deadline)
+    assert ran.stdout.strip() == f"waits {seconds} s"
+    assert not (tmp_path / "taken").exists()
+
+
+def test_the_name_of_a_log_file_is_never_run(tmp_path):
+    (tmp_path / "log").mkdir()
+    name = "x\n9999999999 a[$(touch taken)] y.log"
+    (tmp_path / "log" / name).touch()
+    ran = run_functions(LOGGED, tmp_path)
+    assert ran.stdout == "; its log: said"
+    assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq: not installed; apt-get install jq")
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("stages/canary/version", "$(id)", "the target version in Consul is malformed"),
+        ("stages/canary/version", "1" * 129, "the target version in Consul is malformed"),
+        ("stages/canary/version", "1.0\n2.0", "the target version in Consul is malformed"),
+        ("stages/canary/state", "{", "the record of the stage in Consul is malformed"),
+        (
+            "stages/canary/state",
+            '{"deployment": "../x"}',
+            "the record of the stage in Consul is malformed",
+        ),
+        (
+            "stages/canary/state",
+            '{"deployment": {"a": 1}}',
+            "the record of the stage in Consul is malformed",
+        ),
+    ],
+)
+def test_a_malformed_value_is_reported_by_its_name_and_not_used(tmp_path, key, value, said):
+    story = WANTED.replace("kv_get() {", 'kv_get() { if [ "$1" = "$KEY" ]; then echo "$VALUE"; fi')
+    ran = run_functions(story, tmp_path, "", KEY=key, VALUE=value)
+    assert ran.stdout.strip() == f"reported: {said}"

@@ -9,6 +9,7 @@ from consul_server import put, register, take_down
 
 from delivery.discovery import Discovery, NoHosts
 from delivery.errors import DeliveryError
+from delivery.store import Store
 
 STAGES = ["canary", "production"]
 
@@ -80,6 +81,74 @@ def test_a_host_that_has_no_proper_name_or_address_is_left_out(
     ]
     assert "Left out: invalid " in caplog.text
     put(consul_url, "catalog/deregister", {"Node": node})
+
+
+def test_a_host_that_only_claims_a_stage_is_left_out_by_name(discovery, app, consul_url, caplog):
+    tags = [f"{app}::app", f"{app}::app_production", "production"]
+    register(consul_url, f"{app}-new", "10.0.0.8", app, tags, enrolled=None)
+    register(consul_url, f"{app}-c1", "10.0.0.1", app, tags, enrolled="canary")
+
+    assert nodes(discovery.stage_hosts(app, "app", "production", STAGES).up) == [
+        f"{app}-p1",
+        f"{app}-p2",
+    ]
+    command = f"run cicd-consul-token host --node {app}-new --app {app} --stage production"
+    for said in (
+        f"{app}-new is not enrolled, but carries the tags of production; if they are right, "
+        + command,
+        f"{app}-c1 is enrolled for canary, but carries the tags of production",
+    ):
+        assert f"Left out of the production hosts of {app}: {said}" in caplog.text
+    with pytest.raises(NoHosts, match=f"no host of {app} carries the tag {app}::app_canary"):
+        discovery.stage_hosts(app, "app", "canary", STAGES)
+    left_out = discovery.left_out(app, "app", STAGES)
+    assert sorted(left_out) == [f"{app}-c1", f"{app}-new"]
+
+
+def test_a_stage_whose_hosts_all_only_claim_it_is_an_error(discovery, consul_url):
+    name = "app-" + uuid.uuid4().hex[:8]
+    register(consul_url, f"{name}-1", "10.0.0.1", name, [f"{name}::app"], enrolled=None)
+    with pytest.raises(
+        NoHosts, match=f"every host with the tags of production is left out: {name}-1 is not enr"
+    ):
+        discovery.stage_hosts(name, "app", "production", STAGES)
+
+
+def test_an_enrolled_host_that_is_not_there_is_named(discovery, app, consul_url):
+    register(consul_url, f"{app}-p1", "10.0.1.1", app, [f"{app}::other"], enrolled="production")
+    put(consul_url, "catalog/deregister", {"Node": f"{app}-c1"})
+    do = "; run cicd-host-setup there"
+    assert discovery.left_out(app, "app", STAGES) == {
+        f"{app}-c1": f"is enrolled for canary, but has no service {app}{do}",
+        f"{app}-p1": f"is enrolled for production, but carries other tags{do}",
+    }
+
+
+def test_a_malformed_enrolment_stops_no_other(discovery, store, app, caplog):
+    for key, value in ((f"{app}-p1", "$(id)"), ("a_b", "production"), ("a/b", "production")):
+        store.commit([store.overwrite(f"{app}/members/{key}", value)])
+    assert nodes(discovery.stage_hosts(app, "app", "production", STAGES).up) == [f"{app}-p2"]
+    assert f"/{app}/members/{app}-p1 in Consul is '$(id)', no enrolment" in caplog.text
+
+
+def test_without_a_token_tags_are_all_there_is(store, app, consul_url):
+    without = Store("http://127.0.0.1:1", prefix=store.prefix, client=store.client)
+    register(consul_url, f"{app}-new", "10.0.0.8", app, [f"{app}::app"], enrolled=None)
+    hosts = Discovery(without).stage_hosts(app, "app", "production", STAGES)
+    assert nodes(hosts.up) == [f"{app}-new", f"{app}-p1", f"{app}-p2"]
+    assert Discovery(without).left_out(app, "app", STAGES) == {}
+
+
+def test_the_address_is_the_nodes_not_what_a_host_of_the_service_may_write(
+    discovery, app, consul_url
+):
+    service = {"ID": app, "Service": app, "Tags": [f"{app}::app"], "Address": "10.6.6.6"}
+    put(
+        consul_url,
+        "catalog/register",
+        {"Node": f"{app}-p1", "SkipNodeUpdate": True, "Address": "10.0.1.1", "Service": service},
+    )
+    assert discovery.host(app, f"{app}-p1").address == "10.0.1.1"
 
 
 def test_a_host_that_is_down_is_set_apart(discovery, app, consul_url):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 
 import pytest
-from consul_server import register
+from consul_server import OPERATOR, get, register, section
 from jenkins_double import API_TOKEN, USER, running_jenkins
 from local_host import LocalShell
 from releases import published
 
-from delivery import isolation
+from delivery import consul_token, isolation
 from delivery.application import Application
 from delivery.configuration import Configuration
 from delivery.doctor import as_text, examine
@@ -41,7 +42,7 @@ class Patient:
     def __init__(self, store, directory, monkeypatch):
         self.url = store.url
         self.values = {
-            "consul": {"url": store.url, "kv_prefix": store.prefix},
+            "consul": section(store),
             "ci": {"tool": "build_host"},
             "packaging": {"tool": "nfpm"},
             "repository": {"tool": "aptly"},
@@ -104,6 +105,60 @@ def test_consul_is_written_to_and_nothing_is_left_there(patient):
         f"has a leader; keys below {patient.store.prefix}/ and sessions are writable",
     )
     assert patient.store.keys() == []
+
+
+def test_what_the_packs_token_cannot_do_is_proven(patient):
+    assert patient.finding("the pack's token") == (
+        True,
+        f"writes only keys below {patient.store.prefix}/; without a token Consul takes nothing",
+    )
+
+
+def test_a_token_that_can_do_more_is_named_with_what_it_can(patient):
+    patient.values["consul"]["token"] = OPERATOR
+    before = get(patient.url, "acl/tokens"), get(patient.url, "catalog/nodes")
+    findings = examine(Configuration(patient.values))
+    assert [each.says for each in findings if each.about == "the pack's token"] == [
+        f"it can {what}, which it need not; set consul.token to what host/cicd-consul-token pack "
+        "prints"
+        for what in (
+            "write keys of others",
+            "register a host",
+            "register a service",
+            "read Consul's tokens",
+        )
+    ]
+    assert (get(patient.url, "acl/tokens"), get(patient.url, "catalog/nodes")) == before
+
+
+def test_a_token_that_consul_does_not_know_is_something_to_do(patient):
+    patient.values["consul"]["token"] = str(uuid.uuid4())
+    fine, says = patient.finding("Consul at")
+    assert not fine
+    assert "rejected the token" in says
+
+
+def test_a_consul_that_is_open_is_something_to_do(store):
+    store.has_token = False  # an open Consul would take the doctor's requests without one
+    ((about, says),) = consul_token.examine(store)
+    assert (about, says[:32]) == ("Consul's ACLs", "Consul is open to every host: wh")
+
+
+def test_a_host_that_only_claims_a_stage_is_named(patient):
+    register(patient.url, "web-9", "127.0.0.1", "shop", ["shop::app"], enrolled=None)
+
+    def said():
+        return [each.says for each in examine(Configuration(patient.values)) if each.fine is False]
+
+    assert (
+        "host of shop: is not enrolled for a stage; run cicd-consul-token host --node web-9 --app "
+        "shop --stage with its stage"
+    ) in said()
+    published(Application(patient.store, "shop"))
+    assert (
+        "host of shop: is not enrolled, but carries the tags of production; if they are right, run "
+        "cicd-consul-token host --node web-9 --app shop --stage production"
+    ) in said()
 
 
 def test_without_consul_nothing_is_said_of_hosts(patient):

@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 import yaml
-from consul_server import free_port
+from consul_server import free_port, section
 from jenkins_double import API_TOKEN, USER, running_jenkins
 from waiting import wait_for
 
@@ -50,7 +50,7 @@ def shop(store, jenkins, port, tmp_path):
     (configs / "cicd_canary.yaml").write_text(
         yaml.safe_dump(
             {
-                "consul": {"url": store.url, "kv_prefix": store.prefix},
+                "consul": section(store),
                 "github": {"webhook_secret": WEBHOOK_SECRET},
                 "receiver": {"host": "127.0.0.1", "port": port},
                 "ci": {

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from consul_server import pack_token
 from losing_wire import losing_wire
 from releases import COMMITS, begun, published, settled, shop
 
@@ -30,7 +31,7 @@ def wire(store, monkeypatch):
 @pytest.fixture
 def behind(wire, store):
     """The same part of Consul as `store`, over the wire."""
-    return Store(wire.url, prefix=store.prefix)
+    return Store(wire.url, pack_token(), store.prefix)
 
 
 def put(store, key, value):
@@ -273,7 +274,7 @@ def test_many_pushes_at_once_are_all_recorded(store):
     commits = [f"{number:040x}" for number in range(24)]
 
     def push(commit):
-        Application(Store(store.url, prefix=store.prefix), "shop").builds.start(
+        Application(Store(store.url, pack_token(), store.prefix), "shop").builds.start(
             commit, "acme/shop", "main", "alice"
         )
 

@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 import yaml
+from consul_server import section
 
 from delivery import github
 from delivery.application import Application
@@ -139,7 +140,7 @@ def engine(there, store, tmp_path):
     (tmp_path / "cicd_canary.yaml").write_text(
         json.dumps(
             {
-                "consul": {"url": store.url, "kv_prefix": store.prefix},
+                "consul": section(store),
                 "ci": {"tool": "build_host"},
                 "github": {"api_url": there.url, "token": TOKEN},
             }

@@ -78,7 +78,7 @@ class Delivery:
 
     def __init__(self, world: World, stackstorm: StackStorm, app: str, directory: Path) -> None:
         self.world, self.stackstorm, self.app = world, stackstorm, app
-        self.application = Application(Store(world.consul_url), app)
+        self.application = Application(Store(world.consul_url, world.consul_token), app)
         self.checkout = Checkout.of_sample(directory / app, app, world.github_url)
         self.number = 0
         self.commit = ""

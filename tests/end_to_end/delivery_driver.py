@@ -32,7 +32,7 @@ class Delivery:
 
     def __init__(self, world: World, engine: Engine, app: str, directory: Path) -> None:
         self.world, self.engine, self.app = world, engine, app
-        self.application = Application(Store(world.consul_url), app)
+        self.application = Application(Store(world.consul_url, world.consul_token), app)
         self.checkout = Checkout.of_sample(directory / app, app, world.github_url)
         self.number = 0
 

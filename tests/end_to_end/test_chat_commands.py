@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from consul_server import register
+from consul_server import register, section
 from releases import begun, published, settled
 
 from delivery.application import Application
@@ -25,7 +25,7 @@ class Conversation:
         self.application = Application(store, "shop")
         values = dict(
             {
-                "consul": {"url": store.url, "kv_prefix": store.prefix},
+                "consul": section(store),
                 "ssh": {"connect_timeout_s": 1},
             },
             **configuration,

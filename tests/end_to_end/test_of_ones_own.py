@@ -18,6 +18,7 @@ import pytest
 from delivery_driver import HOSTS, PROJECT, Delivery, serving
 from waiting import wait_for
 
+from sandbox import tokens
 from sandbox.world import World
 
 TOOLS = Path(__file__).resolve().parents[1] / "own_tools"
@@ -135,8 +136,11 @@ def notes(world: World, engine, tmp_path_factory) -> Delivery:
     setup = f"{PROJECT}/host/cicd-host-setup --app notes --port {world.applications['notes']}"
     for stage, hosts in STAGES.items():
         for host in hosts:
-            command = f"{setup} --stage {stage} --interval 1 && consul reload"
+            enrolment = ["host", "--node", host, "--app", "notes", "--stage", stage]
+            tokens.make(world.consul_url, world.consul_token, enrolment)
+            command = f"{setup} --stage {stage} --interval 1"
             world.host(host).run(["sh", "-c", command], check=True)
+            world.host(host).reload_consul()
     return delivery
 
 

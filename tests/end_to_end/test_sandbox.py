@@ -188,11 +188,12 @@ def test_two_worlds_run_at_the_same_time_and_do_not_meet():
                 "exec",
                 "--world",
                 str(pid),
-                "production-1",
+                "sandbox",
                 "--",
-                "curl",
-                "-sf",
-                "http://127.0.0.1:8500/v1/catalog/nodes",
+                "sh",
+                "-c",
+                'curl -sf --header "X-Consul-Token: $(cat $CICD_SANDBOX/consul-token)" '
+                "http://consul:8500/v1/catalog/nodes",
             ],
             stdout=subprocess.PIPE,
             text=True,
@@ -481,6 +482,8 @@ def set_maintenance(host, enable: bool) -> None:
         [
             "curl",
             "-sf",
+            "--header",
+            "@/etc/cicd/consul-token",
             "-X",
             "PUT",
             "http://127.0.0.1:8500/v1/agent/service/maintenance/shop"

@@ -37,7 +37,7 @@ class Tools:
 
     def __init__(self, world: World, engine: Engine, checkout: Checkout) -> None:
         self.world, self.engine, self.checkout = world, engine, checkout
-        store = Store(world.consul_url)
+        store = Store(world.consul_url, world.consul_token)
         self.apps = {name: Application(store, name) for name in APPS}
 
     def push(self, files: dict[str, str], message: str) -> str:

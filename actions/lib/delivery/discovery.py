@@ -11,7 +11,7 @@ import logging
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
-from delivery.names import nearest, plain
+from delivery.names import matches, nearest, plain, shown
 from delivery.remote import Host
 from delivery.store import Store, reaching_consul
 
@@ -48,6 +48,7 @@ class Discovery:
     """:param store: says which Consul."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self.client = store.client
         self.url = store.url
 
@@ -94,6 +95,9 @@ class Discovery:
     ) -> StageHosts:
         """Returns the hosts of a stage: the last stage's carry no stage tag of their own.
 
+        A host chooses its tags. Where the pack has a token, it also has to be enrolled for the
+        stage by an operator (cicd-consul-token); one that differs is logged and left out.
+
         :param stages: all stages of the application, in order.
         :raises NoHosts: when no host belongs to the stage, or none of them is up.
         """
@@ -102,16 +106,21 @@ class Discovery:
                 f"{application} has no stage {stage}; its stages: {', '.join(stages)}"
             )
         instances = self._registered(application)
-        last = stage == stages[-1]
-        wanted = f"{application}::{role}" if last else f"{application}::{role}_{stage}"
-        others = {f"{application}::{role}_{other}" for other in stages[:-1]} if last else set()
-        members = [
-            each
-            for each in instances
-            if wanted in each.host.tags and not others & set(each.host.tags)
-        ]
+        tagged = [each for each in instances if _is_tagged(each, application, role, stage, stages)]
+        left_out = self._left_out(application, stage, instances, tagged)
+        for node, why in left_out.items():
+            LOG.error("Left out of the %s hosts of %s: %s %s", stage, application, node, why)
+        members = [each for each in tagged if each.host.node not in left_out]
+        if tagged and not members:
+            raise NoHosts(
+                f"every host with the tags of {stage} is left out: "
+                + "; ".join(f"{each.host.node} {left_out[each.host.node]}" for each in tagged)
+            )
         if not members:
-            but = f" without {' or '.join(sorted(others))}" if others else ""
+            others = [f"{application}::{role}_{other}" for other in stages[:-1]]
+            last = stage == stages[-1]
+            wanted = f"{application}::{role}" if last else f"{application}::{role}_{stage}"
+            but = f" without {' or '.join(sorted(others))}" if last and others else ""
             raise NoHosts(
                 f"no host of {application} carries the tag {wanted}{but}; {_tags_seen(instances)}"
             )
@@ -123,6 +132,64 @@ class Discovery:
                 + ", ".join(host.node for host in down)
             )
         return StageHosts(up, down)
+
+    def left_out(self, application: str, role: str, stages: Sequence[str]) -> dict[str, str]:
+        """Returns the hosts that no rollout of any stage reaches as they are, and why, by node."""
+        instances = self.instances(application)
+        left_out: dict[str, str] = {}
+        for stage in stages:
+            tagged = [
+                each for each in instances if _is_tagged(each, application, role, stage, stages)
+            ]
+            left_out.update(self._left_out(application, stage, instances, tagged))
+        return left_out
+
+    def enrolment(self, application: str) -> dict[str, str] | None:
+        """Returns the stage that an operator has enrolled each node for. A malformed entry is
+        logged and left out.
+
+        :returns: None where the pack has no token: then any host could write that itself.
+        """
+        if not self._store.has_token:
+            return None
+        enrolled = {}
+        for node, entry in self._store.get_below(f"{application}/members").items():
+            if matches("node", node) and matches("stage", entry.value):
+                enrolled[node] = entry.value
+            else:
+                LOG.error(
+                    "Left out: %s in Consul is %s, no enrolment of a host for a stage; delete it",
+                    plain(entry.key),
+                    shown(entry.value),
+                )
+        return enrolled
+
+    def _left_out(
+        self,
+        application: str,
+        stage: str,
+        instances: Sequence[Instance],
+        tagged: Sequence[Instance],
+    ) -> dict[str, str]:
+        """Returns the nodes whose tags and whose enrolment differ about this stage, and how."""
+        enrolled = self.enrolment(application)
+        if enrolled is None:
+            return {}
+        left_out = {}
+        claiming = {each.host.node for each in tagged}
+        registered = {each.host.node for each in instances}
+        for node in sorted(claiming):
+            if enrolled.get(node) != stage:
+                has = f"is enrolled for {enrolled[node]}" if node in enrolled else "is not enrolled"
+                left_out[node] = (
+                    f"{has}, but carries the tags of {stage}; if they are right, run "
+                    f"cicd-consul-token host --node {node} --app {application} --stage {stage}"
+                )
+        for node, of_stage in sorted(enrolled.items()):
+            if of_stage == stage and node not in claiming:
+                so = "carries other tags" if node in registered else f"has no service {application}"
+                left_out[node] = f"is enrolled for {stage}, but {so}; run cicd-host-setup there"
+        return left_out
 
     def failing(self, application: str, nodes: set[str]) -> dict[str, str]:
         """Returns which of the nodes do not pass Consul's checks of the application, and why."""
@@ -153,7 +220,8 @@ def _instance(item: dict[str, Any]) -> Instance:
     checks = item["Checks"]
     host = Host(
         node=item["Node"]["Node"],
-        address=item["Service"]["Address"] or item["Node"]["Address"],
+        # Not the service's: any host of a service may write that for the others.
+        address=item["Node"]["Address"],
         tags=tuple(item["Service"]["Tags"] or ()),
     )
     failing = {
@@ -165,6 +233,16 @@ def _instance(item: dict[str, Any]) -> Instance:
         check["Status"] != "critical" for check in checks if check["CheckID"] == "serfHealth"
     )
     return Instance(host, node_up, not failing, failing)
+
+
+def _is_tagged(
+    instance: Instance, application: str, role: str, stage: str, stages: Sequence[str]
+) -> bool:
+    tags = set(instance.host.tags)
+    if stage != stages[-1]:
+        return f"{application}::{role}_{stage}" in tags
+    others = {f"{application}::{role}_{other}" for other in stages[:-1]}
+    return f"{application}::{role}" in tags and not tags & others
 
 
 def _usable(found: Iterable[dict[str, Any]]) -> Iterator[Instance]:

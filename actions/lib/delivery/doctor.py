@@ -13,14 +13,16 @@ import shlex
 import textwrap
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from delivery import ci, github, isolation, packaging, repository
+from delivery import ci, consul_token, github, isolation, packaging, repository
 from delivery.application import Application, applications
 from delivery.clock import now
 from delivery.configuration import Configuration
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.github_repository import Repository
+from delivery.host_check import APPLICATION_HOST, NEEDS
 from delivery.names import matches, plain
+from delivery.records import or_nothing
 from delivery.remote import Host, Result
 from delivery.rollout.lock import LOCK_TTL_S
 from delivery.rollout.steps import CONVERGE
@@ -31,46 +33,14 @@ WIDTH = 80
 REMOTE_TIMEOUT_S = 60
 KEY = "doctor"
 
-# Each script prints the problems.
-NEEDS = """
-needs() { for program in $1; do
-    command -v "$program" >/dev/null || { echo "$program is not installed; run $2"; return 0; }
-done; }
-"""
-
-# $1 the address of a repository to try with, or nothing. What the tools look at goes before it.
+# Prints the problems. $1 is the address of a repository to try with, or nothing. What the tools
+# look at goes before it.
 CLONE = """
 if [ -n "$1" ] && command -v git >/dev/null; then
     said=$(GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote "$1" HEAD 2>&1 >/dev/null) ||
         echo "git could not read $1: $(echo "$said" | tail -n 1)"
 fi
 """
-
-APPLICATION_HOST = (
-    NEEDS
-    + """
-app=$1 converge=$2 published=$3 list=/etc/apt/sources.list.d/cicd.list
-[ -x "$converge" ] || echo "$converge is missing; copy host/cicd-converge there"
-needs jq "apt-get install jq"
-needs curl "apt-get install curl"
-needs flock "apt-get install util-linux"
-if [ ! -f "/etc/cicd/$app.conf" ]; then
-    echo "/etc/cicd/$app.conf is missing; run cicd-host-setup --app $app"
-else
-    CONSUL_URL=$(sed -n 's/^CONSUL_URL=//p' "/etc/cicd/$app.conf")
-    curl --silent --fail --max-time 5 --output /dev/null \\
-        "${CONSUL_URL:-http://127.0.0.1:8500}/v1/status/leader" ||
-        echo "the Consul agent at ${CONSUL_URL:-http://127.0.0.1:8500} does not answer; start it"
-fi
-if [ ! -f "$list" ]; then
-    echo "$list is missing; add the line for our APT repository"
-elif [ "$published" = yes ]; then
-    said=$(apt-get -qq -o DPkg::Lock::Timeout=30 -o APT::Sandbox::User=root \\
-        -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 \\
-        update 2>&1) || echo "could not update from $list: $(echo "$said" | tail -n 1)"
-fi
-"""
-)
 
 
 class Finding(NamedTuple):
@@ -94,6 +64,8 @@ def examine(configuration: Configuration) -> list[Finding]:
     consul = _finding(f"Consul at {store.url}", lambda: _consul(store))
     findings = [consul]
     example = _a_repository(store) if consul.fine else None
+    if consul.fine:
+        findings += _token(store)
     findings += _tools(configuration)
     if consul.fine:
         findings += _build_hosts(configuration, example)
@@ -153,6 +125,20 @@ def _consul(store: Store) -> str:
     return f"has a leader; keys below {store.prefix}/ and sessions are writable"
 
 
+def _token(store: Store) -> list[Finding]:
+    """Returns what the pack's token can do that it need not, and the like."""
+    try:
+        problems = list(consul_token.examine(store))
+    except DeliveryError as error:
+        problems = [("the pack's token", plain(str(error)))]
+    fine = Finding(
+        "the pack's token",
+        True,
+        f"writes only keys below {store.prefix}/; without a token Consul takes nothing",
+    )
+    return [Finding(about, False, plain(why)) for about, why in problems] or [fine]
+
+
 def _tools(configuration: Configuration) -> list[Finding]:
     """Returns which required settings of the packager and the repository are not set."""
     return [
@@ -206,10 +192,11 @@ def _application_hosts(configuration: Configuration, store: Store) -> list[Findi
             configuration,
             [each for each in hosts[name] if each.node not in unreachable],
             APPLICATION_HOST,
-            [name, CONVERGE, published],
+            [name, CONVERGE, published, "yes" if store.has_token else "no"],
             f"host of {name}",
             unreachable,
         )
+        findings += _left_out(store, name)
     if not found:
         findings.append(
             Finding(
@@ -220,6 +207,23 @@ def _application_hosts(configuration: Configuration, store: Store) -> list[Findi
             )
         )
     return findings
+
+
+def _left_out(store: Store, name: str) -> list[Finding]:
+    """Returns the hosts whose tags and whose enrolment differ."""
+    discovery = Discovery(store)
+    newest = or_nothing(Application(store, name).releases.newest)
+    if newest:
+        left_out = discovery.left_out(name, newest.role, newest.stages)
+    else:  # then its stages are not known yet
+        enrolled = discovery.enrolment(name)
+        left_out = {
+            each.host.node: "is not enrolled for a stage; run cicd-consul-token host --node "
+            f"{each.host.node} --app {name} --stage with its stage"
+            for each in discovery.instances(name)
+            if enrolled is not None and each.host.node not in enrolled
+        }
+    return [Finding(node, False, plain(f"host of {name}: {why}")) for node, why in left_out.items()]
 
 
 def _applications_in_consul(store: Store, configuration: Configuration) -> list[str]:

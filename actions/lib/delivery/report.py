@@ -63,14 +63,25 @@ def hosts(application: Application, discovery: Discovery) -> dict[str, Any]:
     """Returns the state of each host of an application, those of the first stage first.
 
     :returns: {hosts: [{node, stage, version, status, at}], text: for chat}; `status` is what the
-        host last reported, or what Consul finds wrong with it.
+        host last reported, what Consul finds wrong with it, or why no rollout reaches it.
     """
     newest = application.releases.newest()
     reports = application.hosts.all()
+    enrolled = discovery.enrolment(application.name) or {}
+    left_out = discovery.left_out(application.name, newest.role, newest.stages)
     rows = [
         _host(instance, _stage_of(instance, application.name, newest), reports)
         for instance in discovery.instances(application.name)
     ]
+    known = {row["node"] for row in rows}
+    rows += [
+        {"node": node, "stage": enrolled[node], "version": None, "status": "", "at": None}
+        for node in left_out
+        if node not in known
+    ]
+    for row in rows:
+        if row["node"] in left_out:
+            row["status"] = f"left out: {left_out[row['node']]}"
     rows.sort(key=lambda row: (newest.stages.index(row["stage"]), row["node"]))
     lines = [
         f"{row['node']} ({row['stage']}): {row['version'] or 'nothing'}, {row['status']}"

@@ -61,6 +61,7 @@ class Store:
         self, url: str, token: str | None = None, prefix: str = "cicd", client: Any = None
     ) -> None:
         self.url = url
+        self.has_token = bool(token)
         self.prefix = prefix.strip("/")
         self.client = client or _connect(url, token)
         self.sessions = Sessions(self.client, url)

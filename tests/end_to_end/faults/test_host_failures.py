@@ -204,7 +204,7 @@ class Fleet:
     def __init__(self, world: World) -> None:
         self.world = world
         self.canary = world.host("canary-1")
-        store = Store(world.consul_url)
+        store = Store(world.consul_url, world.consul_token)
         ssh = Ssh(
             "root",
             f"{world.directory}/ssh/id_ed25519",
@@ -297,7 +297,8 @@ def state(host: WorldHost, name: str) -> str:
 
 
 def in_maintenance(host: WorldHost, name: str) -> bool:
-    checks = json.loads(host.run(["curl", "-sf", "http://127.0.0.1:8500/v1/agent/checks"]).stdout)
+    ask = ["curl", "-sf", "--header", "@/etc/cicd/consul-token"]
+    checks = json.loads(host.run([*ask, "http://127.0.0.1:8500/v1/agent/checks"]).stdout)
     return f"_service_maintenance:{name}" in checks
 
 
