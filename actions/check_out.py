@@ -6,6 +6,7 @@ from packaging_step import PackagingStep
 
 from delivery.errors import DeliveryError
 from delivery.isolation import Isolation
+from delivery.packaging import leave_origin
 from delivery.workspace import Workspace
 
 
@@ -20,6 +21,7 @@ class CheckOut(PackagingStep):
             workspace.check_out(
                 self.configuration.clone_url(build.repository), commit, build.branch, build.path
             )
+            leave_origin(workspace, build)
         except DeliveryError:
             workspace.remove()
             raise

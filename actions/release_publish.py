@@ -7,7 +7,7 @@ from build_host_action import BuildHostAction
 from delivery import metadata
 from delivery.clock import now
 from delivery.commits import Commit
-from delivery.packaging import Package, Recipe
+from delivery.packaging import Package, Recipe, require_origin
 from delivery.proof.envelope import Signer
 from delivery.proof.statement import provenance
 from delivery.releases import File, Release
@@ -22,6 +22,7 @@ class ReleasePublish(BuildHostAction):
         work = self.workspace(node, workspace)
         recipe, package = Recipe.found_in(work), Package.found_in(work)
         package.require(recipe)
+        require_origin(work, build)
         warning = metadata.warning(recipe.metadata)
         release = Release(
             version=package.version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -13,6 +14,7 @@ from repositories import Repository
 
 from delivery import workspace
 from delivery.configuration import Configuration
+from delivery.packaging import ORIGIN_FILE
 
 NODE = "builder"
 
@@ -56,4 +58,6 @@ class BuildHostActionTestCase(ConsulActionTestCase):
         """Returns a workspace with this commit, as the step before the tested one leaves it."""
         made = workspace.Workspace.create(self.shell, self.shell.host, ISOLATION)
         made.check_out(self.repository.url, commit, "main", path)
+        origin = {"repository": "acme/shop", "branch": "main", "commit": commit, "path": path}
+        made.write(ORIGIN_FILE, json.dumps(origin).encode())
         return made

@@ -142,6 +142,15 @@ class TestCanaryBegin(ConsulActionTestCase):
         self.assertTrue(succeeded, result)
         self.assertTrue(result["begun"])
 
+    def test_in_a_shared_repository_the_commits_that_changed_it_count(self):
+        """A push may end with a commit that changes nothing of the application."""
+        release = self.shop.releases.get(published(self.shop, 1).version)
+        first, second = (Commit(each * 40, "Change it", "Ada") for each in "fe")
+        older = dataclasses.replace(release, commit="9" * 40, build=8, commits=[first])
+        newer = dataclasses.replace(release, commit="8" * 40, build=7, commits=[second, first])
+        self.assertTrue(newer.is_newer_than(older))
+        self.assertFalse(older.is_newer_than(newer))
+
     def test_names_who_holds_the_lock(self):
         old, new = published(self.shop, 1), published(self.shop, 2)
         begun(self.shop, "production", old, [["p"]], "olga", "promote")

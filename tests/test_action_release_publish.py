@@ -53,6 +53,17 @@ class TestReleasePublish(BuildHostActionTestCase):
         self.assertEqual(release.settings, SETTINGS)
         self.assertEqual(release.commits, [Commit(self.commit, "change", "Ada")])
 
+    def test_signs_nothing_that_was_not_checked_out(self):
+        self.leave()
+        key = f"shop/builds/{self.commit}"
+        build = json.loads(self.store.get(key).value)
+        for field, value in (("branch", "release"), ("repository", "acme/other"), ("path", "x")):
+            self.store.commit([self.store.overwrite(key, json.dumps({**build, field: value}))])
+            succeeded, result = self.publish()
+            self.assertFalse(succeeded)
+            self.assertIn("was changed after the check-out", result["error"])
+        self.assertEqual(self.shop.releases.versions(), [])
+
     def test_the_commits_are_those_of_the_commit_not_of_what_the_build_made_of_it(self):
         source = f"{self.workspace.path}/source"
         for argv in (

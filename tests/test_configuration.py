@@ -68,6 +68,10 @@ CODE = [
             "applications.acme/shop.branch in .* unknown key; nearest: .*branches",
         ),
         (
+            {"permissions": {"applications": {"Shop": {}}}},
+            "permissions.applications in .* 'Shop' is no application's name",
+        ),
+        (
             {"applications": {"acme/shop": {"branches": ["main", 2]}}},
             r"applications.acme/shop.branches\[1\] in .* expected text, got 2",
         ),

@@ -123,6 +123,11 @@ def test_no_stage_is_left_out(stage, source, words):
         policy().require_order(RELEASE, stage, source)
 
 
+def test_a_release_of_a_role_that_is_not_allowed_now_goes_nowhere():
+    with pytest.raises(AgainstPolicy, match="for the role app; .* allows web: push again, or"):
+        policy(roles=["web"]).require_order(RELEASE, "canary", None)
+
+
 def test_a_release_goes_from_stage_to_stage():
     policy().require_order(RELEASE, "canary", None)
     policy().require_order(RELEASE, "production", "canary")

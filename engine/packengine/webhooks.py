@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import tempfile
 import threading
 import urllib.parse
 import uuid
@@ -81,15 +82,17 @@ def api_key(data_dir: str) -> str:
     if key:
         return key
     path = key_file(data_dir)
-    try:
+    if os.path.exists(path):
         with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        made = secrets.token_urlsafe(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(made + "\n")
-        return made
+            kept = file.read().strip()
+        if kept:
+            return kept
+    made = secrets.token_urlsafe(32)
+    descriptor, new = tempfile.mkstemp(dir=data_dir, prefix=".api-key")  # nobody else may read it
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(made + "\n")
+    os.replace(new, path)  # whole, or not at all
+    return made
 
 
 class _Handler(BaseHTTPRequestHandler):

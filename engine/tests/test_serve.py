@@ -322,6 +322,14 @@ def test_a_key_that_was_made_at_the_first_start_is_asked_for(pack, serve):
     assert len(wait_for(lambda: completed(engine, 2))) == 2
 
 
+def test_an_empty_file_is_no_key(tmp_path):
+    (tmp_path / "api-key").touch()
+    made = api_key(str(tmp_path))
+    assert len(made) > 40
+    assert api_key(str(tmp_path)) == made
+    assert os.listdir(tmp_path) == ["api-key"]
+
+
 def test_a_key_of_the_environment_is_asked_for(pack, serve, monkeypatch):
     monkeypatch.setenv("ENGINE_API_KEY", "k3y")
     pack.rule("hook", {"type": "core.st2.webhook", "parameters": {"url": "hook"}}, "core.noop")

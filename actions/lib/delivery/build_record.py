@@ -76,6 +76,16 @@ class Build:
         return self.status != "unaffected" or self.branch == branch
 
     @property
+    def origin(self) -> dict[str, str]:
+        """What is checked out for it."""
+        return {
+            "repository": self.repository,
+            "branch": self.branch,
+            "commit": self.commit,
+            "path": self.path,
+        }
+
+    @property
     def failure(self) -> str:
         """Why no release came of the commit, in one line; empty unless something failed."""
         if self.status == "failed":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Mapping
 
-from delivery import schema
+from delivery import permission, schema
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.policy import Policies
@@ -27,7 +27,8 @@ class Configuration:
     def __init__(self, values: Mapping[str, Any] | None) -> None:
         self._values = schema.complete(values or {})
         self._ssh: Ssh | None = None
-        # These two refuse what the schema cannot.
+        # These refuse what the schema cannot.
+        permission.check_names(self.section("permissions"))
         self._sources = Sources(self.section("applications"))
         self.policies = Policies(self.section("policy"))
 

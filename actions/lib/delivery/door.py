@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, cast
+from typing import Any, Callable, Mapping, NamedTuple, cast
 
 from delivery.webhook import Answer
 
@@ -28,7 +28,8 @@ REQUEST_TIMEOUT_S = 10  # GitHub itself gives up after ten seconds
 CONNECTIONS = 200  # at once; GitHub tries a refused delivery again on request
 CONNECTIONS_OF_ONE = 50  # address; a proxy on this machine is not limited
 SMALL_BODY_BYTES = 256 * 1024  # what CONNECTIONS of them take is always there
-LARGE_BODIES_BYTES = 64 * 1024 * 1024  # of all larger ones together
+LARGE_BODIES_BYTES = 64 * 1024 * 1024  # of what has arrived of all larger ones
+CHUNK_BYTES = 64 * 1024
 BUSY = Answer(503, "busy with other large requests; redeliver it")
 
 
@@ -70,20 +71,20 @@ class Server(ThreadingHTTPServer):
             admitted = self._may_enter(client_address[0])
             if admitted:
                 self._arriving[request] = time.monotonic()
-                self._of_address[client_address[0]] += 1
-        if admitted:
+                self._of_address[_place(client_address[0])] += 1
+        if not admitted:
+            return self.shutdown_request(request)
+        try:
             super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        except BaseException:  # no thread could be started for it
+            self._forget(request, client_address)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.has_arrived(request)
-            with self._lock:
-                self._of_address[client_address[0]] -= 1
-                self._of_address += Counter()  # drops those at zero
+            self._forget(request, client_address)
 
     def service_actions(self) -> None:
         """Ends the connections whose time is over; called twice a second."""
@@ -99,19 +100,16 @@ class Server(ThreadingHTTPServer):
         with self._lock:
             self._arriving.pop(request, None)
 
-    @contextlib.contextmanager
-    def room_for(self, length: int) -> Iterator[bool]:
-        """Yields whether there is room for a body of so many bytes, and keeps it meanwhile."""
-        counted = length if length > SMALL_BODY_BYTES else 0
+    def take_room(self, size: int) -> bool:
+        """Returns whether there is room for so many more bytes of large bodies, and keeps it."""
         with self._lock:
-            fits = self._large_bodies_bytes + counted <= LARGE_BODIES_BYTES
-            counted = counted if fits else 0
-            self._large_bodies_bytes += counted
-        try:
-            yield fits
-        finally:
-            with self._lock:
-                self._large_bodies_bytes -= counted
+            fits = self._large_bodies_bytes + size <= LARGE_BODIES_BYTES
+            self._large_bodies_bytes += size if fits else 0
+        return fits
+
+    def give_room_back(self, size: int) -> None:
+        with self._lock:
+            self._large_bodies_bytes -= size
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         self.log.warning("Connection from %s failed: %s", client_address[0], sys.exc_info()[1])
@@ -119,7 +117,13 @@ class Server(ThreadingHTTPServer):
     def _may_enter(self, address: str) -> bool:
         if sum(self._of_address.values()) >= CONNECTIONS:
             return False
-        return self._of_address[address] < CONNECTIONS_OF_ONE or _is_this_machine(address)
+        return self._of_address[_place(address)] < CONNECTIONS_OF_ONE or _is_this_machine(address)
+
+    def _forget(self, request: Any, client_address: Any) -> None:
+        self.has_arrived(request)
+        with self._lock:
+            self._of_address[_place(client_address[0])] -= 1
+            self._of_address += Counter()  # drops those at zero
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -144,8 +148,7 @@ class Handler(BaseHTTPRequestHandler):
         if length > door.body_limit_bytes:
             limit = f"{door.body_limit_bytes >> 20} MiB"
             return self._answer(Answer(413, f"the body exceeds {limit}"))
-        with self.server.room_for(length) as fits:
-            return self._answer(self._judge(door, length) if fits else BUSY)
+        return self._answer(self._judge(door, length))
 
     def do_GET(self) -> None:
         if self.path == "/health":
@@ -153,16 +156,25 @@ class Handler(BaseHTTPRequestHandler):
         return self._answer(Answer(404, "unknown path; GitHub's webhooks go to /github"))
 
     def _judge(self, door: Door, length: int) -> Answer:
-        body = bytearray(length)
-        arrived = self.rfile.readinto(body)
-        self.server.has_arrived(self.connection)
-        if arrived < length:
-            return Answer(400, "the body is shorter than Content-Length says")
+        body = bytearray()
+        kept = 0
         try:
+            while len(body) < length:
+                chunk = self.rfile.read(min(CHUNK_BYTES, length - len(body)))
+                if not chunk:
+                    return Answer(400, "the body is shorter than Content-Length says")
+                if length > SMALL_BODY_BYTES:
+                    if not self.server.take_room(len(chunk)):
+                        return BUSY
+                    kept += len(chunk)
+                body += chunk
+            self.server.has_arrived(self.connection)
             return door.answer(cast("Mapping[str, str]", self.headers), body)
         except Exception as error:
             self.server.log.exception("Could not dispatch a webhook: %s", error)
             return Answer(503, "the push could not be dispatched; redeliver it")
+        finally:
+            self.server.give_room_back(kept)
 
     def _answer(self, answer: Answer) -> None:
         body = json.dumps({"message": answer.message}).encode("utf-8")
@@ -176,5 +188,16 @@ class Handler(BaseHTTPRequestHandler):
         """What matters is logged by the receiver, with its reason."""
 
 
+def _place(address: str) -> str:
+    """Returns what counts as one address: of IPv6 the network of which one client has all."""
+    ip = _ip(address)
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
 def _is_this_machine(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0].replace("::ffff:", "")).is_loopback
+    return _ip(address).is_loopback
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip

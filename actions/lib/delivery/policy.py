@@ -107,6 +107,12 @@ class Policy:
                 f"the pack's configuration has {', '.join(self.stages)}: push again, or correct "
                 f"{self.place}.stages there"
             )
+        if release.role not in self.roles:
+            raise AgainstPolicy(
+                f"{release.version} was published for the role {release.role}; the pack's "
+                f"configuration allows {', '.join(self.roles)}: push again, or correct "
+                f"{self.place}.roles there"
+            )
         if (source, stage) not in zip([None, *self.stages], self.stages):
             raise AgainstPolicy(
                 f"{release.version} comes to {stage} from the stage before it; the stages are "

@@ -115,13 +115,19 @@ class Release:
     def is_newer_than(self, other: Release) -> bool:
         """Returns whether this is the newer one: its commit has the other's among those before it,
         or, where the kept ones of neither say so, its build has the higher number. A push may come
-        late, and the build of an older commit then has the higher one."""
-        if self.commit != other.commit:
-            if any(each.commit == other.commit for each in self.commits):
+        late, and the build of an older commit then has the higher one. In a shared repository the
+        commits that changed the application count."""
+        ours, others = self._last_change, other._last_change
+        if ours != others:
+            if any(each.commit == others for each in self.commits):
                 return True
-            if any(each.commit == self.commit for each in other.commits):
+            if any(each.commit == ours for each in other.commits):
                 return False
         return self.build > other.build
+
+    @property
+    def _last_change(self) -> str:
+        return self.commits[0].commit if self.commits else self.commit
 
     @property
     def stages(self) -> list[str]:

@@ -25,6 +25,7 @@ from delivery.releases import File, Release
 from delivery.remote import Ssh
 from delivery.rollout.steps import RolloutFailed, Steps
 from delivery.store import Store
+from sandbox.fleet import BUILD
 from sandbox.world import World, WorldHost
 
 WORLD = ["--canary", "1", "--production", "2"]
@@ -327,7 +328,7 @@ def test_a_failed_first_install_leaves_nothing_though_its_scripts_fail(fleet: Fl
 
 def test_what_is_in_trouble_on_a_host_is_not_in_another_applications_way(fleet: Fleet):
     sources = "/etc/apt/sources.list.d"
-    other = f"sed 's|build:8080|build:8080/other|; s| cicd main| other main|' {sources}/cicd.list"
+    other = f"sed 's|build:8080|{BUILD}:8080/other|; s| cicd main| other main|' {sources}/cicd.list"
     fleet.canary.run(["sh", "-c", f"{other} > {sources}/other.list"], check=True)
     fleet.canary.run(["apt-get", "-qq", "update"], check=True)
     fleet.canary.run(["sh", "-c", "cd /tmp && apt-get -qq download trouble"], check=True)

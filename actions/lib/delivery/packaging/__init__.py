@@ -20,11 +20,30 @@ import json
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
+from delivery.build_record import Build
 from delivery.tools import Registry, Tool
 from delivery.workspace import RefusedSource, Workspace
 
 RECIPE_FILE = "metadata.json"
 PACKAGE_FILE = "package.json"
+ORIGIN_FILE = "origin.json"
+
+
+def leave_origin(workspace: Workspace, build: Build) -> None:
+    """Leaves for the steps after it what was checked out."""
+    workspace.write(ORIGIN_FILE, json.dumps(build.origin).encode())
+
+
+def require_origin(workspace: Workspace, build: Build) -> None:
+    """
+    :raises RefusedSource: when another repository, branch, commit or path was checked out than the
+        build's record has now.
+    """
+    if json.loads(workspace.read(ORIGIN_FILE)) != build.origin:
+        raise RefusedSource(
+            f"the record of build {build.number} was changed after the check-out, so that what is "
+            "packaged is not what it says; push a new commit"
+        )
 
 
 class Recipe(NamedTuple):
