@@ -406,6 +406,22 @@ def test_a_host_is_set_up_for_the_prefix_that_its_keys_have(world: World):
     ]
 
 
+def test_a_host_that_is_set_up_again_asks_for_the_same_proof(world: World):
+    host = world.host("production-1")
+    setup = [str(PROJECT / "host/cicd-host-setup"), "--app", "extra", "--stage", "production"]
+    setup += ["--port", "9"]
+    host.run([*setup, "--repository", "acme/x", "--branches", "main release/*"], check=True)
+    host.run([*setup, "--weight", "2"], check=True)
+    conf = host.run(["cat", "/etc/cicd/extra.conf"], check=True).stdout
+    assert "REPOSITORY=acme/x\nBRANCHES='main release/*'\n" in conf
+    host.run(["mv", "/etc/apt/sources.list.d/cicd.list", "/root"], check=True)
+    refused = host.run([*setup, "--repository", "acme/x"])
+    host.run(["mv", "/root/cicd.list", "/etc/apt/sources.list.d"], check=True)
+    host.run(["rm", "/etc/cicd/extra.conf", "/etc/consul.d/cicd-extra.json"], check=True)
+    assert refused.returncode == 2
+    assert "has no line such as: deb http://build:8080/ cicd main" in refused.stderr
+
+
 def test_what_is_installed_on_the_machine_meanwhile_is_not_seen_by_a_host(world: World):
     path = "/var/lib/dpkg/updates/cicd-test"
     Path(path).touch()
