@@ -13,7 +13,7 @@ from waiting import wait_to_equal
 from sandbox.fleet import REPOSITORY_KEY
 from sandbox.world import World
 
-WORLD = ["--canary", "1", "--production", "1"]
+WORLD = ["--canary", "1", "--production", "3"]
 FORGED = "9.0-9.fffffff"
 
 # Builds a package of shop, and publishes it signed with the repository's key. $1 is its version.
