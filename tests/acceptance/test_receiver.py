@@ -94,7 +94,7 @@ def test_a_client_that_closes_half_way_is_told_or_left(configured: Any):
     with socket.create_connection(ADDRESS, timeout=30) as client:
         client.sendall(HALF_A_REQUEST)
         client.shutdown(socket.SHUT_WR)
-        assert client.recv(100)[:12] in (b"HTTP/1.0 408", b"")
+        assert client.recv(100)[:12] in (b"HTTP/1.0 400", b"")
     assert is_healthy()
 
 
