@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any, Mapping
 
-from delivery import permission, schema
+from delivery import schema
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
+from delivery.names import check_applications
 from delivery.policy import Policies
 from delivery.remote import Host, Ssh
 from delivery.sources import Sources
@@ -28,7 +29,7 @@ class Configuration:
         self._values = schema.complete(values or {})
         self._ssh: Ssh | None = None
         # These refuse what the schema cannot.
-        permission.check_names(self.section("permissions"))
+        check_applications("permissions.applications", self.section("permissions")["applications"])
         self._sources = Sources(self.section("applications"))
         self.policies = Policies(self.section("policy"))
 

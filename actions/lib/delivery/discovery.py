@@ -8,7 +8,7 @@ discovery.stage_hosts("shop", role="app", stage="canary", stages=["canary", "pro
 from __future__ import annotations
 
 import logging
-from typing import Any, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
 from delivery.names import matches, nearest, plain, shown
@@ -107,7 +107,7 @@ class Discovery:
             )
         instances = self._registered(application)
         tagged = [each for each in instances if _is_tagged(each, application, role, stage, stages)]
-        left_out = self._left_out(application, stage, instances, tagged)
+        left_out = _left_out(application, stage, instances, tagged, self.enrolment(application))
         for node, why in left_out.items():
             LOG.error("Left out of the %s hosts of %s: %s %s", stage, application, node, why)
         members = [each for each in tagged if each.host.node not in left_out]
@@ -117,10 +117,8 @@ class Discovery:
                 + "; ".join(f"{each.host.node} {left_out[each.host.node]}" for each in tagged)
             )
         if not members:
-            others = [f"{application}::{role}_{other}" for other in stages[:-1]]
-            last = stage == stages[-1]
-            wanted = f"{application}::{role}" if last else f"{application}::{role}_{stage}"
-            but = f" without {' or '.join(sorted(others))}" if last and others else ""
+            wanted, others = _tags_of(application, role, stage, stages)
+            but = f" without {' or '.join(sorted(others))}" if others else ""
             raise NoHosts(
                 f"no host of {application} carries the tag {wanted}{but}; {_tags_seen(instances)}"
             )
@@ -136,12 +134,13 @@ class Discovery:
     def left_out(self, application: str, role: str, stages: Sequence[str]) -> dict[str, str]:
         """Returns the hosts that no rollout of any stage reaches as they are, and why, by node."""
         instances = self.instances(application)
+        enrolled = self.enrolment(application)
         left_out: dict[str, str] = {}
         for stage in stages:
             tagged = [
                 each for each in instances if _is_tagged(each, application, role, stage, stages)
             ]
-            left_out.update(self._left_out(application, stage, instances, tagged))
+            left_out.update(_left_out(application, stage, instances, tagged, enrolled))
         return left_out
 
     def enrolment(self, application: str) -> dict[str, str] | None:
@@ -163,33 +162,6 @@ class Discovery:
                     shown(entry.value),
                 )
         return enrolled
-
-    def _left_out(
-        self,
-        application: str,
-        stage: str,
-        instances: Sequence[Instance],
-        tagged: Sequence[Instance],
-    ) -> dict[str, str]:
-        """Returns the nodes whose tags and whose enrolment differ about this stage, and how."""
-        enrolled = self.enrolment(application)
-        if enrolled is None:
-            return {}
-        left_out = {}
-        claiming = {each.host.node for each in tagged}
-        registered = {each.host.node for each in instances}
-        for node in sorted(claiming):
-            if enrolled.get(node) != stage:
-                has = f"is enrolled for {enrolled[node]}" if node in enrolled else "is not enrolled"
-                left_out[node] = (
-                    f"{has}, but carries the tags of {stage}; if they are right, run "
-                    f"cicd-consul-token host --node {node} --app {application} --stage {stage}"
-                )
-        for node, of_stage in sorted(enrolled.items()):
-            if of_stage == stage and node not in claiming:
-                so = "carries other tags" if node in registered else f"has no service {application}"
-                left_out[node] = f"is enrolled for {stage}, but {so}; run cicd-host-setup there"
-        return left_out
 
     def failing(self, application: str, nodes: set[str]) -> dict[str, str]:
         """Returns which of the nodes do not pass Consul's checks of the application, and why."""
@@ -235,14 +207,48 @@ def _instance(item: dict[str, Any]) -> Instance:
     return Instance(host, node_up, not failing, failing)
 
 
+def _left_out(
+    application: str,
+    stage: str,
+    instances: Sequence[Instance],
+    tagged: Sequence[Instance],
+    enrolled: Mapping[str, str] | None,
+) -> dict[str, str]:
+    """Returns the nodes whose tags and whose enrolment differ about this stage, and how."""
+    if enrolled is None:
+        return {}
+    left_out = {}
+    claiming = {each.host.node for each in tagged}
+    registered = {each.host.node for each in instances}
+    for node in sorted(claiming):
+        if enrolled.get(node) != stage:
+            has = f"is enrolled for {enrolled[node]}" if node in enrolled else "is not enrolled"
+            left_out[node] = (
+                f"{has}, but carries the tags of {stage}; if they are right, run "
+                f"cicd-consul-token host --node {node} --app {application} --stage {stage}"
+            )
+    for node, of_stage in sorted(enrolled.items()):
+        if of_stage == stage and node not in claiming:
+            so = "carries other tags" if node in registered else f"has no service {application}"
+            left_out[node] = f"is enrolled for {stage}, but {so}; run cicd-host-setup there"
+    return left_out
+
+
 def _is_tagged(
     instance: Instance, application: str, role: str, stage: str, stages: Sequence[str]
 ) -> bool:
-    tags = set(instance.host.tags)
+    wanted, others = _tags_of(application, role, stage, stages)
+    return wanted in instance.host.tags and not others & set(instance.host.tags)
+
+
+def _tags_of(
+    application: str, role: str, stage: str, stages: Sequence[str]
+) -> tuple[str, set[str]]:
+    """Returns the tag that a stage's hosts carry, and those that they must not carry."""
     if stage != stages[-1]:
-        return f"{application}::{role}_{stage}" in tags
+        return f"{application}::{role}_{stage}", set()
     others = {f"{application}::{role}_{other}" for other in stages[:-1]}
-    return f"{application}::{role}" in tags and not tags & others
+    return f"{application}::{role}", others
 
 
 def _usable(found: Iterable[dict[str, Any]]) -> Iterator[Instance]:

@@ -55,6 +55,19 @@ def check(kind: str, value: object) -> str:
     raise DeliveryError(f"{shown(value)} is not a valid {kind}; expected {PATTERNS[kind]}")
 
 
+def check_applications(setting: str, names: Iterable[object]) -> None:
+    """
+    :param setting: of the pack's configuration, whose keys are names of applications.
+    :raises DeliveryError: for a name that no application can have: it would hold for nobody.
+    """
+    for name in names:
+        if not matches("application", name):
+            raise DeliveryError(
+                f"{setting} in the pack's configuration: {shown(name)} is no application's name "
+                f"({PATTERNS['application']})"
+            )
+
+
 def matches(kind: str, value: object) -> bool:
     """Returns whether `value` is a proper name of this kind."""
     return isinstance(value, str) and bool(re.fullmatch(PATTERNS[kind], value))

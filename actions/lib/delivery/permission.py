@@ -6,7 +6,7 @@ import re
 from typing import Any, Mapping
 
 from delivery.errors import DeliveryError
-from delivery.names import PATTERNS, matches, plain, shown
+from delivery.names import plain
 
 KINDS = {"chat_users": "in chat", "stackstorm_users": "as StackStorm users"}
 
@@ -23,17 +23,6 @@ def lists_of(application: str, permissions: Mapping[str, Any]) -> dict[str, Any]
     own = permissions["applications"].get(application) or {}
     # StackStorm makes an empty list of one that is left out.
     return {kind: own.get(kind) or permissions.get(kind) for kind in KINDS}
-
-
-def check_names(permissions: Mapping[str, Any]) -> None:
-    """:raises DeliveryError: for a list of an application that cannot be one's: it would hold for
-    nobody."""
-    for name in permissions["applications"]:
-        if not matches("application", name):
-            raise DeliveryError(
-                f"permissions.applications in the pack's configuration: {shown(name)} is no "
-                f"application's name ({PATTERNS['application']})"
-            )
 
 
 def require(

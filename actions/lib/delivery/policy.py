@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 from delivery.errors import DeliveryError
-from delivery.names import PATTERNS, matches, shown
+from delivery.names import PATTERNS, check_applications, matches, shown
 from delivery.releases import Release, Rules
 from delivery.settings import FILE, Settings
 
@@ -55,7 +55,7 @@ class Policy:
             self._refuse("stages", _listed(settings.stages), _listed(self.stages), "stages")
         if settings.role is not None and settings.role not in self.roles:
             self._refuse("role", settings.role, f"one of {', '.join(self.roles)}", "roles")
-        # A number of hosts is compared with the share once the hosts are known, in `batch_of`.
+        # A number is compared with the share once the hosts are known: see `largest_batch_of`.
         if isinstance(rollout.batch_size, str) and _percent(rollout.batch_size) > _percent(
             self.largest_batch
         ):
@@ -135,12 +135,8 @@ class Policies:
     def __init__(self, section: Mapping[str, Any]) -> None:
         self._common = {key: value for key, value in section.items() if key != "applications"}
         self._applications: Mapping[str, Any] = section["applications"]
+        check_applications("policy.applications", self._applications)
         for name in self._applications:
-            if not matches("application", name):
-                raise DeliveryError(
-                    f"policy.applications in the pack's configuration: {shown(name)} is no "
-                    f"application's name ({PATTERNS['application']})"
-                )
             self.of(name)
         self.of("")
 

@@ -30,11 +30,10 @@ def provenance(
     run = f"{application}-{release.build}"
     if build.ci.get("url"):
         run = build.ci["url"]
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": release.package.file, "digest": {"sha256": release.package.sha256}}],
-        "predicateType": PROVENANCE,
-        "predicate": {
+    return _statement(
+        release,
+        PROVENANCE,
+        {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
@@ -61,16 +60,15 @@ def provenance(
                 },
             },
         },
-    }
+    )
 
 
 def rolled_out(release: Release, rollout: Rollout) -> dict[str, Any]:
     """Returns the statement that a stage has settled on a release."""
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": release.package.file, "digest": {"sha256": release.package.sha256}}],
-        "predicateType": ROLLOUT,
-        "predicate": {
+    return _statement(
+        release,
+        ROLLOUT,
+        {
             "version": release.version,
             "stage": rollout.stage,
             "kind": rollout.kind,
@@ -78,4 +76,13 @@ def rolled_out(release: Release, rollout: Rollout) -> dict[str, Any]:
             "deployment": rollout.deployment,
             "settledAt": rollout.since,
         },
+    )
+
+
+def _statement(release: Release, kind: str, predicate: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": release.package.file, "digest": {"sha256": release.package.sha256}}],
+        "predicateType": kind,
+        "predicate": predicate,
     }
