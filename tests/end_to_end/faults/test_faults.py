@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 from delivery_driver import Delivery
 from waiting import wait_for
 
+from demo.traffic import Traffic
 from sandbox.world import World
+
+LONGER_THAN_HAPROXY_KEPT_HOSTS_S = 65
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,6 +57,19 @@ def test_a_push_while_consul_is_away_waits_for_it(shop: Delivery, world: World):
         lambda: (shop.application.stages.get("canary").version or "").endswith(commit[:7]),
         what="the canary to run it",
     )
+
+
+def test_applications_do_not_notice_that_consul_is_away(shop: Delivery, world: World):
+    with Traffic(world.balancer_url, "shop", per_second=20) as traffic:
+        world.host("consul").stop()
+        try:
+            time.sleep(LONGER_THAN_HAPROXY_KEPT_HOSTS_S)
+        finally:
+            world.host("consul").start()
+        wait_for(lambda: "canary-1" in passing(world), what="Consul to be back")
+        time.sleep(2)  # HAProxy asks every second
+    assert len(traffic.replies) > LONGER_THAN_HAPROXY_KEPT_HOSTS_S
+    assert [each.problem for each in traffic.replies if each.problem] == []
 
 
 def test_a_host_that_was_down_comes_back_to_what_the_stage_settled_on(shop: Delivery, world: World):
