@@ -6,6 +6,7 @@ from build_host_action import BuildHostAction
 
 from delivery import packaging
 from delivery.packaging import Recipe
+from delivery.proof import sbom
 
 
 class PackageBuild(BuildHostAction):
@@ -13,5 +14,7 @@ class PackageBuild(BuildHostAction):
         self, node: str, workspace: str, app: str | None = None, commit: str | None = None
     ) -> dict[str, Any]:
         work = self.workspace(node, workspace)
-        packager = packaging.TOOLS.create(self.configuration)
-        return packager.build(work, Recipe.found_in(work)).as_dict()
+        recipe = Recipe.found_in(work)
+        package = packaging.TOOLS.create(self.configuration).build(work, recipe)
+        sbom.look(work, recipe)
+        return package.as_dict()

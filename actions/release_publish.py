@@ -9,6 +9,7 @@ from delivery.clock import now
 from delivery.commits import Commit
 from delivery.packaging import Package, Recipe, require_origin
 from delivery.proof.envelope import Signer
+from delivery.proof.sbom import Sbom
 from delivery.proof.statement import provenance
 from delivery.releases import File, Release
 from delivery.remote import RemoteError
@@ -41,7 +42,15 @@ class ReleasePublish(BuildHostAction):
         evidence = []
         signer = Signer.configured(self.configuration)
         if signer:
-            stated = provenance(app, release, build, self.configuration.git_url(), node, now())
+            stated = provenance(
+                app,
+                release,
+                build,
+                self.configuration.git_url(),
+                node,
+                now(),
+                Sbom.found_in(work),
+            )
             evidence = [application.evidence.begin(release.version, signer.sign(stated))]
         new = application.releases.publish(release, warning, evidence)
         application.builds.forget_packaging_failure(commit)

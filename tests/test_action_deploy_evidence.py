@@ -11,12 +11,13 @@ import unittest
 from pathlib import Path
 
 from action_test_case import ConsulActionTestCase
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deploy_evidence import DeployEvidence
 from releases import published, settled
+from signing_keys import private_pem, public_pem
 
 from delivery.proof.envelope import Signer
+from delivery.proof.sbom import Sbom
 from delivery.proof.statement import provenance, rolled_out
 from delivery.releases import File
 
@@ -30,14 +31,10 @@ class TestDeployEvidence(ConsulActionTestCase):
     def setUp(self):
         super().setUp()
         self.key = Ed25519PrivateKey.generate()
-        self.pem = self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode()
+        self.pem = private_pem(self.key)
         self.config["proof"] = {"signing_key": self.pem}
 
-    def proven(self):
+    def proven(self, sbom=None):
         """Publishes a release with evidence; returns it."""
         base = self.shop.releases.get(published(self.shop).version)
         self.shop.builds.start("b" * 40, "acme/shop", "main", "alice")
@@ -51,7 +48,7 @@ class TestDeployEvidence(ConsulActionTestCase):
             package=File("shop_2.0-2.bbbbbbb_all.deb", sha256, len(PACKAGE)),
         )
         stated = provenance(
-            "shop", release, self.shop.builds.get("b" * 40), "https://x", "build-1", "now"
+            "shop", release, self.shop.builds.get("b" * 40), "https://x", "build-1", "now", sbom
         )
         evidence = self.shop.evidence.begin(release.version, Signer(self.pem).sign(stated))
         self.shop.releases.publish(release, together=[evidence])
@@ -75,6 +72,12 @@ class TestDeployEvidence(ConsulActionTestCase):
         self.assertRegex(canary, r"^  canary: deploy by alice, 2\d{3}-\d\d-\d\d \d\d:\d\d UTC$")
         self.assertEqual(signature, "  Signed with the pack's present key.")
         self.assertEqual(len(result["evidence"]["envelopes"]), 2)
+
+    def test_tells_the_sbom_that_the_build_has_left(self):
+        sbom = Sbom("out/bom.json", "application/vnd.cyclonedx+json", "c" * 64)
+        release = self.proven(sbom)
+        text = self.act(app="shop", version=release.version)[1]["text"]
+        self.assertIn("\n  SBOM out/bom.json (CycloneDX, JSON), SHA-256 cccccccccccc\n", text)
 
     def test_production_comes_before_what_is_newer(self):
         release = self.proven()
@@ -109,11 +112,7 @@ class TestDeployEvidence(ConsulActionTestCase):
             place = Path(directory)
             (place / "shop.json").write_text(json.dumps(evidence))
             (place / release.package.file).write_bytes(PACKAGE)
-            (place / "cicd-2026.pem").write_bytes(
-                self.key.public_key().public_bytes(
-                    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-                )
-            )
+            (place / "cicd-2026.pem").write_text(public_pem(self.key))
             ran = self.run_in(place, commands)
             self.assertEqual(ran.returncode, 0, ran.stderr)
             self.assertIn("Signature Verified Successfully", ran.stdout)

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 
 from build_host_test_case import NODE, BuildHostActionTestCase
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from release_publish import ReleasePublish
 from releases import SETTINGS
+from signing_keys import private_pem
 
 from delivery.commits import KEPT, Commit
 from delivery.packaging import PACKAGE_FILE, Package, Recipe
+from delivery.proof.sbom import SBOM_FILE, Sbom
 from delivery.releases import package_version
+
+SBOM = Sbom("out/bom.json", "application/vnd.cyclonedx+json", "c" * 64)
 
 
 class TestReleasePublish(BuildHostActionTestCase):
@@ -32,6 +38,7 @@ class TestReleasePublish(BuildHostActionTestCase):
         )
         package = Package(f"shop_{self.version}_all.deb", "shop", self.version, "all", sha256, 7)
         self.workspace.write(PACKAGE_FILE, json.dumps(package.as_dict()).encode())
+        self.workspace.write(SBOM_FILE, json.dumps(SBOM).encode())
 
     def publish(self):
         return self.act(app="shop", commit=self.commit, node=NODE, workspace=self.workspace.id)
@@ -52,6 +59,23 @@ class TestReleasePublish(BuildHostActionTestCase):
         self.assertEqual(release.metadata["name"]["value"], "shop")
         self.assertEqual(release.settings, SETTINGS)
         self.assertEqual(release.commits, [Commit(self.commit, "change", "Ada")])
+
+    def test_states_the_sbom_that_the_build_has_left(self):
+        self.config["proof"] = {"signing_key": private_pem(Ed25519PrivateKey.generate())}
+        self.leave()
+        self.assertTrue(self.publish()[0])
+        (envelope,) = self.shop.evidence.of(self.version)
+        details = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["runDetails"]
+        self.assertEqual(
+            details["byproducts"],
+            [
+                {
+                    "name": "out/bom.json",
+                    "digest": {"sha256": "c" * 64},
+                    "mediaType": "application/vnd.cyclonedx+json",
+                }
+            ],
+        )
 
     def test_signs_nothing_that_was_not_checked_out(self):
         self.leave()

@@ -7,25 +7,16 @@ import json
 
 import pytest
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from releases import published, settled, shop
+from signing_keys import private_pem as pem
 
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.proof import evidence
 from delivery.proof.envelope import Signer, encoded
 from delivery.proof.statement import provenance, rolled_out
-
-
-def pem(key):
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
-
 
 KEY = Ed25519PrivateKey.generate()
 SIGNER = Signer(pem(KEY))
@@ -93,6 +84,7 @@ def test_the_provenance_says_what_hosts_decide_by(store):
         }
     ]
     assert stated["predicate"]["runDetails"]["builder"]["id"].endswith(":build-1")
+    assert stated["predicate"]["runDetails"]["byproducts"] == []
 
 
 def test_what_becomes_of_a_release_is_appended_once(store, monkeypatch):

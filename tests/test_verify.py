@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from signing_keys import private_pem, public_pem
 
 from delivery.proof.envelope import PAYLOAD_TYPE, Signer, encoded
 
@@ -77,18 +77,8 @@ class Host:
         """Returns who signs with a new key; the host knows its public half."""
         key = Ed25519PrivateKey.generate()
         if known:
-            (self.root / f"conf/keys/{name}.pem").write_bytes(
-                key.public_key().public_bytes(
-                    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-                )
-            )
-        return Signer(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ).decode()
-        )
+            (self.root / f"conf/keys/{name}.pem").write_text(public_pem(key))
+        return Signer(private_pem(key))
 
     def changed(self, path: str, value: object) -> dict:
         statement = copy.deepcopy(self.statement)

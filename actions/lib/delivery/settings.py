@@ -150,6 +150,11 @@ class Package:
         "the path of a unit's file in the checkout such as systemd/shop.service",
         matching(rf"(?=.{{1,200}}$)({SEGMENT}/)*{UNIT}"),
     )
+    sbom: str | None = setting(
+        None,
+        "the path of a file that package.build writes such as dist/bom.json",
+        matching(RELATIVE_PATH),
+    )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from delivery.build_record import Build
+from delivery.proof.sbom import Sbom
 from delivery.releases import Release
 from delivery.rollout.record import Rollout
 
@@ -19,13 +20,20 @@ BUILD_TYPE = "urn:cicd-canary:package:v1"
 
 
 def provenance(
-    application: str, release: Release, build: Build, git_url: str, builder: str, at: str
+    application: str,
+    release: Release,
+    build: Build,
+    git_url: str,
+    builder: str,
+    at: str,
+    sbom: Sbom | None = None,
 ) -> dict[str, Any]:
     """Returns the statement that a release's package was built of its commit.
 
     :param git_url: what owner/name.git is appended to for cloning.
     :param builder: the build host's node name in Consul.
     :param at: when it was published, ISO 8601 in UTC.
+    :param sbom: what the build left.
     """
     run = f"{application}-{release.build}"
     if build.ci.get("url"):
@@ -58,6 +66,7 @@ def provenance(
                     "startedOn": build.started_at,
                     "finishedOn": at,
                 },
+                "byproducts": [sbom.byproduct] if sbom else [],
             },
         },
     )

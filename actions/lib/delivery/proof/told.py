@@ -11,6 +11,7 @@ from delivery.errors import DeliveryError
 from delivery.names import plain
 from delivery.proof.envelope import Signer
 from delivery.proof.evidence import Envelope
+from delivery.proof.sbom import FORMATS
 from delivery.proof.statement import PROVENANCE, ROLLOUT
 from delivery.releases import Release
 from delivery.zones import Zone
@@ -60,28 +61,32 @@ def _lines(envelopes: Sequence[Envelope], zone: Zone) -> list[str]:
     for envelope in envelopes:
         try:
             statement = json.loads(base64.b64decode(envelope["payload"]))
-            lines.append(_line(statement["predicateType"], statement, zone))
+            said = _said(statement["predicateType"], statement, zone)
+            lines += [plain(line)[:SHOWN] for line in said]
         except (ValueError, KeyError, TypeError, IndexError, DeliveryError):
             lines.append("a statement that cannot be read")
     return lines
 
 
-def _line(kind: str, statement: Mapping[str, Any], zone: Zone) -> str:
+def _said(kind: str, statement: Mapping[str, Any], zone: Zone) -> Sequence[str]:
     predicate = statement["predicate"]
     if kind == PROVENANCE:
         built = predicate["buildDefinition"]
         of = built["externalParameters"]
         commit = built["resolvedDependencies"][0]["digest"]["gitCommit"]
         sha256 = statement["subject"][0]["digest"]["sha256"]
-        said = (
+        return [
             f"built of {of['repository']}, branch {of['branch']}, commit {commit[:7]}; "
-            f"package SHA-256 {sha256[:12]}"
-        )
-    elif kind == ROLLOUT:
-        said = (
+            f"package SHA-256 {sha256[:12]}",
+            *(
+                f"SBOM {each['name']} ({FORMATS[each['mediaType']]}), "
+                f"SHA-256 {each['digest']['sha256'][:12]}"
+                for each in predicate["runDetails"].get("byproducts", [])
+            ),
+        ]
+    if kind == ROLLOUT:
+        return [
             f"{predicate['stage']}: {predicate['kind']} by {predicate['by']}, "
             f"{zone.local(predicate['settledAt']):%Y-%m-%d %H:%M} {zone.name}"
-        )
-    else:
-        said = f"a statement of type {kind}"
-    return plain(said)[:SHOWN]
+        ]
+    return [f"a statement of type {kind}"]
