@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 
 TYPE_CHECKING = False  # Not imported: actions start faster without typing.
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     class Request(TypedDict):
         """An action to run.
 
-        `entry_point` and `database` are file names; `pack` is the pack's ref.
+        `parent` is the engine's process; `entry_point` and `database` are file names; `pack` is the
+        pack's ref.
         """
 
+        parent: int
         pack: str
         entry_point: str
         config: dict[str, Any]
@@ -42,6 +45,7 @@ INVALID_STATUS = 220
 def main() -> None:
     """Runs the action and writes {"status", "result"} to the descriptor in the last argument."""
     request = json.loads(sys.stdin.buffer.read())
+    die_with_parent(request["parent"], signal.SIGKILL)
     # The script's own directory came first on the path; an action must not import from it.
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != HERE]
     output = run_action(request)
@@ -57,6 +61,20 @@ def main() -> None:
     sys.stdout.flush()
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as stream:
         json.dump({"status": status, "result": plain(result)}, stream)
+
+
+def die_with_parent(parent: int, number: int) -> None:
+    """Has the kernel end this process when the engine dies, however it does.
+
+    :param parent: the engine's process.
+    :param number: of the signal.
+    """
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
+    if os.getppid() != parent:
+        sys.exit(0)
 
 
 def run_action(request: Request) -> Any:

@@ -21,6 +21,7 @@ def python_script(run: Run) -> Ending:
     pack = run.engine.registry.packs[run.action.pack]
     python = run.engine.python(pack.ref)
     request = {
+        "parent": os.getpid(),
         "pack": pack.ref,
         "entry_point": run.action.entry_point,
         "config": run.engine.config(pack.ref, run.execution.user),

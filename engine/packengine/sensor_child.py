@@ -53,8 +53,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def main() -> None:
     """Runs the sensor until it ends or is stopped."""
     request = json.loads(sys.stdin.buffer.read())
-    die_with_parent(request["parent"])
     child = load_python_child()
+    child.die_with_parent(request["parent"], signal.SIGTERM)
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != HERE]
     logging.basicConfig(
         stream=sys.stderr,
@@ -82,16 +82,6 @@ def load_python_child() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def die_with_parent(parent: int) -> None:
-    """Has the kernel end this process when the engine dies, however it does."""
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(0)
 
 
 def make_sensor(request: Request, child: ModuleType) -> BaseSensor:

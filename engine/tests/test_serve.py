@@ -498,32 +498,59 @@ def test_serve_stops_on_a_signal_and_its_sensors_die_with_it(pack, tmp_path):
             time.sleep(60)""",
     )
     for number, expected in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
-        data = tmp_path / str(int(number))
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-W",
-                "ignore",
-                "-m",
-                "packengine",
-                "--pack",
-                str(pack.path),
-                "--data-dir",
-                str(data),
-                "serve",
-                "--api-port",
-                "0",
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline().startswith("Serving test")
+        process, data = serve_elsewhere(pack, tmp_path / str(int(number)))
         pid = int(wait_for(lambda: _pid(data)))
         process.send_signal(number)
         assert process.wait(10) == expected
         process.stdout.close()
         wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_an_action_dies_with_its_engine(pack, tmp_path):
+    pack.python(
+        "slow",
+        """
+        import os, time
+        with open(given["file"], "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(60)
+        """,
+        {"file": {"type": "string"}},
+    )
+    write_sensor(pack, "self.sensor_service.dispatch('test.seen', {'n': 7})")
+    file = tmp_path / "pid"
+    pack.rule("r", "test.seen", "test.slow", parameters={"file": str(file)})
+    process, _ = serve_elsewhere(pack, tmp_path / "data")
+    pid = int(wait_for(lambda: file.exists() and file.read_text()))
+    process.kill()
+    process.wait(10)
+    process.stdout.close()
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def serve_elsewhere(pack, data):
+    """Serves in a process of its own; returns that and its data directory once it does."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "packengine",
+            "--pack",
+            str(pack.path),
+            "--data-dir",
+            str(data),
+            "serve",
+            "--api-port",
+            "0",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("Serving test")
+    return process, data
 
 
 def _pid(data):
