@@ -5,6 +5,8 @@ from typing import Any
 from build_host_action import BuildHostAction
 
 from delivery import repository
+from delivery.errors import DeliveryError
+from delivery.names import shown
 from delivery.packaging import Package
 
 
@@ -14,5 +16,8 @@ class RepositoryAdd(BuildHostAction):
     ) -> dict[str, Any]:
         work = self.workspace(node, workspace)
         package = Package.found_in(work)
-        repository.TOOLS.create(self.configuration).add(work, package)
+        if app and package.name != app:
+            raise DeliveryError(f"the workspace has a package of {shown(package.name)}, not {app}")
+        host = repository.only_host(self.configuration) or work.host
+        repository.TOOLS.create(self.configuration).add(host, work, package)
         return {"file": package.file, "sha256": package.sha256}

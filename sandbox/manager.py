@@ -57,11 +57,14 @@ REFUSED = (
 
 
 def run(
-    command: list[str], canary: int, production: int, progress: Progress, reachable: bool = False
+    command: list[str],
+    hosts: list[fleet.Host],
+    progress: Progress,
+    reachable: bool = False,
 ) -> int:
     """Bring a world up, run a command in it and take it down.
 
-    canary, production: numbers of hosts. progress: called with the name of each step that is done
+    hosts: from fleet.plan_fleet. progress: called with the name of each step that is done
     and the seconds it took. reachable: link the world to the machine's network, and run the
     command in that.
     Returns the command's exit status, or 128 and the signal's number when a signal ended it.
@@ -81,7 +84,7 @@ def run(
         if select.select([alive_read], [], [], 0)[0]:  # the parent died before the line above
             os._exit(1)
         os.close(alive_read)
-        manager = Manager(canary, production, progress, machine_network)
+        manager = Manager(hosts, progress, machine_network)
         _first_process(manager, command, waited_for)
     if signal.SIGINT in signal.sigpending():  # typed before the world was there to hear it
         os.kill(world, signal.SIGTERM)
@@ -129,12 +132,10 @@ class Stopped(Exception):
 class Manager:
     """The world's first process: starts and stops its hosts, runs the command, collects orphans."""
 
-    def __init__(
-        self, canary: int, production: int, progress: Progress, machine_network: int | None
-    ):
+    def __init__(self, hosts: list[fleet.Host], progress: Progress, machine_network: int | None):
         self._progress = progress
         self._machine_network = machine_network
-        self._hosts = {host.name: host for host in fleet.plan_fleet(canary, production)}
+        self._hosts = {host.name: host for host in hosts}
         self._applications = dict(fleet.APPLICATIONS)
         self._pids: dict[str, int] = {}
         self._equipment: dict[str, fleet.Equipment] = {}
@@ -298,7 +299,14 @@ class Manager:
         settings = DIRECTORY / "configs" / "cicd_canary.yaml"
         settings.touch(0o600)
         settings.write_text(
-            configuration(seen_from_there, secret, receiver, made.proof_private, self._tokens.pack)
+            configuration(
+                seen_from_there,
+                secret,
+                receiver,
+                made.proof_private,
+                self._tokens.pack,
+                repository_host=any(host.kind == "repository" for host in self._hosts.values()),
+            )
         )
 
     def _make_tokens(self, world: World) -> None:
@@ -355,7 +363,12 @@ class Manager:
     def _describe(self) -> None:
         """Write down what the world is made of and which process is the first of each host."""
         self._description["hosts"] = {
-            name: {"address": host.address, "kind": host.kind, "pid": self._pids.get(name)}
+            name: {
+                "address": host.address,
+                "kind": host.kind,
+                "has_repository": host.has_repository,
+                "pid": self._pids.get(name),
+            }
             for name, host in self._hosts.items()
         }
         fresh = WORLD_FILE.with_suffix(".new")

@@ -56,7 +56,7 @@ def arguments(host: Host, applications: Iterable[str]) -> list[str]:
     if host.runs_applications:
         stages = [word for app in applications for word in ("--app", app, "--stage", host.kind)]
         return ["host", "--node", host.name, *stages]
-    return ["build" if host.kind == "build" else "node", "--node", host.name]
+    return [host.kind if host.kind in ("build", "repository") else "node", "--node", host.name]
 
 
 def make(consul_url: str, operator: str, what: list[str], secret: str = "") -> None:

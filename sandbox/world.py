@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Sequence
 
-from sandbox.fleet import SERVICE_PATH, STAGES
+from sandbox.fleet import SERVICE_PATH, STAGES, as_repository_user
 from sandbox.namespaces import NSENTER_OPTIONS
 from sandbox.repositories import GitHub
 
@@ -53,6 +53,12 @@ class World:
             name: WorldHost(self, name, entry["address"], entry["kind"])
             for name, entry in description["hosts"].items()
         }
+        # The one that has the APT repository.
+        self.repository_host = next(
+            self.hosts[name]
+            for name, entry in description["hosts"].items()
+            if entry.get("has_repository", name == "build")
+        )
 
     @classmethod
     def load(cls, directory: Path | None = None) -> World:
@@ -125,8 +131,9 @@ class World:
             ]
             if missing:
                 return f"{missing[0]} to join Consul"
-            if not self.consul("health/service/build?passing"):
-                return "the build host to pass its check in Consul"
+            for host in self.hosts_of("build", "repository"):
+                if not self.consul(f"health/service/{host.kind}?passing"):
+                    return f"the {host.kind} host to pass its check in Consul"
             fleet = self.hosts_of(*STAGES)
             for application in self.applications:
                 entries = self.consul(f"catalog/service/{application}")
@@ -140,7 +147,7 @@ class World:
 
     def services_are_ready(self) -> str | None:
         """None when everything that is to listen listens, else what is missing."""
-        wanted = [("github", 80), ("build", 8080), ("lb", 80), ("lb", 8404)]
+        wanted = [("github", 80), (self.repository_host.name, 8080), ("lb", 80), ("lb", 8404)]
         wanted += [(host.name, 22) for host in self.hosts.values() if host.kind != "github"]
         return next(
             (
@@ -155,7 +162,8 @@ class World:
 class WorldHost:
     """One host of a running world.
 
-    kind is `github`, `consul`, `build`, `balancer`, or for an application host its stage.
+    kind is `github`, `consul`, `build`, `repository`, `balancer`, or for an application host its
+    stage.
     """
 
     def __init__(self, world: World, name: str, address: str, kind: str):
@@ -183,6 +191,10 @@ class WorldHost:
             raise WorldError(f"{self.name} is stopped")
         settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         return subprocess.run(enter_command(pid, argv), env=host_environment(), **settings)
+
+    def run_as_repository_user(self, argv: Sequence[str], **options: Any) -> Any:
+        """Run a command on the host as whom the APT repository and its key belong to; see run."""
+        return self.run(as_repository_user(argv), **options)
 
     def reload_consul(self) -> None:
         """Have the host's Consul agent read its configuration; WorldError when it cannot."""

@@ -93,22 +93,28 @@ class LocalSshd:
 class LocalShell(Ssh):
     """Runs commands on this machine itself: everything of Ssh but OpenSSH, which is slower.
 
+    :param users: what commands find as /etc/passwd, if not the machine's.
     :param environment: what commands find in their environment besides the usual.
     """
 
     host = Host("here", "127.0.0.1")
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, users: Path | None = None, **environment: str) -> None:
         if os.geteuid() != 0:
             pytest.skip("not root: build hosts are worked on as root")
         if not all(map(shutil.which, isolation.PROGRAMS)):
             pytest.skip(f"what isolates builds is not installed: {isolation.INSTALLED_BY}")
         super().__init__("root", connect_timeout_s=5)
+        self.users = users
         self.environment = [f"{key}={value}" for key, value in environment.items()]
 
     def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> list[str]:
         remote = super()._command(host, argv, timeout_s)[-1]
-        return ["env", *self.environment, "sh", "-c", remote]
+        command = ["env", *self.environment, "sh", "-c", remote]
+        if not self.users:
+            return command
+        show = 'mount --bind "$0" /etc/passwd && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", show, str(self.users), *command]
 
 
 def runs(pid: int) -> bool:

@@ -4,6 +4,7 @@ import json
 from unittest import mock
 
 from build_host_test_case import NODE, BuildHostActionTestCase
+from consul_server import register
 from repository_add import RepositoryAdd
 
 from delivery import repository
@@ -34,9 +35,26 @@ class TestRepositoryAdd(BuildHostActionTestCase):
         self.leave_package()
         succeeded, result = self.act(node=NODE, workspace=self.workspace.id)
         self.assertTrue(succeeded, result)
-        workspace, package = self.tool.add.call_args[0]
-        self.assertEqual((workspace.id, package), (self.workspace.id, PACKAGE))
+        host, workspace, package = self.tool.add.call_args[0]
+        self.assertEqual((host.node, workspace.id, package), (NODE, self.workspace.id, PACKAGE))
         self.assertEqual((result["file"], result["sha256"]), (PACKAGE.file, PACKAGE.sha256))
+
+    def test_adds_it_on_the_host_that_the_repository_has_of_its_own(self):
+        self.leave_package()
+        self.config["repository"] = {"service": "repository", "gpg_key": "x"}
+        step = {"node": NODE, "workspace": self.workspace.id}
+        self.assert_fails("no service repository in Consul", **step)
+        register(self.url, "keeper", "10.1.2.3", "repository", ["repository::host"])
+        self.assertTrue(self.act(**step)[0])
+        self.assertEqual(self.tool.add.call_args[0][0].node, "keeper")
+        register(self.url, "other", "10.1.2.4", "repository", ["repository::host"], passing=False)
+        self.assert_fails("several hosts of repository carry the tag .*: keeper, other", **step)
+
+    def test_adds_no_package_of_another_application(self):
+        self.leave_package()
+        step = {"node": NODE, "workspace": self.workspace.id}
+        self.assert_fails("a package of 'shop', not notes", **step, app="notes")
+        self.tool.add.assert_not_called()
 
     def test_says_why_the_repository_did_not_take_it(self):
         self.leave_package()

@@ -203,10 +203,15 @@ def test_the_pack_writes_its_keys_and_sessions_and_registers_nothing(url, place)
         assert not may_write(url, token, path, body), (path, body)
 
 
-def test_a_build_host_registers_itself_and_has_no_key(url, place):
+@pytest.mark.parametrize("kind", ["build", "repository"])
+def test_a_build_or_repository_host_registers_itself_and_has_no_key(url, place, kind):
     prefix, node = place
-    token = make_token(url, "build", "--prefix", prefix, "--node", node)
-    assert may_write(url, token, "catalog/register", registration(node, "build"))
+    token = make_token(url, kind, "--prefix", prefix, "--node", node)
+    assert may_write(url, token, "catalog/register", registration(node, kind))
+    other = {"build": "repository", "repository": "build"}[kind]
+    assert not may_write(url, token, "catalog/register", registration(node, other))
+    assert not may_write(url, token, "catalog/register", registration("another", kind))
+    assert not may_write(url, token, f"kv/{prefix}/{APP}/freeze")
     assert not may_write(url, token, "catalog/register", registration(node, APP))
     assert not may_read(url, token, f"{prefix}/{APP}/freeze")
     put(url, "catalog/deregister", {"Node": node})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import uuid
+from pathlib import Path
 
 import pytest
 from consul_server import OPERATOR, get, register, section
@@ -26,6 +29,15 @@ BASICS = (
     "env",
     "curl",
     "jq",
+    "cut",
+    "date",
+    "find",
+    "getent",
+    "id",
+    "mktemp",
+    "rm",
+    "awk",
+    "cat",
     "git",
     "gpg",
     "grep",
@@ -73,18 +85,23 @@ class Patient:
     def lacks(self, name):
         (self.programs / name).unlink()
 
-    def finding(self, about):
-        """Returns whether it is fine, and what is said."""
+    def finding(self, about, role=""):
+        """Returns whether it is fine, and what is said, of a host in that role."""
         found = [
-            each for each in examine(Configuration(self.values)) if each.about.startswith(about)
+            each
+            for each in examine(Configuration(self.values))
+            if each.about.startswith(about) and each.says.startswith(role)
         ]
         assert len(found) == 1, found
         return found[0].fine, found[0].says
 
 
 @pytest.fixture
-def patient(store, tmp_path, monkeypatch):
-    return Patient(store, tmp_path, monkeypatch)
+def patient(store, monkeypatch):
+    # Where the repository's user can go, too.
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        yield Patient(store, Path(directory), monkeypatch)
 
 
 @pytest.fixture
@@ -183,35 +200,71 @@ def test_no_hosts_at_all_are_something_to_do(patient):
 
 
 def test_a_program_that_a_build_host_lacks_is_named_with_what_installs_it(patient, build_host):
+    patient.lacks("nfpm")
+    fine, says = patient.finding("builder", "build host")
+    assert not fine
+    assert "nfpm is not installed; run " in says
+
+
+def test_a_program_that_the_repositorys_host_lacks_is_named(patient, build_host):
     patient.lacks("aptly")
-    fine, says = patient.finding("builder")
+    fine, says = patient.finding("builder", "repository by aptly")
     assert not fine
     assert "aptly is not installed; run apt-get install aptly gnupg gpgv util-linux" in says
 
 
 def test_freight_needs_its_configuration(patient, build_host):
     patient.pretends_to_have("freight")
-    patient.values["repository"] = {"tool": "freight", "freight_conf": "/nowhere/freight.conf"}
+    patient.values["repository"] = {
+        "tool": "freight",
+        "freight_conf": "/nowhere/freight.conf",
+        "gpg_key": "nobody@example.org",
+        "user": "nobody",
+    }
     assert (
         "Freight's configuration /nowhere/freight.conf is missing; create it with VARLIB"
-        in patient.finding("builder")[1]
+        in patient.finding("builder", "repository")[1]
     )
 
 
-def test_a_build_host_without_the_signing_key_is_told_so(patient, build_host):
+def test_a_host_without_the_signing_key_or_its_user_is_told_so(patient, build_host):
     assert patient.finding("repository by aptly") == (
         False,
-        "repository.gpg_key is not set in the pack's configuration; set it to the signing key on "
-        "the build host",
+        "repository.gpg_key is not set in the pack's configuration; set it to the signing key of "
+        "repository.user",
     )
-    assert patient.finding("builder")[0]
-    patient.values["repository"]["gpg_key"] = "nobody@example.org"
-    assert "no secret key nobody@example.org on this host" in patient.finding("builder")[1]
+    assert patient.finding("builder", "repository")[0]
+    patient.values["repository"].update(gpg_key="nobody@example.org", user="nosuch")
+    assert patient.finding("builder", "repository") == (
+        False,
+        "repository by aptly, of nosuch: no user nosuch on this host; run useradd --system "
+        "--create-home --home-dir /var/lib/nosuch nosuch",
+    )
+    patient.values["repository"]["user"] = "nobody"
+    assert (
+        "nobody has no secret key nobody@example.org on this host"
+        in patient.finding("builder", "repository")[1]
+    )
+
+
+def test_a_repository_has_one_host_of_its_own(patient, build_host):
+    patient.values["repository"]["service"] = "repository"
+    about = "the repository's host"
+    assert patient.finding(about)[1].startswith("no service repository in Consul; nearest: ")
+    for node in ("keeper", "other"):
+        register(patient.url, node, "127.0.0.1", "repository", ["repository::host"])
+        if node == "keeper":
+            assert patient.finding("keeper", "repository by aptly")[0]
+    assert patient.finding(about) == (
+        False,
+        "several hosts of repository carry the tag repository::host: keeper, other; take it from "
+        "all but one",
+    )
 
 
 def test_a_build_host_that_could_not_isolate_builds_is_told_what_to_install(patient, build_host):
     patient.lacks("bwrap")
-    fine, says = patient.finding("builder")
+    fine, says = patient.finding("builder", "build host")
     assert not fine
     assert "bwrap is not installed; run apt-get install bubblewrap slirp4netns" in says
 
@@ -219,7 +272,10 @@ def test_a_build_host_that_could_not_isolate_builds_is_told_what_to_install(pati
 def test_a_repository_that_a_build_host_cannot_clone_is_named(patient, build_host):
     published(Application(patient.store, "shop"))
     patient.values["github"]["git_url"] = "file:///nowhere"
-    assert "git could not read file:///nowhere/acme/shop.git: " in patient.finding("builder")[1]
+    assert (
+        "git could not read file:///nowhere/acme/shop.git: "
+        in patient.finding("builder", "build host")[1]
+    )
 
 
 def test_what_an_application_host_lacks_is_named(patient, web_host):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import socket
 import subprocess
 import time
@@ -251,3 +253,51 @@ def test_a_user_who_is_not_root_works_through_sudo():
     command = Ssh("deploy", connect_timeout_s=5)._command(HERE, ["id", "-u"], 5)
 
     assert command[-1] == "sudo -n timeout --kill-after=10 5 id -u"
+
+
+THERE = Host("there", "127.0.0.1")
+
+
+def taking(size):
+    return ["sh", "-c", f"head -c {size} | sha256sum"]
+
+
+@pytest.mark.parametrize("keep_connection_s", [0, 5])
+def test_what_one_command_prints_another_reads(sshd, tmp_path, keep_connection_s):
+    content = os.urandom(3_000_000)
+    (tmp_path / "file").write_bytes(content)
+    ssh = sshd.ssh(keep_connection_s=keep_connection_s)
+
+    done = ssh.pipe(HERE, ["cat", str(tmp_path / "file")], THERE, taking(10**7))
+
+    assert done.text.split()[0] == hashlib.sha256(content).hexdigest()
+
+
+def test_who_reads_decides_how_much_is_sent(sshd):
+    started = time.monotonic()
+
+    done = sshd.ssh().pipe(HERE, ["cat", "/dev/zero"], THERE, taking(1000))
+
+    assert done.text.split()[0] == hashlib.sha256(bytes(1000)).hexdigest()
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("read", "argv", "reason"),
+    [
+        ("echo no such package >&2; exit 1", "cat; exit 66", "here .*: take it: no such package"),
+        ("exit 1", "cat; echo too few >&2; exit 66", "here .*: take it: exit status 1, no output"),
+        ("echo x", "cat; echo too few >&2; exit 66", "there .*: take it: too few"),
+        ("cat /dev/zero", "echo no room >&2; exit 1", "there .*: take it: no room"),
+        ("echo x; echo oh >&2; exit 1", "cat; echo no >&2; exit 1", "there .*: take it: no"),
+    ],
+)
+def test_the_end_that_failed_first_is_named(sshd, read, argv, reason):
+    with pytest.raises(RemoteError, match=reason):
+        sshd.ssh().pipe(HERE, ["sh", "-c", read], THERE, ["sh", "-c", argv], what="take it")
+
+
+def test_a_source_that_cannot_be_reached_is_named(sshd):
+    away = Host("away", "127.0.0.2")
+    with pytest.raises(RemoteError, match="away .*: its host key is not in|connection refused"):
+        sshd.ssh().pipe(away, ["true"], THERE, ["sh", "-c", "cat; exit 66"])

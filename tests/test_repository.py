@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from delivery import repository
+from delivery.clock import now, parsed
 from delivery.configuration import Configuration
 from delivery.errors import DeliveryError
 from delivery.packaging import Package
 from delivery.remote import RemoteError
-from delivery.repository import VERIFY
+from delivery.repository import scripts
 from delivery.repository.aptly import Aptly
 from delivery.repository.freight import Freight
 from delivery.workspace import Workspace
@@ -30,13 +36,16 @@ from .local_host import ISOLATION, LocalShell
 TOOLS = {"freight": Freight.installed_by, "aptly": Aptly.installed_by}
 
 
-def created(section):
+def created(section, ssh=None):
     """Returns what section repository of the configuration names."""
-    return repository.TOOLS.create(Configuration({"repository": section}))
+    configuration = Configuration({"repository": section})
+    with mock.patch.object(configuration, "build_ssh", return_value=ssh):
+        return repository.TOOLS.create(configuration)
 
 
-OTHERS = ("gpg", "gpgv", "flock", "dpkg-deb", "apt-get")
+OTHERS = ("gpg", "gpgv", "flock", "dpkg-deb", "apt-get", "setpriv", "unshare")
 KEY = "packages@acme.example"
+USER, UID = "cicd-test", 63999  # known to nobody but the commands that are run for it
 
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(tool) for tool in OTHERS),
@@ -57,9 +66,12 @@ def home():
     home = Path(tempfile.mkdtemp(dir="/tmp"))
     environment = {**os.environ, "HOME": str(home)}
     (home / ".gnupg").mkdir(mode=0o700)
+    for directory in (home, home / ".gnupg"):
+        os.chown(str(directory), UID, UID)
+    home.chmod(0o755)
     subprocess.run(
         [
-            "gpg",
+            *("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "gpg"),
             "--batch",
             "--quiet",
             "--passphrase",
@@ -73,6 +85,8 @@ def home():
         check=True,
         env=environment,
     )
+    users = Path("/etc/passwd").read_text() + f"{USER}:x:{UID}:{UID}::{home}:/bin/sh\n"
+    (home / "users").write_text(users)
     yield home
     subprocess.run(["gpgconf", "--kill", "all"], env=environment)
     shutil.rmtree(str(home))
@@ -83,10 +97,12 @@ class AptRepository:
 
     def __init__(self, home, root, tool):
         self.home = home
-        self.ssh = LocalShell(HOME=str(home))
+        self.ssh = LocalShell(users=home / "users")
         self.tool = tool
         self.public = root / "public"
         self.freight_conf = root.parent / "freight.conf"
+        root.mkdir(parents=True)
+        os.chown(str(root), UID, UID)
         self.workspaces = []
         (self.home / ".aptly.conf").write_text(
             json.dumps({"rootDir": str(root), "gpgProvider": "gpg"})
@@ -95,19 +111,33 @@ class AptRepository:
             f'VARLIB="{root}/library"\nVARCACHE="{root}/public"\nGPG="nobody@acme.example"\n'
         )
 
-    def package(self, name="shop", version="1.0-1.0123abc", content="x", architecture="all"):
+    def package(
+        self,
+        name="shop",
+        version="1.0-1.0123abc",
+        content="x",
+        architecture="all",
+        control="",
+    ):
         """Makes a small package in a workspace of its own; returns both.
 
         Its homepage is empty, as FPM writes one that is not known.
+
+        control: a field that it has as well, or in place of the right one.
         """
         workspace = Workspace.create(self.ssh, self.ssh.host, ISOLATION)
         self.workspaces.append(workspace)
         tree = Path(workspace.path, "package", "tree")
         (tree / "DEBIAN").mkdir(parents=True)
-        (tree / "DEBIAN" / "control").write_text(
+        text = (
             f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n"
             f"Maintainer: Ada <ada@example.org>\nHomepage: \nDescription: {content}\n"
         )
+        if control:
+            key = control.split(":")[0]
+            kept = [line for line in text.splitlines() if not line.startswith(f"{key}:")]
+            text = "".join(f"{line}\n" for line in [control, *kept])
+        (tree / "DEBIAN" / "control").write_text(text)
         deb = tree.parent / f"{name}_{version}_{architecture}.deb"
         subprocess.run(
             ["dpkg-deb", "--build", "--root-owner-group", str(tree), str(deb)],
@@ -119,28 +149,47 @@ class AptRepository:
         ).stdout.split()[0]
         return workspace, Package(deb.name, name, version, architecture, sha256, deb.stat().st_size)
 
-    def add(self, workspace, package, **config):
+    def repository(self, **config):
         config = {
             "tool": self.tool,
+            "user": USER,
             "gpg_key": KEY,
             "architectures": ["amd64"],
             "freight_conf": str(self.freight_conf),
             **config,
         }
-        return created(config).add(workspace, package)
+        return created(config, self.ssh)
+
+    def add(self, workspace, package, **config):
+        return self.repository(**config).add(self.ssh.host, workspace, package)
+
+    def remove(self, name, *versions):
+        self.repository().remove(self.ssh.host, name, versions)
 
     def add_without_publishing(self, workspace, package):
-        deb = f"{workspace.path}/package/{package.file}"
-        subprocess.run(
+        deb = self.home / package.file
+        shutil.copy(f"{workspace.path}/package/{package.file}", str(deb))
+        self.as_user(
             {
-                "aptly": ["aptly", "repo", "add", "cicd-cicd-main", deb],
-                "freight": ["freight", "add", "-c", str(self.freight_conf), deb, "apt/cicd/main"],
-            }[self.tool],
+                "aptly": ["aptly", "repo", "add", "cicd-cicd-main", str(deb)],
+                "freight": [
+                    *("freight", "add", "-c", str(self.freight_conf), str(deb)),
+                    "apt/cicd/main",
+                ],
+            }[self.tool]
+        )
+
+    def as_user(self, command):
+        """Runs what somebody may do by hand who owns the repository; returns what it prints."""
+        return subprocess.run(
+            ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", *command],
             check=True,
             env={**os.environ, "HOME": str(self.home)},
-            stdout=subprocess.DEVNULL,
+            cwd=str(self.home),
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-        )
+            text=True,
+        ).stdout
 
     def index(self, architecture="amd64", component="main", distribution="cicd"):
         return (
@@ -152,6 +201,7 @@ class AptRepository:
 def apt(request, home):
     # Below /tmp itself here too: Freight has gpg make a keyring, and start an agent, below it.
     root = Path(tempfile.mkdtemp(dir="/tmp"))
+    root.chmod(0o755)
     made = AptRepository(home, root / "repository", request.param)
     yield made
     shutil.rmtree(str(root))
@@ -265,6 +315,63 @@ def test_another_package_under_a_version_that_is_taken_is_refused_with_both_hash
     assert f"SHA256: {package.sha256}" in apt.index()
 
 
+def test_removed_versions_leave_index_and_pool_and_the_others_stay(apt):
+    made = [apt.package(version=f"1.0-{number}.0123abc") for number in (1, 2, 3)]
+    made.append(apt.package("shop-data", "1.0-1.0123abc"))
+    for each in made:
+        apt.add(*each)
+
+    apt.remove("shop", "1.0-1.0123abc", "1.0-3.0123abc", "9-9.0123abc")
+
+    kept = [made[1][1], made[3][1]]
+    assert sorted(package.sha256 for package in kept) == sorted(
+        line.split()[1] for line in apt.index().splitlines() if line.startswith("SHA256: ")
+    )
+    everywhere = [path.name for path in apt.public.parent.rglob("*.deb")]  # aptly adds a sum
+    assert {name[name.index("shop") :] for name in everywhere} == {each.file for each in kept}
+    apt.remove("shop", "1.0-1.0123abc")  # fine when it is gone already
+
+
+def test_a_version_that_only_compares_equal_is_not_removed(apt):
+    workspace, package = apt.package(version="1.0-1.a")
+    apt.add(workspace, package)
+
+    apt.remove("shop", "1.00-1.a")
+
+    assert package.sha256 in apt.index()
+
+
+def test_the_last_package_can_be_removed_and_another_one_added(apt):
+    apt.add(*apt.package())
+
+    apt.remove("shop", "1.0-1.0123abc")
+
+    assert not list(apt.public.rglob("*.deb"))
+    assert apt.add(*apt.package(version="1.1-2.0123abc")) is True
+
+
+def test_where_nothing_was_published_nothing_is_removed_or_refreshed(apt):
+    apt.remove("shop", "1.0-1.0123abc")
+
+    assert apt.repository().refresh(apt.ssh.host) is None
+    assert not (apt.public / "dists").exists()
+
+
+def test_a_refresh_signs_the_same_index_with_the_date_of_now(apt):
+    workspace, package = apt.package()
+    apt.add(workspace, package)
+    before = now()
+    time.sleep(1)  # a date has no fractions of a second
+
+    at = apt.repository().refresh(apt.ssh.host)
+
+    assert before < at <= now()
+    release = (apt.public / "dists/cicd/InRelease").read_text()
+    date = re.search(r"(?m)^Date: (.*)$", release)[1]
+    assert parsedate_to_datetime(date).replace(tzinfo=timezone.utc) == parsed(at)
+    assert package.sha256 in apt.index()
+
+
 def test_packages_added_at_once_are_all_published(apt):
     made = [
         apt.package(name, version)
@@ -338,10 +445,13 @@ def test_what_was_tampered_with_after_publishing_is_found(apt, path, old, new, p
     file.write_bytes(content.replace(old, new))
 
     done = workspace.shell(
-        VERIFY + 'verify "$@" || :',
+        f"export HOME=$1 scratch=$workspace key={KEY}; shift"
+        + scripts.FUNCTIONS
+        + scripts.VERIFY
+        + 'verify "$@" || :',
+        str(apt.home),
         str(apt.public),
         "cicd",
-        KEY,
         "main",
         "amd64",
         package.name,
@@ -354,10 +464,88 @@ def test_what_was_tampered_with_after_publishing_is_found(apt, path, old, new, p
     assert problem in done.text
 
 
+@pytest.mark.parametrize(
+    ("user", "problem"),
+    [
+        ("nosuch", "no user nosuch on this host; run useradd --system --create-home --home-dir"),
+        ("root", "the repository must not belong to root; correct repository.user"),
+    ],
+)
+def test_who_cannot_own_the_repository_is_named(apt, user, problem):
+    with pytest.raises(RemoteError, match=problem):
+        apt.add(*apt.package(), user=user)
+
+
+def test_nothing_of_it_is_left_and_nothing_of_it_is_roots(apt):
+    apt.add(*apt.package())
+
+    assert not list(Path("/var/tmp").glob("cicd-repository.*"))
+    owners = {path.lstat().st_uid for path in apt.public.parent.rglob("*")}
+    assert owners == {UID}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"sha256": "0" * 64}, "has changed since it was made"),
+        ({"size_bytes": 10**6}, "of the 1000000 bytes of .* have arrived"),
+        ({"version": "2.0", "file": "shop_2.0_all.deb"}, "is missing in workspace"),
+    ],
+)
+def test_other_bytes_than_those_that_were_announced_are_refused(apt, change, problem):
+    workspace, package = apt.package()
+
+    with pytest.raises(DeliveryError, match=problem):
+        apt.add(workspace, package._replace(**change))
+
+    assert not (apt.public / "dists").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"size_bytes": 10**12}, "build.limits.disk_mib allows"),
+        ({"size_bytes": 0}, "build.limits.disk_mib allows"),
+        ({"size_bytes": "7 || id"}, "has '7 .. id' bytes"),
+        ({"file": "../shop_1.0_all.deb"}, "is not the name of a package"),
+        ({"file": "x.deb"}, "is not the name of a package"),
+        ({"architecture": "x86"}, "is not the name of a package"),
+        ({"name": "../x"}, "is not a valid application"),
+        ({"version": "$(id)"}, "is not a valid version"),
+        ({"sha256": "x"}, "is not a valid sha256"),
+    ],
+)
+def test_what_a_build_host_says_of_its_package_has_to_be_possible(change, problem):
+    package = Package("shop_1.0_all.deb", "shop", "1.0", "all", "0" * 64, 7)
+
+    with pytest.raises(DeliveryError, match=problem):
+        created({"gpg_key": KEY}).add(None, None, package._replace(**change))
+
+
+@pytest.mark.parametrize(
+    ("control", "problem"),
+    [
+        ("Package: notes", "contains notes 1.0-1.0123abc all, not shop"),
+        ("Version: 2.0", "contains shop 2.0 all, not shop"),
+        ("Architecture: amd64", "contains shop 1.0-1.0123abc amd64, not shop"),
+        ("Source: ../../../etc", "what only the repository can"),
+        ("Filename: /etc/shadow", "what only the repository can"),
+        ("sha256: 0", "what only the repository can"),
+    ],
+)
+def test_a_package_that_is_another_one_inside_is_refused(apt, control, problem):
+    workspace, package = apt.package(control=control)
+
+    with pytest.raises(RemoteError, match=problem):
+        apt.add(workspace, package)
+
+    assert not (apt.public / "dists").exists()
+
+
 def test_a_key_that_is_not_there_is_named(apt):
     workspace, package = apt.package()
 
-    with pytest.raises(RemoteError, match="no secret key nobody@acme.example on this host"):
+    with pytest.raises(RemoteError, match=f"{USER} has no secret key nobody@acme.example on this"):
         apt.add(workspace, package, gpg_key="nobody@acme.example")
 
 
@@ -369,16 +557,21 @@ def test_a_key_that_is_not_there_is_named(apt):
     ],
 )
 def test_a_missing_tool_is_named_with_what_installs_it(tool, installed_by, home, tmp_path):
-    for other in ("gpg", "gpgv", "flock", "sh", "timeout", "grep"):
-        (tmp_path / other).symlink_to(shutil.which(other))
+    programs = Path(tempfile.mkdtemp(dir="/tmp"))
+    programs.chmod(0o755)
+    for directory in ("/usr/bin", "/usr/sbin"):
+        for other in Path(directory).iterdir():
+            if other.name != tool and not (programs / other.name).exists():
+                (programs / other.name).symlink_to(other)
     made = AptRepository(home, tmp_path / "repository", tool)
+    made.ssh = LocalShell(users=home / "users", PATH=str(programs))
     workspace, package = made.package()
-    bare = Workspace(LocalShell(PATH=str(tmp_path)), workspace.host, workspace.id)
     try:
         with pytest.raises(RemoteError, match=f"{tool} is not installed; run {installed_by}"):
-            made.add(bare, package)
+            made.add(workspace, package)
     finally:
         workspace.remove()
+        shutil.rmtree(str(programs))
 
 
 @needs("freight")
@@ -411,6 +604,7 @@ def test_freights_configuration_that_is_not_there_is_named(home, tmp_path):
             {"gpg_key": KEY, "freight_conf": "freight.conf"},
             "repository.freight_conf in .* got 'freight.conf'",
         ),
+        ({"gpg_key": KEY, "user": "a b"}, "repository.user in .* got 'a b'"),
         ({"gpg_key": KEY, "tool": "aptyl"}, "unknown tool 'aptyl'; nearest: aptly"),
     ],
 )

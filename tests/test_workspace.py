@@ -12,8 +12,9 @@ import pytest
 from waiting import wait_for
 
 from delivery.errors import DeliveryError
+from delivery.git_url import clone_url
 from delivery.remote import RemoteError
-from delivery.workspace import ROOT, RefusedSource, ScriptRun, Workspace, clean_log, clone_url
+from delivery.workspace import ROOT, RefusedSource, ScriptRun, Workspace, clean_log
 
 from .local_host import ISOLATION, LocalShell
 from .repositories import Repository

@@ -22,7 +22,8 @@ NOTHING = "#!/bin/sh\n"
 
 # What no build may change on its host.
 STATE = """
-find /root/.ssh /root/.gnupg/private-keys-v1.d /etc /srv /usr/local -xdev \\
+find /root/.ssh /var/lib/cicd-repository/.gnupg/private-keys-v1.d /var/lib/cicd-repository/aptly \\
+    /etc /srv /usr/local -xdev \\
     -printf '%p %m %U %s %T@ %l\\n'
 ls -A /root
 ls /var/tmp/cicd-canary 2>/dev/null

@@ -12,7 +12,15 @@ import pytest
 from attacker import NOTHING, Attacker
 from waiting import wait_for
 
-from sandbox.fleet import BUILD, CONSUL, CONSUL_URL, GITHUB, WORLD_ADDRESS
+from sandbox.fleet import (
+    APTLY_ROOT,
+    BUILD,
+    CONSUL,
+    CONSUL_URL,
+    GITHUB,
+    REPOSITORY_HOME,
+    WORLD_ADDRESS,
+)
 from sandbox.world import World
 
 WORLD = ["--canary", "1", "--production", "1"]
@@ -108,8 +116,9 @@ def test_without_a_network_nothing_is_reached(attacker: Attacker):
 @pytest.mark.parametrize(
     "path",
     [
-        "/root/.gnupg",
-        "/srv/aptly",
+        "/root/.ssh",
+        REPOSITORY_HOME,
+        APTLY_ROOT,
         "/etc/shadow",
         "/var/tmp/cicd-canary",
         "/etc/ssh",

@@ -58,7 +58,9 @@ def nothing_changes(shop: Delivery) -> Iterator[None]:
 
 def published(shop: Delivery, version: str, package: str = "shop") -> str:
     """Returns the SHA-256 of a package that a thief of the repository's key has published."""
-    ran = shop.world.host("build").run(["sh", "-c", PUBLISH, "publish", version, package])
+    ran = shop.world.repository_host.run_as_repository_user(
+        ["sh", "-c", PUBLISH, "publish", version, package]
+    )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()
 

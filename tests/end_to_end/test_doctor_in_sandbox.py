@@ -39,6 +39,7 @@ def test_a_fresh_sandbox_is_fine(engine: Engine):
     )
     for line in (
         "build (10.77.0.20): build host, with git",
+        "build (10.77.0.20): repository by aptly, of cicd-repository",
         f"{hosts}: host of notes",
         f"{hosts}: host of shop",
     ):

@@ -147,7 +147,7 @@ def notes(world: World, engine, tmp_path_factory) -> Delivery:
 def test_the_doctor_asks_the_tools_that_were_added(shop: Delivery):
     said = " ".join(shop.say("!deploy doctor").split())
     assert "fine CI by toy_ci: builds" in said
-    assert "build host, with git, plain_deb and aptly" in said
+    assert "build host, with git and plain_deb" in said
     assert said.endswith("everything is fine")
 
 

@@ -18,7 +18,7 @@ for tool, installed_by in ((Fpm.name, Fpm.installed_by), (Freight.name, Freight.
     if not shutil.which(tool, path="/usr/local/bin:/usr/bin:/bin"):
         pytest.skip(f"{tool} is not installed: {installed_by}", allow_module_level=True)
 
-LIBRARY = "/srv/freight"
+LIBRARY = f"{fleet.REPOSITORY_HOME}/freight"
 CONFIGURATION = Configuration({}).section("repository")["freight_conf"]
 FREIGHT_CONF = f'VARLIB="{LIBRARY}"\nVARCACHE="{fleet.APTLY_ROOT}/public"\n'
 
@@ -31,7 +31,7 @@ def production_tools(world: World) -> None:
     after = before.replace("tool: nfpm", "tool: fpm").replace("tool: aptly", "tool: freight")
     assert sum(one != other for one, other in zip(before.splitlines(), after.splitlines())) == 2
     file.write_text(after)
-    world.host("build").run(
+    world.repository_host.run(
         ["sh", "-c", 'printf %s "$1" > "$2"', "write", FREIGHT_CONF, CONFIGURATION]
     )
 
@@ -53,7 +53,7 @@ def test_a_push_reaches_production_and_goes_back_again(shop: Delivery):
 
     assert shop.answers("canary-1") == second
     assert {shop.answers(f"production-{number}") for number in (1, 2, 3)} == {first}
-    kept = shop.world.host("build").run(["ls", f"{LIBRARY}/apt/cicd/main"]).stdout.split()
+    kept = shop.world.repository_host.run(["ls", f"{LIBRARY}/apt/cicd/main"]).stdout.split()
     assert {name for name in kept if name.endswith(".deb")} == {
         f"shop_{version}_all.deb" for version in (first, second)
     }

@@ -327,7 +327,9 @@ def publish(world: World, application: str, version: str, broken: bool = False) 
         checkout.break_health()
     checkout.commit(f"Version {version}")
     checkout.push("--force", "HEAD:refs/heads/main")
-    world.host("build").run(["sh", "-c", BUILD, "build", application, version], check=True)
+    world.repository_host.run_as_repository_user(
+        ["sh", "-c", BUILD, "build", application, version], check=True
+    )
 
 
 def install(host, package: str) -> None:

@@ -10,7 +10,7 @@ import select
 import selectors
 import subprocess
 import time
-from typing import NamedTuple, Sequence
+from typing import IO, NamedTuple, Sequence
 
 
 class Captured(NamedTuple):
@@ -22,21 +22,25 @@ class Captured(NamedTuple):
     problem: str = ""
 
 
-def run(command: Sequence[str], stdin: bytes, timeout_s: float, limit: int) -> Captured:
+def run(command: Sequence[str], stdin: bytes | IO[bytes], timeout_s: float, limit: int) -> Captured:
     """Runs a program; it is killed when it takes too long or prints too much.
 
+    :param stdin: what it reads, or where it reads from.
     :param limit: bytes of its output, and as many of its errors.
     :raises FileNotFoundError: when there is no such program.
     """
     end = time.monotonic() + timeout_s
     pipes = subprocess.PIPE
+    left = memoryview(stdin if isinstance(stdin, bytes) else b"")
+    read_from = pipes if isinstance(stdin, bytes) else stdin
     with subprocess.Popen(
-        command, stdin=pipes, stdout=pipes, stderr=pipes, bufsize=0
+        command, stdin=read_from, stdout=pipes, stderr=pipes, bufsize=0
     ) as process, selectors.DefaultSelector() as selector:
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdout and process.stderr
         printed = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
-        left, problem = memoryview(stdin), ""
-        selector.register(process.stdin, selectors.EVENT_WRITE)
+        problem = ""
+        if process.stdin:
+            selector.register(process.stdin, selectors.EVENT_WRITE)
         for stream in (process.stdout, process.stderr):
             selector.register(stream, selectors.EVENT_READ)
         while selector.get_map() and not problem:
@@ -55,7 +59,7 @@ def run(command: Sequence[str], stdin: bytes, timeout_s: float, limit: int) -> C
                         problem = f"printed more than {limit} bytes"
                 if done:
                     selector.unregister(key.fileobj)
-                    if key.fileobj is process.stdin:
+                    if process.stdin and key.fileobj is process.stdin:
                         process.stdin.close()
         if problem:
             process.kill()

@@ -8,12 +8,12 @@ from typing import Any, Mapping
 from delivery import schema
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
+from delivery.git_url import clone_url, web_url
 from delivery.names import check_applications
 from delivery.policy import Policies
 from delivery.remote import Host, Ssh
 from delivery.sources import Sources
 from delivery.store import Store
-from delivery.workspace import clone_url, web_url
 from delivery.zones import Zone
 
 LEAST_SECRET = 8  # characters; shorter ones are in many a word
@@ -65,7 +65,7 @@ class Configuration:
         return self._sources
 
     def build_ssh(self) -> Ssh:
-        """Returns the way to build hosts."""
+        """Returns the way to build hosts and to the host of the repository."""
         return self.ssh(keep_connection_s=30)
 
     def git_url(self) -> str:

@@ -66,10 +66,7 @@ class Discovery:
 
         :raises NoHosts: when there is none.
         """
-        instances = self._registered(service)
-        tagged = [each for each in instances if tag in each.host.tags]
-        if not tagged:
-            raise NoHosts(f"no host of {service} carries the tag {tag}; {_tags_seen(instances)}")
+        tagged = self._tagged(service, tag)
         passing = [each.host for each in tagged if each.passing]
         if not passing:
             raise NoHosts(
@@ -79,6 +76,20 @@ class Discovery:
                 )
             )
         return passing
+
+    def only_host(self, service: str, tag: str) -> Host:
+        """Returns the one host whose service carries the tag; it has to pass its checks.
+
+        :raises NoHosts: when there is none, or another one, healthy or not: what belongs to one
+            host must not be split between two.
+        """
+        tagged = self._tagged(service, tag)
+        if len(tagged) > 1:
+            raise NoHosts(
+                f"several hosts of {service} carry the tag {tag}: "
+                f"{', '.join(each.host.node for each in tagged)}; take it from all but one"
+            )
+        return self.service_hosts(service, tag)[0]
 
     def host(self, service: str, node: str) -> Host:
         """Returns the host of a service that has this node name.
@@ -176,6 +187,13 @@ class Discovery:
                     for name, output in states[node].failing_checks.items()
                 )
         return problems
+
+    def _tagged(self, service: str, tag: str) -> list[Instance]:
+        instances = self._registered(service)
+        tagged = [each for each in instances if tag in each.host.tags]
+        if not tagged:
+            raise NoHosts(f"no host of {service} carries the tag {tag}; {_tags_seen(instances)}")
+        return tagged
 
     def _registered(self, service: str) -> list[Instance]:
         instances = self.instances(service)

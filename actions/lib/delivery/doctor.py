@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import textwrap
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 from delivery import ci, consul_token, github, isolation, packaging, repository
 from delivery.application import Application, applications
@@ -69,6 +69,7 @@ def examine(configuration: Configuration) -> list[Finding]:
     findings += _tools(configuration)
     if consul.fine:
         findings += _build_hosts(configuration, example)
+        findings += _repository_hosts(configuration)
         findings += _application_hosts(configuration, store)
     findings.append(_finding("times in chat", lambda: f"in {configuration.zone().name}"))
     findings.append(_finding("webhooks", lambda: _receiver(configuration)))
@@ -143,13 +144,9 @@ def _tools(configuration: Configuration) -> list[Finding]:
     """Returns which required settings of the packager and the repository are not set."""
     return [
         Finding(f"{tool.role} by {tool.name}", False, problem)
-        for tool in _tools_of_build_hosts(configuration)
+        for tool in (packaging.TOOLS.chosen(configuration), repository.TOOLS.chosen(configuration))
         for problem in tool.missing(configuration.section(tool.role))
     ]
-
-
-def _tools_of_build_hosts(configuration: Configuration) -> list[type[Tool]]:
-    return [registry.chosen(configuration) for registry in (packaging.TOOLS, repository.TOOLS)]
 
 
 def _build_hosts(configuration: Configuration, example: str | None) -> list[Finding]:
@@ -158,23 +155,38 @@ def _build_hosts(configuration: Configuration, example: str | None) -> list[Find
         hosts = configuration.discovery().service_hosts(service, configuration.build_tag())
     except DeliveryError as error:
         return [Finding("build hosts", False, str(error))]
-    tools = _tools_of_build_hosts(configuration)
+    packager = packaging.TOOLS.chosen(configuration)
     script = [
-        NEEDS,
         _needs(["git"], "apt-get install git"),
         _needs(isolation.PROGRAMS, isolation.INSTALLED_BY),
         isolation.CHECK_OF_BUILD_HOST,
+        *_checks_of(configuration, ci.TOOLS.chosen(configuration), packager),
     ]
-    for tool in (ci.TOOLS.chosen(configuration), *tools):
-        script.append(_needs(tool.programs, tool.installed_by))
-        script.append(tool.check_of_build_host(configuration.section(tool.role)))
     return _ask(
         configuration,
         hosts,
-        "\n".join([*script, CLONE]),
+        "\n".join([NEEDS, *script, CLONE]),
         [configuration.clone_url(example) if example else ""],
-        f"build host, with git, {' and '.join(tool.name for tool in tools)}",
+        f"build host, with git and {packager.name}",
     )
+
+
+def _repository_hosts(configuration: Configuration) -> list[Finding]:
+    tool = repository.TOOLS.chosen(configuration)
+    try:
+        hosts = repository.hosts(configuration)
+    except DeliveryError as error:
+        return [Finding("the repository's host", False, str(error))]
+    script = "\n".join([NEEDS, *_checks_of(configuration, tool)])
+    user = configuration.section(tool.role)["user"]
+    return _ask(configuration, hosts, script, [], f"repository by {tool.name}, of {user}")
+
+
+def _checks_of(configuration: Configuration, *tools: type[Tool]) -> Iterator[str]:
+    """Yields the shell that finds what is wrong on a host that the tools work on."""
+    for tool in tools:
+        yield _needs(tool.programs, tool.installed_by)
+        yield tool.check_of_host(configuration.section(tool.role))
 
 
 def _needs(programs: Sequence[str], installed_by: str) -> str:
@@ -228,12 +240,13 @@ def _left_out(store: Store, name: str) -> list[Finding]:
 
 def _applications_in_consul(store: Store, configuration: Configuration) -> list[str]:
     """Returns the services that carry a tag of their own name, which is what applications do."""
+    ours = (configuration.build_service(), configuration.section("repository").get("service"))
     with reaching_consul(store.url):
         _, services = store.client.catalog.services()
     return sorted(
         name
         for name, tags in services.items()
-        if name != configuration.build_service()
+        if name not in ours
         and matches("application", name)
         and any(tag.startswith(f"{name}::") for tag in tags)
     )

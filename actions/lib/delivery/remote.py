@@ -13,13 +13,15 @@ anything, and settings of the user's ssh_config that are not named here (a jump 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
 import shlex
+import subprocess
 import time
 from dataclasses import dataclass
-from typing import Iterable, Sequence
+from typing import IO, Iterable, Iterator, Sequence
 
 from delivery import captured, names, ssh_options
 from delivery.errors import DeliveryError
@@ -29,8 +31,10 @@ HOST_NAME = re.compile(rf"({LABEL}\.)*(?!\d+$){LABEL}")
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 SSH_FAILED = 255
+SHORT = 66  # the exit status of a command that got fewer bytes by `pipe` than it should
 TIMED_OUT = (124, 137)
 KILL_AFTER_S = 10
+STDERR_LIMIT = 64 * 1024  # bytes, of who sends to another host
 OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes of what a command prints
 
 # What OpenSSH says when it could not run the command at all, and what that means to a person.
@@ -165,6 +169,49 @@ class Ssh:
             raise RemoteError(f"{host}: {what or shlex.join(argv)[:60]}: {result.reason}", result)
         return result
 
+    def pipe(
+        self,
+        source: Host,
+        read: Sequence[str],
+        target: Host,
+        argv: Sequence[str],
+        timeout_s: float = 60,
+        what: str = "",
+    ) -> Result:
+        """Runs a command on one host that reads what another prints, on that host or another.
+
+        The bytes go from one to the other as they come: none stay here. How many are taken is for
+        the command to say; it exits with SHORT when they are too few.
+
+        :param timeout_s: seconds after which both are ended.
+        :param what: the command in words, for the error.
+        :returns: what became of the command that reads.
+        :raises RemoteError: when it fails; with the source's reason if that is why.
+        """
+        pipe = subprocess.PIPE
+        with self._client(), subprocess.Popen(
+            self._command(source, read, timeout_s),
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+        ) as sending:
+            assert sending.stdout and sending.stderr
+            try:
+                result = self._run(target, argv, sending.stdout, timeout_s)
+            finally:
+                sending.stdout.close()  # so that who still writes ends
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    sending.wait(KILL_AFTER_S)
+                sending.kill()
+            self.waited_s += result.seconds
+            if result.ok:
+                return result
+            status, said = sending.wait(), _decode(sending.stderr.read(STDERR_LIMIT))
+        host, reason = target, result.reason
+        if result.exit_status == SHORT and status > 0:
+            host, (_, reason) = source, self._judge(status, said, result.seconds, timeout_s)
+        raise RemoteError(f"{host}: {what or shlex.join(argv)[:60]}: {reason}", result)
+
     def run_many(
         self,
         hosts: Iterable[Host],
@@ -188,24 +235,31 @@ class Ssh:
         self.waited_s += time.monotonic() - started
         return results
 
-    def _run(self, host: Host, argv: Sequence[str], stdin: bytes, timeout_s: float) -> Result:
+    def _run(
+        self, host: Host, argv: Sequence[str], stdin: bytes | IO[bytes], timeout_s: float
+    ) -> Result:
         started = time.monotonic()
         # The remote `timeout` is the one that counts; this one is for a host that went away.
         deadline_s = self.connect_timeout_s + timeout_s + 2 * KILL_AFTER_S
-        try:
+        with self._client():
             done = captured.run(
                 self._command(host, argv, timeout_s), stdin, deadline_s, OUTPUT_LIMIT
             )
-        except FileNotFoundError:
-            raise RemoteError(
-                "no OpenSSH client on this host; run apt-get install openssh-client"
-            ) from None
         seconds = time.monotonic() - started
         stderr = _decode(done.stderr)
         if done.problem:
             return Result(host, None, done.stdout, stderr, seconds, done.problem)
         status, reason = self._judge(done.exit_status, stderr, seconds, timeout_s)
         return Result(host, status, done.stdout, stderr, seconds, reason)
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise RemoteError(
+                "no OpenSSH client on this host; run apt-get install openssh-client"
+            ) from None
 
     def _command(self, host: Host, argv: Sequence[str], timeout_s: float) -> list[str]:
         if not argv or any("\0" in argument for argument in argv):

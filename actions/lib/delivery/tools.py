@@ -35,7 +35,8 @@ class Tool:
       JSON schema as in config.schema.yaml. A tool that is described there has none here.
     - `required`: what has to be set in the section, and what to do when it is not. A key in a part
       of the section has its path: `jenkins.url`.
-    - `programs`: what it calls on a build host; `installed_by`: the command that installs that.
+    - `programs`: what it calls on its host, a build host or that of the repository;
+      `installed_by`: the command that installs that.
     """
 
     role: ClassVar[str]
@@ -75,9 +76,9 @@ class Tool:
         ]
 
     @classmethod
-    def check_of_build_host(cls, section: Mapping[str, Any]) -> str:
-        """Returns commands for sh with which the doctor finds what is wrong on a build host, apart
-        from missing `programs`. They print a line for each thing.
+    def check_of_host(cls, section: Mapping[str, Any]) -> str:
+        """Returns commands for sh with which the doctor finds what is wrong on a host that it works
+        on, apart from missing `programs`. They print a line for each thing.
 
         :param section: the settings of the role, of which any may be missing.
         """

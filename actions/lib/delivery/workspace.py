@@ -46,10 +46,6 @@ FILE_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}\.[a-z]{1,8}")
 SCRIPT_PATH = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 BATCH_HEADER = re.compile(rb"(?P<size>[0-9]{1,9}) (?P<path>[A-Za-z0-9._+@/-]+)\n")
-GIT_URL = re.compile(
-    r"(https?://|ssh://([a-z0-9_-]+@)?|file:///)"
-    r"[A-Za-z0-9._~:/\[\]-]*[A-Za-z0-9_\]]"
-)
 
 
 class RefusedSource(DeliveryError):
@@ -138,9 +134,10 @@ class Workspace:
         :raises RefusedSource: when it fails over what is in the repository.
         :raises RemoteError: when it fails otherwise.
         """
-        argv = ["sh", "-c", scripts.PRELUDE + script, what, self.path, *values]
         try:
-            return self.ssh.run(self.host, argv, stdin, timeout_s, what=what)
+            return self.ssh.run(
+                self.host, self._command(script, what, *values), stdin, timeout_s, what=what
+            )
         except RemoteError as error:
             if error.result and error.result.exit_status == scripts.REFUSED:
                 raise RefusedSource(error.result.reason) from None
@@ -274,6 +271,26 @@ class Workspace:
             scripts.READ, _matching(FILE_NAME, name, "a file's name"), what=f"read {name}"
         ).stdout
 
+    def send(
+        self, package: str, host: Host, argv: Sequence[str], timeout_s: float, what: str
+    ) -> Result:
+        """Runs a command on another host, or on this one, that reads a package of the workspace.
+
+        :param package: its file's name, below `package/`.
+        :raises RemoteError: when either end fails.
+        """
+        return self.ssh.pipe(
+            self.host,
+            self._command(scripts.SEND, f"send {package}", package),
+            host,
+            argv,
+            timeout_s,
+            what=what,
+        )
+
+    def _command(self, script: str, what: str, *values: str) -> list[str]:
+        return ["sh", "-c", scripts.PRELUDE + script, what, self.path, *values]
+
     def remove(self) -> None:
         """Ends what still runs for it and removes it; fine when it is gone already."""
         self.ssh.run(
@@ -286,30 +303,6 @@ class Workspace:
 
 def _paths(paths: Sequence[str]) -> Sequence[str]:
     return [names.check("path", path) for path in paths]
-
-
-def clone_url(git_url: str, repository: str) -> str:
-    """Where to clone a repository from.
-
-    :param git_url: the pack's `github.git_url`.
-    :param repository: owner/name.
-    """
-    if not GIT_URL.fullmatch(git_url):
-        raise DeliveryError(
-            f"github.git_url: {git_url!r} is not the URL of a git server without credentials"
-        )
-    return f"{git_url}/{names.check('repository', repository)}.git"
-
-
-def web_url(git_url: str) -> str:
-    """Returns where the pages of a git server's repositories are; empty if it has none.
-
-    :param git_url: the pack's `github.git_url`.
-    """
-    if git_url.startswith(("http://", "https://")):
-        return git_url.rstrip("/")
-    over_ssh = re.match(r"ssh://(?:[a-z0-9_-]+@)?([A-Za-z0-9.-]+)", git_url)
-    return f"https://{over_ssh.group(1)}" if over_ssh else ""
 
 
 def clean_log(text: str) -> str:

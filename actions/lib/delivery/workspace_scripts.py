@@ -203,3 +203,8 @@ READ = """
 [ -f "$1" ] || fail "$1 is missing in workspace $workspace; the previous step did not write it"
 cat "$1"
 """
+
+SEND = """
+[ -f "package/$1" ] || fail "$1 is missing in workspace $workspace; build the package first"
+cat "package/$1"
+"""

@@ -222,7 +222,7 @@ class Fleet:
     def _publish_all(self, world: World) -> None:
         every = [description(package) for package in PACKAGES.values()]
         every += [simple("shop-data"), simple("trouble", "no-such-package")]
-        made = world.host("build").run(
+        made = world.repository_host.run_as_repository_user(
             ["sh", "-c", MAKE, "make", json.dumps(every)], input=MAKER, check=True
         )
         sha256 = {name: digest for digest, name in map(str.split, made.stdout.splitlines())}
@@ -328,8 +328,9 @@ def test_a_failed_first_install_leaves_nothing_though_its_scripts_fail(fleet: Fl
 
 def test_what_is_in_trouble_on_a_host_is_not_in_another_applications_way(fleet: Fleet):
     sources = "/etc/apt/sources.list.d"
-    other = f"sed 's|build:8080|{BUILD}:8080/other|; s| cicd main| other main|' {sources}/cicd.list"
-    fleet.canary.run(["sh", "-c", f"{other} > {sources}/other.list"], check=True)
+    other = f"s|repository:8080|{BUILD}:8080/other|; s| cicd main| other main|"
+    copy = f"sed '{other}' {sources}/cicd.list > {sources}/other.list"
+    fleet.canary.run(["sh", "-c", copy], check=True)
     fleet.canary.run(["apt-get", "-qq", "update"], check=True)
     fleet.canary.run(["sh", "-c", "cd /tmp && apt-get -qq download trouble"], check=True)
     assert fleet.canary.run(["sh", "-c", "dpkg --install /tmp/trouble_*"]).returncode == 1

@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from delivery.ci.callback import HEADER
 from delivery.ci.jenkins_api import Settings
 from delivery.errors import DeliveryError
-from delivery.workspace import GIT_URL
+from delivery.git_url import GIT_URL
 
 TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pipeline.groovy")
 SCRIPTS = ("script/cisetup", "script/cibuild", "script/post-inst")

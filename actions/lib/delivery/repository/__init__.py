@@ -1,22 +1,31 @@
 """The signed APT repository that hosts install from: one interface, one file per tool
 (`delivery.tools`).
 
-    new = TOOLS.create(configuration).add(workspace, package)
+    repository = TOOLS.create(configuration)
+    new = repository.add(host, workspace, package)
+    repository.refresh(host)                            # a new date, before the index expires
+    repository.remove(host, "shop", ["1.0-1.0123abc"])
 
-Whatever the tool: packages may be added at once, every version stays (a rollback needs it), the
-same package twice is fine, another one under a version that is taken is refused, and what was
-published is read back: the signature, the index under it, and the package's SHA-256 in that.
+Repository and signing key belong to a user of their own (`repository.user`), on the build host or
+on another (`only_host`, `hosts`). A package gets there as bytes, and root runs none of this.
+
+Whatever the tool: packages may be added at once, a version stays until it is removed (a rollback
+needs it), the same package twice is fine, another one under a version that is taken is refused, and
+what was published is read back: the signature, the index under it, the package's SHA-256 in that.
 """
 
 from __future__ import annotations
 
 import shlex
 from abc import ABC
-from typing import TYPE_CHECKING, Any, ClassVar, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 
+from delivery import names
 from delivery.errors import DeliveryError
 from delivery.names import shown
 from delivery.packaging import Package
+from delivery.remote import Host, Ssh
+from delivery.repository import scripts
 from delivery.settings import ARCHITECTURES
 from delivery.tools import Registry, Tool
 from delivery.workspace import Workspace
@@ -26,36 +35,41 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 300
 LOCK_TIMEOUT_S = 120
+REFRESHED_AFTER_S = 3 * 24 * 3600  # age of an index that the doctor speaks of; it is a day usually
+MIB = 1 << 20
 
 
 class Repository(Tool, ABC):
-    """An APT repository on the build host that the workspace is on.
+    """An APT repository.
 
-    A tool is its programs, of which the first is its command, and five shell functions. They find
-    $name, $version, $architecture, $file, $distribution, $component, $key and $architectures as
-    they are below:
+    A tool is its programs, of which the first is its command, and shell functions. They find
+    $distribution, $component, $key and $architectures as they are below, and $name, $version,
+    $architecture and $file of the package in question:
 
     - `locate`, whose arguments are `tool_values`, sets root, which is locked, and public, which
       apt is served from;
     - `taken_by` prints the SHA-256 of the package that has the version, or nothing;
-    - `store` takes package/$file in, and `publish` makes public of all that was taken in.
+    - `store` takes $file in, `drop` takes the package out, and `publish` makes public, signed anew,
+      what is in; `tidy` may remove what nothing refers to any more.
 
     :param config: section `repository` of the configuration.
+    :param ssh: the way to its hosts.
+    :param largest_bytes: of a package.
     :raises DeliveryError: for an architecture that is none.
     """
 
     role = "repository"
     required: ClassVar[Mapping[str, str]] = {
-        "gpg_key": "set it to the signing key on the build host"
+        "gpg_key": "set it to the signing key of repository.user"
     }
     functions: ClassVar[str]
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], ssh: Ssh, largest_bytes: int) -> None:
         self.distribution: str = config["distribution"]
-        self.component: str = config["component"]
-        self.gpg_key: str = config["gpg_key"]
         self.architectures: list[str] = list(config["architectures"])
-        self.tool_values: list[str] = []
+        self._config = config
+        self._ssh = ssh
+        self._largest_bytes = largest_bytes
         for architecture in self.architectures:
             if architecture == "all" or architecture not in ARCHITECTURES:
                 raise DeliveryError(
@@ -65,47 +79,122 @@ class Repository(Tool, ABC):
 
     @classmethod
     def configured(cls, configuration: Configuration) -> Repository:
-        return cls(cls.section(configuration))
+        largest_mib = configuration.section("build")["limits"]["disk_mib"]
+        return cls(cls.section(configuration), configuration.build_ssh(), largest_mib * MIB)
 
     @classmethod
-    def check_of_build_host(cls, section: Mapping[str, Any]) -> str:
+    def tool_values(cls, config: Mapping[str, Any]) -> list[str]:
+        """Returns the arguments of `locate`."""
+        return []
+
+    @classmethod
+    def check_of_host(cls, section: Mapping[str, Any]) -> str:
         if cls.missing(section):
             return ""
-        key = shlex.quote(section["gpg_key"])
-        return f"""
-! command -v gpg >/dev/null || gpg --batch --list-secret-keys -- {key} >/dev/null 2>&1 ||
-    echo "no secret key "{key}" on this host; import it, or correct repository.gpg_key"
-"""
+        check = cls._as_user(section, scripts.CHECK, "doctor", str(REFRESHED_AFTER_S))
+        return f"{scripts.AS_USER}\nas_user {shlex.join(check)} 2>&1 || :"
 
-    def add(self, workspace: Workspace, package: Package) -> bool:
+    def add(self, host: Host, workspace: Workspace, package: Package) -> bool:
         """Adds a package of the workspace, publishes it and reads it back.
 
+        :param host: has the repository.
         :returns: whether it was added now; false when this very package was there already.
+        :raises DeliveryError: for a package that is none, or too large.
         :raises RemoteError: when another package has this version (with both SHA-256), the tool
             is missing or fails, or what was published is not what was added.
         """
-        done = workspace.shell(
-            VERIFY + self.functions + ADD,
-            " ".join(self.programs),
-            self.installed_by,
-            self.distribution,
-            self.component,
-            self.gpg_key,
-            " ".join(self.architectures),
-            " ".join(self.architectures_of(package)),
+        self._require(package)
+        what = f"add {package.file} to {self.distribution}"
+        done = workspace.send(
             package.file,
-            package.name,
-            package.version,
-            package.architecture,
-            package.sha256,
-            str(LOCK_TIMEOUT_S),
-            *self.tool_values,
+            host,
+            self._command(
+                scripts.ADD,
+                what,
+                " ".join(self._architectures_of(package)),
+                package.file,
+                package.name,
+                package.version,
+                package.architecture,
+                package.sha256,
+                str(package.size_bytes),
+            ),
             timeout_s=TIMEOUT_S,
-            what=f"add {package.file} to {self.distribution}",
+            what=what,
         )
         return done.text.strip() == "added"
 
-    def architectures_of(self, package: Package) -> list[str]:
+    def remove(self, host: Host, name: str, versions: Sequence[str]) -> None:
+        """Removes exactly these versions of a package from the index and the pool, and looks that
+        they are gone; fine when they are gone already.
+
+        :param host: has the repository.
+        :raises RemoteError: when the tool is missing or fails, or one is still there.
+        """
+        names.check("application", name)
+        for version in versions:
+            names.check("version", version)
+        if versions:
+            self._run(host, scripts.REMOVE, f"remove versions of {name}", name, " ".join(versions))
+
+    def refresh(self, host: Host) -> str | None:
+        """Publishes what there is anew, with the date of now: hosts refuse an old index.
+
+        :param host: has the repository.
+        :returns: the date, ISO 8601 in UTC; None when nothing has been published there.
+        :raises RemoteError: when the tool is missing or fails, or the index is still an old one.
+        """
+        return self._run(host, scripts.REFRESH, f"refresh the index of {self.distribution}") or None
+
+    def _run(self, host: Host, script: str, what: str, *values: str) -> str:
+        command = self._command(script, what, *values)
+        return self._ssh.run(host, command, timeout_s=TIMEOUT_S, what=what).text.strip()
+
+    def _command(self, script: str, what: str, *values: str) -> list[str]:
+        """Returns what root runs on the repository's host: the script, as the repository's user."""
+        user, *rest = self._as_user(self._config, script, what, *values)
+        return ["sh", "-c", f'{scripts.AS_USER}\nas_user "$@"', "as_user", user, *rest]
+
+    @classmethod
+    def _as_user(cls, config: Mapping[str, Any], script: str, what: str, *values: str) -> list[str]:
+        """Returns the arguments of `as_user`.
+
+        :param what: the script in words.
+        :param values: its own arguments.
+        """
+        return [
+            config["user"],
+            scripts.START + cls.functions + scripts.FUNCTIONS + script,
+            what,
+            " ".join(cls.programs),
+            cls.installed_by,
+            config["distribution"],
+            config["component"],
+            config["gpg_key"],
+            " ".join(config["architectures"]),
+            str(LOCK_TIMEOUT_S),
+            *values,
+            *cls.tool_values(config),
+        ]
+
+    def _require(self, package: Package) -> None:
+        """
+        :raises DeliveryError: unless the build host has said what a package can be.
+        """
+        names.check("application", package.name)
+        names.check("version", package.version)
+        names.check("sha256", package.sha256)
+        file = f"{package.name}_{package.version}_{package.architecture}.deb"
+        if package.architecture not in ARCHITECTURES or package.file != file:
+            raise DeliveryError(f"{shown(package.file)} is not the name of a package of ours")
+        size = package.size_bytes
+        if not isinstance(size, int) or not 0 < size <= self._largest_bytes:
+            raise DeliveryError(
+                f"{package.file} has {shown(size)} bytes; build.limits.disk_mib allows "
+                f"{self._largest_bytes}"
+            )
+
+    def _architectures_of(self, package: Package) -> list[str]:
         """The architectures in whose index the package has to be found."""
         if package.architecture == "all":
             return self.architectures
@@ -120,101 +209,25 @@ class Repository(Tool, ABC):
 TOOLS = Registry(Repository, __name__)
 
 
-# A shell function for the tools' scripts. Reads back what is published in directory $1: prints
-# what is wrong and returns 1 unless InRelease of distribution $2 is signed with key $3, the
-# indexes of component $4 for architectures $5 are those it names, and each has package $6 version
-# $7 architecture $8 with the SHA-256 $9, and the file it points to has that too.
-VERIFY = r"""
-verify() (
-    distribution=$1/dists/$2
-    gpg --batch --export "$3" > keyring.gpg
-    rm -f Release
-    if ! gpgv --quiet --keyring "$workspace/keyring.gpg" --output Release \
-            "$distribution/InRelease" 2>gpgv.log; then
-        echo "$distribution/InRelease is not signed with $3"
-        return 1
-    fi
-    for architecture in $5; do
-        index=$4/binary-$architecture/Packages
-        sum=$(sha256sum < "$distribution/$index") || sum=missing
-        if ! grep -q "^ ${sum%% *}  *[0-9]*  *$index\$" Release; then
-            echo "$distribution/InRelease does not list the current $index"
-            return 1
-        fi
-        found=$(awk -v package="$6" -v version="$7" -v architecture="$8" '
-            BEGIN { RS = ""; FS = "\n" }
-            {
-                split("", field)
-                for (line = 1; line <= NF; line++) {
-                    colon = index($line, ": ")
-                    field[substr($line, 1, colon - 1)] = substr($line, colon + 2)
-                }
-                if (field["Package"] == package && field["Version"] == version \
-                    && field["Architecture"] == architecture)
-                    print field["SHA256"], field["Filename"]
-            }' "$distribution/$index")
-        if [ "${found%% *}" != "$9" ]; then
-            echo "$distribution/$index has SHA-256 ${found%% *} for $6 $7, expected $9"
-            return 1
-        fi
-        file=$1/${found#* }
-        sum=$(sha256sum < "$file" 2>/dev/null) || sum=missing
-        if [ "${sum%% *}" != "$9" ]; then
-            echo "$file has SHA-256 ${sum%% *}, expected $9"
-            return 1
-        fi
-    done
-)
-"""
+def only_host(configuration: Configuration) -> Host | None:
+    """Returns the host of the repository; None when each build host has one of its own.
 
-# Goes after VERIFY and a tool's functions. $1 the tool's programs, $2 what installs them,
-# $3 distribution, $4 component, $5 key, $6 all architectures, $7 those of the package, $8 its file,
-# $9 name, $10 version, $11 architecture, $12 SHA-256, $13 seconds to wait for the lock, then what
-# `locate` takes. Prints "added" or "present".
-ADD = r"""
-programs=$1 installed_by=$2 distribution=$3 component=$4 key=$5 architectures=$6 expected_in=$7
-file=$8 name=$9 version=${10} architecture=${11} sha256=${12} patience=${13}
-shift 13
-for program in $programs; do
-    command -v "$program" >/dev/null || fail "$program is not installed; run $installed_by"
-done
-tool=${programs%% *}
-gpg --batch --list-secret-keys "$key" >/dev/null 2>&1 ||
-    fail "no secret key $key on this host; import it, or correct repository.gpg_key"
-# The lock is this shell's alone: an agent that gpg leaves running must not hold on to it.
-tool() { "$tool" "$@" 9>&-; }
-attempt() {
-    tool "$@" >tool.log 2>&1 ||
-        fail "$tool $1: $(grep -m 1 -E '^(gpg|ERROR): ' tool.log || tail -n 1 tool.log)"
-}
-check() {
-    verify "$public" "$distribution" "$key" "$component" "$expected_in" "$name" "$version" \
-        "$architecture" "$sha256"
-}
+    :raises NoHosts: when there is none that is healthy, or more than one.
+    """
+    section = configuration.section("repository")
+    if not section.get("service"):
+        return None
+    return configuration.discovery().only_host(section["service"], section["tag"])
 
-is=$(dpkg-deb --show --showformat='${Package} ${Version} ${Architecture}' "package/$file")
-[ "$is $file" = "$name $version $architecture ${name}_${version}_$architecture.deb" ] ||
-    fail "$file contains $is, not $name $version $architecture"
-sum=$(sha256sum < "package/$file")
-[ "${sum%% *}" = "$sha256" ] || fail "$file has changed since it was made"
 
-locate "$@"
-mkdir -p "$root"
-exec 9>"$root/cicd-canary.lock"
-flock --timeout "$patience" 9 || fail "$root is locked for more than $patience s"
+def hosts(configuration: Configuration) -> list[Host]:
+    """Returns the hosts that have a repository: one, or the healthy build hosts.
 
-present=$(taken_by)
-if [ -z "$present" ]; then
-    store
-    outcome=added
-elif [ "$present" = "$sha256" ]; then
-    outcome=present
-else
-    fail "$name $version exists with SHA-256 $present; this package has $sha256"
-fi
-if [ $outcome = added ] || ! check >/dev/null; then
-    publish
-    problem=$(check) || fail "$problem"
-fi
-echo $outcome
-"""
+    :raises NoHosts: when there is none.
+    """
+    only = only_host(configuration)
+    if only:
+        return [only]
+    return configuration.discovery().service_hosts(
+        configuration.build_service(), configuration.build_tag()
+    )

@@ -18,7 +18,13 @@ taken_by() {
 store() {
     tool repo show "$repository" >/dev/null 2>&1 ||
         attempt repo create -distribution="$distribution" -component="$component" "$repository"
-    attempt repo add "$repository" "package/$file"
+    attempt repo add "$repository" "$file"
+}
+drop() {        # by its key: versions that only compare equal are others
+    attempt repo remove "$repository" "${name}_${version}_$architecture"
+}
+tidy() {
+    attempt db cleanup
 }
 publish() {
     if tool publish list -raw | grep -qxF ". $distribution"; then

@@ -7,7 +7,6 @@ about 0.06 s for each: remove old ones from VARLIB now and then.
 
 from __future__ import annotations
 
-import shlex
 from typing import Any, Mapping
 
 from delivery.repository import Repository
@@ -23,16 +22,19 @@ locate() {      # Freight's configuration
     } > freight.conf
     root=$(set +eu; . ./freight.conf >/dev/null; printf %s "$VARLIB")
     public=$(set +eu; . ./freight.conf >/dev/null; printf %s "$VARCACHE")
-    kept=$root/apt/$distribution/$component/$file
+    library=apt/$distribution/$component
 }
 taken_by() {
-    if [ -e "$kept" ]; then sha256sum "$kept" | cut -d ' ' -f 1; fi
+    if [ -e "$root/$library/$file" ]; then sha256sum "$root/$library/$file" | cut -d ' ' -f 1; fi
 }
 store() {
-    attempt add -c "$workspace/freight.conf" "package/$file" "apt/$distribution/$component"
+    attempt add -c "$scratch/freight.conf" "$file" "$library"
+}
+drop() {
+    rm -f "$root/$library/$file" "$root/$library/$file-control"
 }
 publish() {
-    attempt cache -c "$workspace/freight.conf" "apt/$distribution"
+    attempt cache -c "$scratch/freight.conf" "apt/$distribution"
 }
 """
 
@@ -48,17 +50,6 @@ class Freight(Repository):
     )
     functions = FUNCTIONS
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        super().__init__(config)
-        self.tool_values = [config["freight_conf"]]
-
     @classmethod
-    def check_of_build_host(cls, section: Mapping[str, Any]) -> str:
-        conf = shlex.quote(section["freight_conf"])
-        return (
-            super().check_of_build_host(section)
-            + f"""
-[ -r {conf} ] ||
-    echo "Freight's configuration "{conf}" is missing; create it with VARLIB and VARCACHE"
-"""
-        )
+    def tool_values(cls, config: Mapping[str, Any]) -> list[str]:
+        return [config["freight_conf"]]
