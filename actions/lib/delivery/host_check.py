@@ -58,6 +58,8 @@ else
 fi
 if [ ! -f "$list" ]; then
     echo "$list is missing; add the line for our APT repository"
+elif ! grep -q 'valid-until-max=' "$list"; then
+    echo "$list takes an index of any age; add valid-until-max=1209600 to its options"
 elif [ "$published" = yes ]; then
     said=$(apt-get -qq -o DPkg::Lock::Timeout=30 -o APT::Sandbox::User=root \\
         -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 \\
