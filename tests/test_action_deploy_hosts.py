@@ -7,6 +7,8 @@ from consul_server import register, take_down
 from deploy_hosts import DeployHosts
 from releases import published
 
+from delivery.clock import now
+
 
 class TestDeployHosts(ConsulActionTestCase):
     action_cls = DeployHosts
@@ -45,6 +47,17 @@ class TestDeployHosts(ConsulActionTestCase):
     def test_says_why_a_host_failed(self):
         self.report("web-1", version="1.0", status="failed", reason="2.0 was not healthy")
         self.assertIn("web-1 (production): 1.0, failed (2.0 was not healthy)", self.lines()[1])
+
+    def test_says_of_a_host_that_is_installing_since_when(self):
+        at_work = {"version": "1.0", "status": "installing", "desired": "2.0"}
+        self.report("web-1", at=now(), **at_work)
+        register(self.url, "web-1", "10.0.1.1", "shop", ["shop::app"], passing=False)
+        self.assertRegex(self.lines()[1], r"^web-1 \(production\): 1\.0, installing 2\.0, \d+ s$")
+        self.report("web-1", **at_work)
+        self.assertRegex(
+            self.lines()[1],
+            r"1\.0, installing 2\.0 for more than 5 min 4 s; run cicd-converge there, \d+ d$",
+        )
 
     def test_says_what_consul_finds_wrong_with_a_host(self):
         self.report("web-0")

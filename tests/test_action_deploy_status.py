@@ -4,6 +4,8 @@ from action_test_case import ConsulActionTestCase
 from deploy_status import DeployStatus
 from releases import begun, failed, published, settled
 
+from delivery.clock import now
+
 
 class TestDeployStatus(ConsulActionTestCase):
     action_cls = DeployStatus
@@ -89,6 +91,18 @@ class TestDeployStatus(ConsulActionTestCase):
         self.assertEqual(self.text().splitlines()[-1], again)
         self.shop.freezes.start("alice")
         self.assertNotIn("next:", self.text())
+
+    def test_of_a_host_that_was_interrupted_says_since_when(self):
+        settled(self.shop, "canary", published(self.shop))
+        report = '{"version": "1.0", "status": "installing", "desired": "2.0", "at": "%s"}'
+        for node, at in (("web-1", "2026-01-01T00:00:00Z"), ("web-2", now())):
+            self.store.commit([self.store.overwrite(f"shop/hosts/{node}", report % at)])
+        self.assertRegex(
+            self.text(),
+            r"\n  web-1 has been installing 2\.0 for more than 5 min 4 s; run cicd-converge there "
+            r"\(\d+ d ago\)\n",
+        )
+        self.assertNotIn("web-2", self.text())
 
     def test_of_a_rollout_under_way(self):
         target = published(self.shop)

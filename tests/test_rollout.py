@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 import uuid
 
 import pytest
-from consul_server import register
-from releases import POLICY, published, settled
+from consul_server import register, take_down
+from releases import POLICY, SETTINGS, published, settled
 from waiting import wait_for
 
 from delivery.application import Application
+from delivery.clock import now
 from delivery.discovery import Discovery
 from delivery.errors import DeliveryError
 from delivery.remote import Result
@@ -217,6 +219,72 @@ def test_another_package_under_the_same_version_is_not_taken_for_the_target(flee
     stage = fleet.steps.deploy("canary", target.version, "alice")
     with pytest.raises(RolloutFailed, match=f"{fleet.nodes[0]}: reports {target.version} with"):
         fleet.steps.update_batch("canary", stage.deployment)
+
+
+def installing(application, node, deployment, version="1.0-1.aaaaaaa", sha256=f"{1:064x}"):
+    """The host says that it is at work; returns what it writes when it is done."""
+    report = {
+        "version": version,
+        "sha256": sha256,
+        "deployment": deployment,
+        "at": now(),
+        "reason": "",
+    }
+    key = f"{application.name}/hosts/{node}"
+
+    def write(**values):
+        text = json.dumps({**report, **values})
+        application.store.commit([application.store.overwrite(key, text)])
+
+    write(status="installing", desired="1.0-2.bbbbbbb")
+    return write
+
+
+def test_a_host_that_is_installing_gets_more_time_and_is_no_failure(fleet, monkeypatch):
+    """Its connection was lost, and it takes longer than the service may to become healthy."""
+    rollout_rules = dict(SETTINGS["rollout"], healthy_deadline_s=0)
+    target = published(fleet.application, rollout=rollout_rules)
+    rollout = fleet.steps.deploy("canary", target.version, "alice")
+    fleet.hosts.refusing = {fleet.nodes[0]}
+    done = installing(fleet.application, fleet.nodes[0], rollout.deployment)
+    naps, nap = [], time.sleep
+
+    def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            done(status="ok", desired=target.version)
+        nap(seconds)
+
+    monkeypatch.setattr(health.time, "sleep", sleep)
+    assert fleet.steps.update_batch("canary", rollout.deployment).failed_hosts == {}
+    assert len(naps) >= 3
+
+
+@pytest.mark.parametrize(
+    ("of_this", "after_s", "agent"), [(True, 310, "up"), (False, 5, "up"), (True, 5, "down")]
+)
+def test_a_host_that_stays_installing_has_failed_with_since_when(
+    fleet, consul_url, monkeypatch, of_this, after_s, agent
+):
+    target = published(fleet.application)
+    rollout = fleet.steps.deploy("canary", target.version, "alice")
+    deployment = rollout.deployment if of_this else "canary-of-yesterday"
+    # It has the version already, but is at work on it again.
+    installing(fleet.application, fleet.nodes[0], deployment, target.version, target.sha256)
+    if agent == "down":
+        take_down(consul_url, fleet.nodes[0])
+    clock = [0.0]
+    monkeypatch.setattr(health.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(health.time, "sleep", lambda _: clock.append(clock.pop() + 1))
+    pending = fleet.steps._health.wait(
+        fleet.nodes[:1],
+        target,
+        fleet.application.releases.get(target.version).rules,
+        rollout.deployment,
+        lambda: None,
+    )
+    assert pending[fleet.nodes[0]].startswith("has been installing 1.0-2.bbbbbbb since 20")
+    assert after_s - 10 < clock[0] <= after_s
 
 
 def test_an_older_release_does_not_replace_a_newer_one_by_itself(fleet):

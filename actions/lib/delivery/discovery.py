@@ -174,6 +174,10 @@ class Discovery:
                 )
         return enrolled
 
+    def up(self, application: str) -> set[str]:
+        """Returns the nodes of an application whose Consul agents are there."""
+        return {each.host.node for each in self.instances(application) if each.node_up}
+
     def failing(self, application: str, nodes: set[str]) -> dict[str, str]:
         """Returns which of the nodes do not pass Consul's checks of the application, and why."""
         states = {each.host.node: each for each in self.instances(application)}

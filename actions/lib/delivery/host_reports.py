@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Mapping, NamedTuple, Sequence
 
+from delivery.clock import lasting, seconds_since
 from delivery.ledger import Ledger
 from delivery.names import cut, matches, plain
 from delivery.records import Fields, MalformedRecord
+from delivery.releases import Rules
 from delivery.store import Entry
 
 NODES_SHOWN = 5
 CAUSES_SHOWN = 3
+INSTALLING = "installing"  # written before the host is touched; any other status after
 CAUSE_LIMIT = 500  # characters of one host's reason beside those of others
 
 
@@ -19,6 +22,7 @@ class HostReport(NamedTuple):
     """A host's last report. `version` is None where nothing is installed.
 
     `status` is the host's own word; `reason` says in one line what went wrong; `at` is ISO 8601.
+    `desired` and `deployment` are the version and the rollout that it is about; empty for none.
     """
 
     version: str | None
@@ -26,6 +30,8 @@ class HostReport(NamedTuple):
     status: str
     reason: str
     at: str | None
+    desired: str = ""
+    deployment: str = ""
 
     @classmethod
     def parse(cls, entry: Entry) -> HostReport:
@@ -38,9 +44,32 @@ class HostReport(NamedTuple):
                 plain(fields.text("status")),
                 plain(fields.text("reason", "")),
                 fields.optional_text("at") and fields.time("at"),
+                fields.name("desired", "version") if fields.values.get("desired") else "",
+                fields.name("deployment", "deployment") if fields.values.get("deployment") else "",
             )
         except MalformedRecord as malformed:
             return cls(None, None, "its report is malformed", str(malformed), None)
+
+    @property
+    def is_installing(self) -> bool:
+        """Whether the host is at work, or was when its `cicd-converge` was killed."""
+        return self.status == INSTALLING
+
+    def is_late(self, rules: Rules) -> bool:
+        """Returns whether the host has been installing for longer than that can take."""
+        return (
+            self.is_installing and self.at is not None and seconds_since(self.at) > rules.converge_s
+        )
+
+    def told(self, rules: Rules) -> str:
+        """Returns the status for people; of a host that was interrupted, what to do."""
+        if not self.is_installing:
+            return self.status
+        doing = f"installing {self.desired}" if self.desired else "going back to nothing"
+        if not self.is_late(rules):
+            return doing
+        limit = lasting(rules.converge_s)
+        return f"{doing} for more than {limit}; run cicd-converge there"
 
 
 class HostReports:

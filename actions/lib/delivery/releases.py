@@ -24,6 +24,7 @@ from delivery.settings import is_batch_size
 from delivery.store import Entry, Operation
 
 NEWEST = "newest_release"
+CONVERGE_MARGIN_S = 300  # for download, drain, install and a possible way back
 
 
 class Target(NamedTuple):
@@ -48,6 +49,12 @@ class Rules(NamedTuple):
     failure_budget: int
     healthy_deadline_s: int
     min_healthy_s: int
+
+    @property
+    def converge_s(self) -> int:
+        """How long a host may take at most. It may need the deadline twice: for this version, and
+        for the way back."""
+        return 2 * self.healthy_deadline_s + CONVERGE_MARGIN_S
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from delivery.errors import DeliveryError
 from delivery.host_reports import HostReport
 from delivery.names import counted, plain
 from delivery.promotion import candidates
-from delivery.releases import Release, newest_first
+from delivery.releases import Release, Rules, newest_first
 from delivery.rollout.record import UNUSABLE, Rollout
 from delivery.stages import Stage
 from delivery.store import ConsulUnreachable, Store
@@ -70,7 +70,7 @@ def hosts(application: Application, discovery: Discovery) -> dict[str, Any]:
     enrolled = discovery.enrolment(application.name) or {}
     left_out = discovery.left_out(application.name, newest.role, newest.stages)
     rows = [
-        _host(instance, _stage_of(instance, application.name, newest), reports)
+        _host(instance, _stage_of(instance, application.name, newest), reports, newest.rules)
         for instance in discovery.instances(application.name)
     ]
     known = {row["node"] for row in rows}
@@ -103,6 +103,7 @@ def _application(application: Application, waits: bool, web_url: str, zone: Zone
         "stages": [],
         "undeployed": None,
         "ships": None,
+        "interrupted": [],
         "hosts": [
             {
                 "node": node,
@@ -122,6 +123,11 @@ def _application(application: Application, waits: bool, web_url: str, zone: Zone
         if application.releases.versions():
             newest = application.releases.newest()
             report["stages"] = [_stage(application.stages.get(name)) for name in newest.stages]
+            report["interrupted"] = [
+                f"{node} has been {host.told(newest.rules)} ({ago(host.at)} ago)"
+                for node, host in sorted(application.hosts.all().items())
+                if host.at and host.is_late(newest.rules)
+            ]
             report["undeployed"] = _undeployed(newest.version, report["stages"][0])
             if waits:
                 report["ships"] = _ships(application, report["stages"], web_url)
@@ -183,6 +189,7 @@ def _lines(report: dict[str, Any], in_full: bool) -> list[str]:
         lines.append("  no release yet")
     for stage in report["stages"]:
         lines.append(f"  {stage['name']:<11} {_sentence(stage)}")
+    lines += [f"  {host}" for host in report["interrupted"]]
     if report["frozen"]:
         lines.append(f"  {report['frozen']['text']}")
     if any(stage["status"] == "rolling_out" for stage in report["stages"]):
@@ -234,13 +241,17 @@ def _stage_of(instance: Instance, application: str, newest: Release) -> str:
     return newest.stages[-1]
 
 
-def _host(instance: Instance, stage: str, reports: Mapping[str, HostReport]) -> dict[str, Any]:
+def _host(
+    instance: Instance, stage: str, reports: Mapping[str, HostReport], rules: Rules
+) -> dict[str, Any]:
     report = reports.get(instance.host.node)
-    status = report.status if report else "no report yet"
+    status = report.told(rules) if report else "no report yet"
     if report and report.reason:
         status += f" ({report.reason})"
     if not instance.node_up:
         status = "Consul agent down"
+    elif report and report.is_installing:
+        pass  # its maintenance is no fault
     elif not instance.passing and not (report and not report.version):  # nothing to be healthy
         status = f"failing {', '.join(instance.failing_checks)}"
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Iterator
 
@@ -105,6 +106,7 @@ PACKAGES = {
         "shop", 15, "head -c 300 /dev/urandom; echo; echo no password; head -c 9 /dev/zero; exit 3"
     ),
     "kills dpkg": Package("shop", 16, "echo no memory; kill -KILL $PPID"),
+    "takes its time": Package("shop", 18, "sleep 3"),
     "needs coreutils": Package("shop", 17, depends="coreutils"),
     "needs a newer shop": Package("notes", 4, depends="coreutils, shop (>= 3)"),
     "needs the shop": Package("notes", 5, depends="shop (>= 2)"),
@@ -479,6 +481,35 @@ def test_a_script_that_does_not_end_is_ended(fleet: Fleet):
         "could not install shop 13.0-13.aaaaaaa: did not end within 3 s, after: serving" in reason
     )
     assert fleet.canary.run(["pgrep", "-f", "^sleep 600"]).returncode == 1
+
+
+def test_a_host_whose_converge_is_killed_says_the_truth_when_it_runs_again(fleet: Fleet):
+    hosts, target = fleet.applications["shop"].hosts, PACKAGES["takes its time"].version
+    before = hosts.all()["canary-1"]
+    with ThreadPoolExecutor(1) as pool:
+        deployed = pool.submit(fleet.deploy, "takes its time")
+        wait_for(lambda: hosts.all()["canary-1"].is_installing)
+        at_work = hosts.all()["canary-1"]
+        fleet.canary.run(["pkill", "-KILL", "-f", "sbin/cicd-converge shop"], check=True)
+        assert "canary-1: " in deployed.result(60)
+    assert (at_work.version, at_work.sha256) == (before.version, before.sha256)
+    assert (at_work.desired, at_work.reason) == (target, "")
+    assert at_work.deployment == fleet.applications["shop"].stages.get("canary").latest().deployment
+    after = hosts.all()["canary-1"]
+    assert (after.version, after.sha256, after.status) == (before.version, before.sha256, "ok")
+    assert state(fleet.canary, "shop") == f"installed {before.version}"
+    assert not in_maintenance(fleet.canary, "shop")
+
+
+def test_a_host_that_only_lost_its_connection_is_waited_for(fleet: Fleet):
+    hosts = fleet.applications["shop"].hosts
+    with ThreadPoolExecutor(1) as pool:
+        deployed = pool.submit(fleet.deploy, "takes its time")
+        wait_for(lambda: hosts.all()["canary-1"].is_installing)
+        fleet.canary.run(["pkill", "-KILL", "-f", "^sshd: root@notty"], check=True)
+        assert deployed.result(60) == ""
+    assert hosts.all()["canary-1"].status == "ok"
+    assert fleet.deploy("fixed") == ""
 
 
 def test_an_application_is_brought_to_a_host_by_its_own_rollouts_only(fleet: Fleet):

@@ -28,7 +28,6 @@ from delivery.rollout.transitions import Locked
 from delivery.stages import Stage
 
 CONVERGE = "/usr/local/sbin/cicd-converge"
-CONVERGE_MARGIN_S = 300  # for download, drain, install and a possible way back
 LOCK_POLL_S = 2
 
 
@@ -199,10 +198,12 @@ class Steps:
         """Has hosts converge, and waits until they run the target; returns who failed, and why."""
         rules = self._rules(target)
         with self._holding_lock(rollout) as held:
-            failed = self._tell(rollout, nodes, rules)
+            failed, cut_off = self._tell(rollout, nodes, rules)
+            for node in self._health.at_work(cut_off, rollout.deployment, or_there_with=target):
+                del failed[node]  # only its connection was lost: its report says how it goes
             told = set(nodes) - set(failed)
             began = time.monotonic()
-            failed.update(self._health.wait(told, target, rules, held.require))
+            failed.update(self._health.wait(told, target, rules, rollout.deployment, held.require))
             self._ssh.waited_s += time.monotonic() - began
             held.require()
         return failed
@@ -212,7 +213,7 @@ class Steps:
         if rollout.previous:
             return self._bring(rollout, nodes, rollout.previous.target)
         with self._holding_lock(rollout) as held:
-            not_back = self._tell(rollout, nodes, self._rules(rollout.target))
+            not_back, _ = self._tell(rollout, nodes, self._rules(rollout.target))
             held.require()
         return not_back
 
@@ -220,8 +221,13 @@ class Steps:
         """Returns how a release reaches hosts, as far as that is allowed now."""
         return self._policy.limited(self._application.releases.get(target.version).rules)
 
-    def _tell(self, rollout: Rollout, nodes: Sequence[str], rules: Rules) -> dict[str, str]:
-        """Runs cicd-converge on the hosts at once; returns what went wrong, by node.
+    def _tell(
+        self, rollout: Rollout, nodes: Sequence[str], rules: Rules
+    ) -> tuple[dict[str, str], set[str]]:
+        """Runs cicd-converge on the hosts at once.
+
+        :returns: what went wrong, by node; and the nodes of them that may be at work nevertheless,
+            because only the connection failed.
 
         A host does not take the order of a rollout that another one has replaced meanwhile.
         """
@@ -232,13 +238,12 @@ class Steps:
             for node in nodes
             if node not in hosts
         }
-        # A host may need the deadline twice: for this version, and for the way back.
-        timeout_s = 2 * rules.healthy_deadline_s + CONVERGE_MARGIN_S
         registered = [hosts[node] for node in nodes if node in hosts]
         order = [CONVERGE, name, rollout.deployment]
-        results = self._ssh.run_many(registered, order, timeout_s=timeout_s)
+        results = self._ssh.run_many(registered, order, timeout_s=rules.converge_s)
         failed.update({result.host.node: _reason(result) for result in results if not result.ok})
-        return failed
+        cut_off = {each.host.node for each in results if each.exit_status is None}
+        return failed, cut_off
 
     def _holding_lock(self, rollout: Rollout) -> HeldLock:
         return HeldLock(lambda: self._rollouts.keep_lock(rollout))
