@@ -46,6 +46,19 @@ def test_a_fresh_sandbox_is_fine(engine: Engine):
         assert f"fine {line}" in " ".join(said.split())
 
 
+def test_a_token_that_the_repositorys_user_can_read_is_named(engine: Engine, world: World):
+    host = world.repository_host
+    host.run(["chmod", "644", "/etc/consul.d/build.json"], check=True)
+    try:
+        said = " ".join(ask(engine).split())
+    finally:
+        host.run(["chmod", "600", "/etc/consul.d/build.json"], check=True)
+    assert (
+        "TO DO build (10.77.0.20): repository by aptly, of cicd-repository: cicd-repository can "
+        "read the token in /etc/consul.d/build.json; run chmod 600 /etc/consul.d/build.json 1 to do"
+    ) in said
+
+
 def test_what_is_wrong_with_a_host_is_said_with_what_to_do(engine: Engine, world: World):
     host = world.host("production-2")
     host.run(["mv", "/etc/cicd/shop.conf", "/etc/cicd/shop.off"])

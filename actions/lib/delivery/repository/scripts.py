@@ -233,6 +233,10 @@ date -u -d "@$at" +%Y-%m-%dT%H:%M:%SZ
 CHECK = r"""
 due=$1
 shift
+for file in /etc/consul.d/*; do
+    ! grep -qsE '"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"' "$file" ||
+        echo "$USER can read the token in $file; run chmod 600 $file"
+done
 command -v gpg >/dev/null && command -v "$command" >/dev/null || exit 0   # said already
 has_key || no_key
 locate "$@"
