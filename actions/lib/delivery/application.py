@@ -23,6 +23,7 @@ from delivery.host_reports import HostReports
 from delivery.ledger import EVENT_ID, Event, Ledger
 from delivery.names import check, matches, nearest
 from delivery.proof.evidence import Evidence
+from delivery.pruning import Pruning
 from delivery.records import MalformedRecord, or_nothing
 from delivery.releases import Releases
 from delivery.rollout.transitions import Rollouts
@@ -51,6 +52,7 @@ class Application:
         self.hosts = HostReports(ledger)
         self.events = Events(ledger)
         self.evidence = Evidence(ledger)
+        self.pruning = Pruning(ledger)
 
 
 def applications(store: Store) -> list[Application]:

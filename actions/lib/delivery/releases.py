@@ -24,6 +24,7 @@ from delivery.settings import is_batch_size
 from delivery.store import Entry, Operation
 
 NEWEST = "newest_release"
+REMOVING = "removing"  # below it a mark for each package that is to leave the repository
 CONVERGE_MARGIN_S = 300  # for download, drain, install and a possible way back
 
 
@@ -200,6 +201,16 @@ class Releases:
         hint = f"; nearest: {', '.join(known)}" if known else ""
         raise DeliveryError(f"{self._ledger.application} has no release {version}{hint}")
 
+    def guard(self, version: str) -> Operation:
+        """An operation: fail the transaction unless the release is there.
+
+        :raises DeliveryError: when it is not there now.
+        """
+        entry = self._ledger.get(f"releases/{check('version', version)}")
+        if not entry:
+            raise DeliveryError(f"{self._ledger.application} {version} is no release any more")
+        return self._ledger.unchanged(f"releases/{version}", entry)
+
     def find(self, beginning: str) -> Release:
         """Returns the only release whose version begins so, or is of this commit.
 
@@ -243,10 +254,16 @@ class Releases:
                 f"{self._ledger.application} {release.version} is already published with another "
                 f"package ({published[:12]}, now {release.package.sha256[:12]}); push a new commit"
             )
+        if self._ledger.get(f"{REMOVING}/{release.version}"):
+            raise DeliveryError(
+                f"{self._ledger.application} {release.version} was removed as an old release, and "
+                "its package is about to leave the repository; push a new commit"
+            )
         record = dataclasses.replace(release, created_at=now())
         self._ledger.commit(
             [
                 self._ledger.set(key, record.as_json(), None),
+                self._ledger.absent(f"{REMOVING}/{release.version}"),
                 self._move_newest(release),
                 *together,
             ],

@@ -50,7 +50,7 @@ class Stages:
 
     def __init__(self, ledger: Ledger, releases: Releases) -> None:
         self._ledger = ledger
-        self._releases = releases
+        self.releases = releases
 
     def get(self, name: str) -> Stage:
         """Returns the stage as it is now."""
@@ -62,7 +62,7 @@ class Stages:
 
     def names(self) -> list[str]:
         """Returns the names of this application's stages in order, from its newest release."""
-        return self._releases.newest().stages
+        return self.releases.newest().stages
 
     def before(self, name: str) -> str:
         """Returns the name of the stage that a promotion to stage `name` takes its version from."""

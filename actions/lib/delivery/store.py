@@ -107,8 +107,10 @@ class Store:
         """An operation: write `key` whatever it held."""
         return self._operation("set", key, Value=encode(value))
 
-    def delete(self, key: str) -> Operation:
-        """An operation: delete `key` if it is there."""
+    def delete(self, key: str, expected: Entry | None = None) -> Operation:
+        """An operation: delete `key` if it is there, unless it changed since `expected`."""
+        if expected:
+            return self._operation("delete-cas", key, Index=expected.modify_index)
         return self._operation("delete", key)
 
     def delete_below(self, folder: str) -> Operation:

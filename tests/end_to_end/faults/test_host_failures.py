@@ -14,12 +14,14 @@ from typing import Iterator
 
 import pytest
 import yaml
+from prune import Prune
 from releases import COMMITS, POLICY, SETTINGS, settled
 from waiting import wait_for
 
 from delivery.application import Application
 from delivery.clock import now
 from delivery.discovery import Discovery
+from delivery.errors import DeliveryError
 from delivery.proof.envelope import Signer
 from delivery.proof.statement import provenance
 from delivery.releases import File, Release
@@ -120,9 +122,10 @@ set -eu
 cd "$(mktemp -d)"
 cat > script
 python3 - "$1" < script
-aptly repo create -distribution=cicd -component=main cicd > /dev/null
-aptly repo add cicd *.deb > /dev/null
-aptly publish repo -batch -gpg-key=cicd@build -architectures=amd64,all cicd > /dev/null 2>&1
+aptly repo create -distribution=cicd -component=main cicd-cicd-main > /dev/null
+aptly repo add cicd-cicd-main *.deb > /dev/null
+aptly publish repo -batch -gpg-key=cicd@build -architectures=amd64,all cicd-cicd-main > /dev/null \
+    2>&1
 aptly repo create -distribution=other -component=main other > /dev/null
 aptly repo add other shop-data_*.deb trouble_*.deb > /dev/null
 aptly publish repo -batch -gpg-key=cicd@build -architectures=amd64,all other other > /dev/null 2>&1
@@ -207,7 +210,7 @@ class Fleet:
     def __init__(self, world: World) -> None:
         self.world = world
         self.canary = world.host("canary-1")
-        store = Store(world.consul_url, world.consul_token)
+        store = self.store = Store(world.consul_url, world.consul_token)
         ssh = Ssh(
             "root",
             f"{world.directory}/ssh/id_ed25519",
@@ -567,3 +570,48 @@ def test_what_somebody_else_installed_is_not_removed(fleet: Fleet):
     report = json.loads(host.run(["cicd-converge", "shop"], check=True).stdout)
     assert (report["status"], report["reason"]) == ("ok", "nothing to install yet")
     assert state(host, "shop").startswith("installed ")
+
+
+def test_old_releases_go_with_their_packages_and_hosts_go_on(fleet: Fleet):
+    shop = fleet.applications["shop"]
+    for version in shop.releases.versions():
+        key = f"shop/releases/{version}"
+        entry = fleet.store.get(key)
+        aged = dict(json.loads(entry.value), created_at="2026-01-01T00:00:00Z")
+        fleet.store.commit([fleet.store.set(key, json.dumps(aged), entry)])
+    for commit in (key[len("shop/builds/") :] for key in fleet.store.keys("shop/builds")):
+        key = f"shop/builds/{commit}"
+        entry = fleet.store.get(key)
+        aged = dict(json.loads(entry.value), finished_at="2026-01-01T00:00:00Z")
+        fleet.store.commit([fleet.store.set(key, json.dumps(aged), entry)])
+    shop.events.mark_seen(shop.events.all()[-1]["id"])
+    configuration = yaml.safe_load((fleet.world.config_dir / "cicd_canary.yaml").read_text())
+    configuration["keep"] = {"releases": 1, "builds": 1}
+    began = fleet.canary.run(["cat", "/run/shop.pid"]).stdout
+
+    succeeded, result = Prune(configuration).run(app="shop", dry_run=False)
+
+    assert succeeded, result
+    removed = result["applications"][0]["releases"]
+    assert {PACKAGES["404"].version, PACKAGES["silent"].version} <= set(removed)
+    for host in fleet.world.hosts_of("canary", "production"):
+        host.run(["apt-get", "-qq", "update"], check=True)
+        offered = host.run(["apt-cache", "madison", "shop"], check=True).stdout
+        assert {line.split("|")[1].strip() for line in offered.splitlines()} - {
+            state(host, "shop").partition(" ")[2]
+        } <= set(shop.releases.versions())
+        assert not any(f" {version} " in offered for version in removed)
+    assert fleet.canary.run(["cat", "/run/shop.pid"]).stdout == began
+    with pytest.raises(DeliveryError, match="no release"):
+        fleet.deploy("404")
+    assert fleet.deploy("fixed") == ""
+    assert {path.partition("_")[2][:-4] for path in cached(fleet.canary)} <= set(
+        shop.releases.versions()
+    )
+
+
+def cached(host: WorldHost) -> list[str]:
+    """The packages that the host keeps: what it runs, and what it ran before."""
+    files = host.run(["ls", "/var/cache/cicd/shop"]).stdout.split()
+    assert 1 <= len(files) <= 2
+    return files

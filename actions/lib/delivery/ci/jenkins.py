@@ -220,7 +220,8 @@ class Jenkins(CiServer):
         found = self.api.get(path_of(name), f"builds[{BUILD_FIELDS}]{{0,{BUILDS_SEARCHED}}}")
         if found is None:
             return Verdict("failed", None, self.api.no_job(name), record={"job": name})
-        for build in found.get("builds", []):
+        builds = found.get("builds")
+        for build in builds or ():
             if _is_of(job, build):
                 return self._of_build(job, build, queue_id)
         return self._verdict(job, "lost", queue_id)

@@ -86,16 +86,15 @@ class Rollouts:
 
         :raises Frozen: when it is a promotion, and the application is frozen.
         :raises Locked: when another rollout holds the lock; the message names it.
-        :raises LostRace: when the stage or its source changed meanwhile.
+        :raises LostRace: when the stage or its source changed meanwhile, or the release is gone.
         """
-        guards = [self._freezes.guard()] if order.kind == "promote" else []
+        guards = [self._stages.releases.guard(order.target.version)]
+        if order.kind == "promote":
+            guards.append(self._freezes.guard())
         before = self._stages.get(order.stage)
         if order.source:
-            guards.append(
-                self._ledger.unchanged(
-                    state_key(order.source), self._source(order.source, order.target)
-                )
-            )
+            source = self._source(order.source, order.target)
+            guards.append(self._ledger.unchanged(state_key(order.source), source))
         planned = self._planned(order, before)
         session = self._ledger.sessions.open(f"{self._name} {planned.deployment}", LOCK_TTL_S)
         rollout = dataclasses.replace(planned, session=session)
