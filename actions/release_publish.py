@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Collection, Sequence
 
 from build_host_action import BuildHostAction
 
 from delivery import metadata
 from delivery.clock import now
-from delivery.commits import Commit
+from delivery.commits import UNKNOWN, Ancestry, Commit
 from delivery.packaging import Package, Recipe, require_origin
 from delivery.proof.envelope import Signer
 from delivery.proof.sbom import Sbom
@@ -52,7 +52,12 @@ class ReleasePublish(BuildHostAction):
                 Sbom.found_in(work),
             )
             evidence = [application.evidence.begin(release.version, signer.sign(stated))]
-        new = application.releases.publish(release, warning, evidence)
+        targets = application.stages.target_commits(release.stages)
+
+        def compare(newest: str) -> Ancestry:
+            return self.ancestry(work, commit, {*targets, newest} - {""})
+
+        new = application.releases.publish(release, warning, evidence, compare)
         application.builds.forget_packaging_failure(commit)
         return {
             "version": package.version,
@@ -60,6 +65,14 @@ class ReleasePublish(BuildHostAction):
             "new": new,
             "warning": warning,
         }
+
+    def ancestry(self, work: Workspace, commit: str, others: Collection[str]) -> Ancestry:
+        """Returns where git has other releases' commits; without it their build numbers count."""
+        try:
+            return work.ancestry(commit, others)
+        except RemoteError as error:
+            self.logger.warning("The release is ordered by its build number: %s", error)
+            return UNKNOWN
 
     def newest_commits(
         self, work: Workspace, commit: str, paths: Sequence[str]

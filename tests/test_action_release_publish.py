@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import subprocess
+from unittest import mock
 
 from build_host_test_case import NODE, BuildHostActionTestCase
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from release_publish import ReleasePublish
-from releases import SETTINGS
+from releases import SETTINGS, settled
 from signing_keys import private_pem
 
 from delivery.commits import KEPT, Commit
@@ -39,6 +41,48 @@ class TestReleasePublish(BuildHostActionTestCase):
         package = Package(f"shop_{self.version}_all.deb", "shop", self.version, "all", sha256, 7)
         self.workspace.write(PACKAGE_FILE, json.dumps(package.as_dict()).encode())
         self.workspace.write(SBOM_FILE, json.dumps(SBOM).encode())
+
+    def release(self, commit):
+        """Publishes a commit as the steps before would; returns its release."""
+        self.commit, self.workspace = commit, self.check_out(commit)
+        self.version = package_version("1.0", self.shop.builds.get(commit).number, commit)
+        self.leave()
+        succeeded, result = self.publish()
+        self.assertTrue(succeeded, result)
+        return self.shop.releases.get(result["version"])
+
+    def test_git_says_which_is_newer_however_many_commits_are_between(self):
+        """The pushes come in the wrong order; of the commits between only two are kept."""
+        with mock.patch("delivery.workspace.KEPT", 2):
+            commits = [self.repository.commit({"a": str(number)}) for number in range(6)]
+            for commit in (commits[5], commits[0], commits[4]):
+                self.shop.builds.start(commit, "acme/shop", "main", "alice")
+                self.shop.builds.finish(commit, passed=True)
+            newest, oldest = self.release(commits[5]), self.release(commits[0])
+            self.assertEqual(self.shop.releases.newest().version, newest.version)
+            settled(self.shop, "canary", oldest.target)  # by hand
+            between = self.release(commits[4])
+        self.assertEqual((oldest.after, oldest.before), ([], [newest.commit]))
+        self.assertEqual((between.after, between.before), ([oldest.commit], [newest.commit]))
+        self.assertTrue(newest.is_newer_than(oldest) and newest.is_newer_than(between))
+        self.assertFalse(oldest.is_newer_than(newest) or between.is_newer_than(newest))
+        self.assertTrue(between.is_newer_than(oldest) and not oldest.is_newer_than(between))
+        self.assertEqual(self.shop.releases.newest().version, newest.version)
+
+    def test_what_git_does_not_know_is_ordered_by_the_numbers_of_builds(self):
+        """The clone is shallow, or the branch was written anew."""
+        first, second = self.repository.commit({"a": "1"}), self.repository.commit({"a": "2"})
+        for commit in (second, first):
+            self.shop.builds.start(commit, "acme/shop", "main", "alice")
+            self.shop.builds.finish(commit, passed=True)
+        newer = self.release(second)
+        changed = dataclasses.replace(newer, commit="9" * 40, commits=[])
+        key = f"shop/releases/{newer.version}"
+        self.store.commit([self.store.overwrite(key, changed.as_json())])
+        with mock.patch("delivery.workspace.KEPT", 1):
+            later = self.release(first)
+        self.assertEqual((later.after, later.before), ([], []))
+        self.assertEqual(self.shop.releases.newest().version, later.version)
 
     def publish(self):
         return self.act(app="shop", commit=self.commit, node=NODE, workspace=self.workspace.id)

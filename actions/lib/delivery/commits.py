@@ -8,7 +8,7 @@ Anybody who pushes writes these texts, so they are cleaned (`names.plain`) where
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Collection, NamedTuple, Sequence
 
 from delivery.names import cut, plain
 from delivery.records import Fields
@@ -40,6 +40,28 @@ class Commit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.subject or self.commit[:7]} ({self.author or 'unknown'})"
+
+
+class Ancestry(NamedTuple):
+    """Other commits that a commit comes after in git's history, and those that it comes before."""
+
+    after: Sequence[str]
+    before: Sequence[str]
+
+
+UNKNOWN = Ancestry((), ())
+
+
+def read_ancestry(said: str, asked: Collection[str]) -> Ancestry:
+    """Returns what a build host has said of commits.
+
+    :param said: lines such as `after 0123abc...`.
+    :param asked: the commits; what it says of others does not count.
+    """
+    lines = [line.split(" ") for line in said.splitlines()]
+    known = [line for line in lines if len(line) == 2 and line[1] in asked]
+    after = [commit for where, commit in known if where == "after"]
+    return Ancestry(after, [commit for where, commit in known if where == "before"])
 
 
 def read_log(log: bytes) -> Sequence[Commit]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from delivery.clock import now
-from delivery.commits import Commit
+from delivery.commits import UNKNOWN, Ancestry, Commit
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger, retry
 from delivery.names import check, matches, nearest
@@ -26,6 +26,9 @@ from delivery.store import Entry, Operation
 NEWEST = "newest_release"
 REMOVING = "removing"  # below it a mark for each package that is to leave the repository
 CONVERGE_MARGIN_S = 300  # for download, drain, install and a possible way back
+
+
+Compare = Callable[[str], Ancestry]
 
 
 class Target(NamedTuple):
@@ -68,6 +71,8 @@ class Release:
     :param created_at: ISO 8601, UTC; filled in when it is published.
     :param commits: its newest ones, newest first, itself included; none in a release of before
         they were kept.
+    :param after: commits of releases that git found in the history of this one's commit.
+    :param before: those in whose history it found this one's.
     """
 
     version: str
@@ -81,6 +86,8 @@ class Release:
     metadata: Mapping[str, Any]
     created_at: str = ""
     commits: Sequence[Commit] = ()
+    after: Sequence[str] = ()
+    before: Sequence[str] = ()
 
     @classmethod
     def parse(cls, entry: Entry) -> Release:
@@ -103,6 +110,8 @@ class Release:
             metadata=fields.object("metadata"),
             created_at=fields.time("created_at"),
             commits=[Commit.parse(entry.key, each) for each in fields.each("commits")],
+            after=fields.names("after", "commit"),
+            before=fields.names("before", "commit"),
         )
         _check_settings(fields.nested("settings"))
         return release
@@ -121,10 +130,14 @@ class Release:
         return Target(self.version, self.package.sha256)
 
     def is_newer_than(self, other: Release) -> bool:
-        """Returns whether this is the newer one: its commit has the other's among those before it,
-        or, where the kept ones of neither say so, its build has the higher number. A push may come
-        late, and the build of an older commit then has the higher one. In a shared repository the
-        commits that changed the application count."""
+        """Returns whether this is the newer one: its commit has the other's in its history, as git
+        said when one of them was published, or as the kept commits say; where neither does, its
+        build has the higher number. A push may come late, and the build of an older commit then
+        has the higher one. Of the kept commits those that changed the application count."""
+        if other.commit in self.after or self.commit in other.before:
+            return True
+        if other.commit in self.before or self.commit in other.after:
+            return False
         ours, others = self._last_change, other._last_change
         if ours != others:
             if any(each.commit == others for each in self.commits):
@@ -176,18 +189,23 @@ class Releases:
         self._ledger = ledger
 
     def publish(
-        self, release: Release, warning: str = "", together: Sequence[Operation] = ()
+        self,
+        release: Release,
+        warning: str = "",
+        together: Sequence[Operation] = (),
+        compare: Compare = lambda _: UNKNOWN,
     ) -> bool:
         """Writes a release, once.
 
         :param warning: what people should know of it, for its announcement.
         :param together: what is written in the same transaction.
+        :param compare: is given the newest release's commit, and says where it is in git's history.
         :returns: whether it was written; false when the same release is there already.
         :raises DeliveryError: when another package was published under the same version.
         """
         check("version", release.version)
         check("sha256", release.package.sha256)
-        return retry(lambda: self._publish(release, warning, together))
+        return retry(lambda: self._publish(release, warning, together, compare))
 
     def get(self, version: str) -> Release:
         """Returns a release.
@@ -243,7 +261,9 @@ class Releases:
             raise DeliveryError(f"{self._ledger.application} has no release yet; push a commit")
         return newest
 
-    def _publish(self, release: Release, warning: str, together: Sequence[Operation]) -> bool:
+    def _publish(
+        self, release: Release, warning: str, together: Sequence[Operation], compare: Compare
+    ) -> bool:
         key = f"releases/{release.version}"
         existing = self._ledger.get(key)
         if existing:
@@ -259,12 +279,16 @@ class Releases:
                 f"{self._ledger.application} {release.version} was removed as an old release, and "
                 "its package is about to leave the repository; push a new commit"
             )
-        record = dataclasses.replace(release, created_at=now())
+        pointer = self._ledger.get(NEWEST)
+        newest = self._newest_or_none(pointer)
+        after, before = compare(newest.commit if newest else "")
+        record = dataclasses.replace(release, created_at=now(), after=after, before=before)
+        points_at = newest if newest and newest.is_newer_than(record) else record
         self._ledger.commit(
             [
                 self._ledger.set(key, record.as_json(), None),
                 self._ledger.absent(f"{REMOVING}/{release.version}"),
-                self._move_newest(release),
+                self._ledger.set(NEWEST, points_at.version, pointer),
                 *together,
             ],
             self._ledger.event(
@@ -279,15 +303,12 @@ class Releases:
         )
         return True
 
-    def _move_newest(self, release: Release) -> Operation:
-        """An operation: point at the newest release, unless that changed meanwhile."""
-        entry = self._ledger.get(NEWEST)
+    def _newest_or_none(self, pointer: Entry | None) -> Release | None:
+        """Returns the newest release; None where what is published now takes its place."""
         try:
-            newest = self._newest(entry)
+            return self._newest(pointer)
         except MalformedRecord:
-            newest = None  # what is published now takes its place
-        version = newest.version if newest and newest.is_newer_than(release) else release.version
-        return self._ledger.set(NEWEST, version, entry)
+            return None
 
     def _newest(self, pointer: Entry | None) -> Release | None:
         """Returns the release pointed at; the newest that can be read if the pointer leads nowhere,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, Sequence
 
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger
 from delivery.names import check
+from delivery.records import or_nothing
 from delivery.releases import Releases, Target
 from delivery.rollout.record import PROMOTABLE, UNUSABLE, Rollout, Settled
 
@@ -63,6 +65,15 @@ class Stages:
     def names(self) -> list[str]:
         """Returns the names of this application's stages in order, from its newest release."""
         return self.releases.newest().stages
+
+    def target_commits(self, names: Sequence[str]) -> set[str]:
+        """Returns the commits of what the latest rollouts of stages were to bring; what cannot be
+        read is left out."""
+        found = (or_nothing(partial(self._target_commit, name)) for name in names)
+        return {commit for commit in found if commit}
+
+    def _target_commit(self, name: str) -> str:
+        return self.releases.get(self.get(name).latest().target.version).commit
 
     def before(self, name: str) -> str:
         """Returns the name of the stage that a promotion to stage `name` takes its version from."""

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Collection, Sequence
 
 from delivery import names
 from delivery import workspace_scripts as scripts
-from delivery.commits import KEPT, Commit, read_log
+from delivery.commits import KEPT, Ancestry, Commit, read_ancestry, read_log
 from delivery.errors import DeliveryError
 from delivery.isolation import RUN_SCRIPT, Isolation
 from delivery.remote import Host, RemoteError, Result, Ssh
@@ -205,6 +205,12 @@ class Workspace:
             scripts.LOG, commit, str(KEPT), *_paths(paths), what="read the newest commits"
         )
         return read_log(read.stdout)
+
+    def ancestry(self, commit: str, others: Collection[str]) -> Ancestry:
+        """Returns where other commits are in the history of this one, as far as git knows them."""
+        asked = {names.check("commit", each) for each in others} - {names.check("commit", commit)}
+        read = self.shell(scripts.ANCESTRY, commit, *sorted(asked), what="order the commits")
+        return read_ancestry(read.text, asked)
 
     def require_paths(self, paths: Sequence[str]) -> None:
         """

@@ -179,6 +179,23 @@ git -c log.showSignature=false log --no-mailmap --topo-order --no-decorate --no-
     --max-count="$number" --format='%H%n%an%n%s' "$commit" -- "$@" | cut --bytes=-1000
 """
 
+# Says of each of the other commits whether it is before $1 in git's history, or after it. One that
+# is not on the branch, or beyond the end of a shallow clone, is neither.
+ANCESTRY = r"""
+commit=$1
+shift
+cd "$top/.git"
+export GIT_DIR=$PWD
+is_before() { git merge-base --is-ancestor "$1" "$2" 2>/dev/null; }
+for other do
+    if is_before "$other" "$commit"; then
+        echo "after $other"
+    elif is_before "$commit" "$other"; then
+        echo "before $other"
+    fi
+done
+"""
+
 REQUIRE_SCRIPTS = """
 require_source
 for path do require_script "$path"; done
