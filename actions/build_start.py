@@ -41,10 +41,9 @@ class BuildStart(DeliveryAction):
         def admit(before: str) -> None:
             sources.refuse_stranger(application.name, repository, before)
 
-        # A store of an earlier version has releases, and is not bound yet.
-        newest = or_nothing(application.releases.newest)
-        if newest:
-            admit(newest.repository)
+        before = builds.bound_to() or self.released_from(application)
+        if before:
+            admit(before)
         why = ""
         if source.path and not again and not builds.decided(commit, branch):
             affected, why = look(self.configuration, application, source, commit, branch)
@@ -63,3 +62,10 @@ class BuildStart(DeliveryAction):
             why=why,
             admit=admit,
         )
+
+    @staticmethod
+    def released_from(application: Application) -> str | None:
+        """Returns the newest release's repository: a store of an earlier version has releases, and
+        is not bound yet."""
+        newest = or_nothing(application.releases.newest)
+        return newest.repository if newest else None

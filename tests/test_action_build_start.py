@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from unittest import mock
+
 from action_test_case import ConsulActionTestCase
 from build_start import BuildStart
 from releases import COMMITS, published
+
+from delivery.releases import Releases
 
 PUSH = {
     "app": "shop",
@@ -48,6 +52,13 @@ class TestBuildStart(ConsulActionTestCase):
     def test_refuses_what_is_no_name_and_writes_nothing(self):
         self.assert_fails("is not a valid branch", **dict(PUSH, branch="{{config_context}}"))
         self.assertEqual(self.store.keys(), [])
+
+    def test_a_bound_application_is_not_asked_for_its_newest_release(self):
+        self.act(**PUSH)
+        with mock.patch.object(Releases, "newest", side_effect=AssertionError):
+            succeeded, result = self.act(**dict(PUSH, commit=COMMITS[1]))
+        self.assertTrue(succeeded, result)
+        self.assert_fails("shop comes from acme/shop", **dict(PUSH, repository="mallory/shop"))
 
     def test_another_repository_of_the_same_name_does_not_take_an_application_over(self):
         published(self.shop)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
 from delivery.names import plain
-from delivery.records import Fields
+from delivery.records import Fields, MalformedRecord
 from delivery.store import Entry
 
 
@@ -93,3 +94,14 @@ class Build:
         if self.packaging_error:
             return f"packaging build {self.number} failed: {self.packaging_error}"
         return ""
+
+
+def next_number(counter: Entry | None) -> int:
+    """:raises MalformedRecord: when the counter does not hold a number."""
+    if not counter:
+        return 1
+    if not re.fullmatch("[0-9]{1,9}", counter.value):
+        raise MalformedRecord(
+            f"{counter.key} in Consul is malformed; write the number of the last build"
+        )
+    return int(counter.value) + 1

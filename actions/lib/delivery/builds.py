@@ -10,17 +10,16 @@ A commit has one build: started again, it keeps its number.
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Any, Callable, Mapping, NamedTuple
 
-from delivery.build_record import Build
+from delivery.build_record import Build, next_number
 from delivery.clock import lasted, now, seconds_since
 from delivery.errors import DeliveryError
 from delivery.ledger import Ledger, retry
 from delivery.names import check, matches, plain
-from delivery.records import MalformedRecord
 from delivery.store import Entry, Operation
 
+REPOSITORY = "repository"
 ATTEMPTS_KEPT = 20  # commits of a branch, to find the last that passed
 PACKAGED_AFTER_S = 3600  # what has no release by then has got lost
 
@@ -73,6 +72,11 @@ class Builds:
 
         # Two pushes at once want the same number.
         return retry(start)
+
+    def bound_to(self) -> str | None:
+        """Returns the repository that the application is bound to; None before its first build."""
+        entry = self._ledger.get(REPOSITORY)
+        return check("repository", entry.value) if entry else None
 
     def leave_out(
         self, commit: str, repository: str, branch: str, by: str, path: str, why: str
@@ -271,7 +275,7 @@ class Builds:
             number = known.number
         else:
             counter = self._ledger.get("build_number")
-            number = _next_number(counter)
+            number = next_number(counter)
             operations.append(self._ledger.set("build_number", str(number), counter))
             if wanted.path:
                 operations.append(self._attempt(wanted))
@@ -294,12 +298,12 @@ class Builds:
 
     def _bind(self, repository: str, admit: Callable[[str], None]) -> list[Operation]:
         """Operations: the application comes from this repository, as from now on."""
-        entry = self._ledger.get("repository")
+        entry = self._ledger.get(REPOSITORY)
         if entry and entry.value == repository:
             return []
         if entry:
             admit(check("repository", entry.value))
-        return [self._ledger.set("repository", repository, entry)]
+        return [self._ledger.set(REPOSITORY, repository, entry)]
 
     def _attempts(self, branch: str) -> tuple[list[str], Entry | None]:
         """Returns the commits of a branch that builds were started of, newest last."""
@@ -336,14 +340,3 @@ class Builds:
         return self._ledger.event(
             kind, commit=build.commit, build=build.number, by=build.by, message=message, **facts
         )
-
-
-def _next_number(counter: Entry | None) -> int:
-    """:raises MalformedRecord: when the counter does not hold a number."""
-    if not counter:
-        return 1
-    if not re.fullmatch("[0-9]{1,9}", counter.value):
-        raise MalformedRecord(
-            f"{counter.key} in Consul is malformed; write the number of the last build"
-        )
-    return int(counter.value) + 1
