@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
@@ -41,6 +42,29 @@ def run(*command):
 @pytest.mark.parametrize("path", shell_scripts())
 def test_a_shell_script_can_be_run(path):
     assert os.access(os.path.join(ROOT, path), os.X_OK)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in shell_scripts() if path.startswith(("script/", "host/"))]
+)
+def test_what_a_script_says_of_itself_fits_a_terminal(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as script:
+        shown = [line[2:].rstrip() for line in itertools.takewhile(is_comment, list(script)[1:])]
+    assert [line for line in shown if len(line) > 80] == []
+
+
+def is_comment(line):
+    return line.startswith("#")
+
+
+@pytest.mark.parametrize("script", ["test", "acceptance"])
+def test_a_test_that_is_not_there_is_said_at_once(script):
+    for word in ("tests/test_nothing.py::test_x", "fault"):
+        ended = run(f"script/{script}", "-x", "-q", "tests/test_scripts.py", word)
+        assert (ended.returncode, ended.stdout) == (
+            2,
+            f"script/{script}: {word} is no test file or directory here; see --help\n",
+        )
 
 
 @pytest.mark.parametrize("program", ["cicd-converge", "cicd-host-setup"])

@@ -167,6 +167,13 @@ def test_a_first_word_that_is_no_command_says_where_to_go(words, message):
     assert message in done.stderr
 
 
+def test_an_unknown_option_is_named_as_it_was_given_by_a_caller(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pytest", "--other"])
+    with pytest.raises(SystemExit):
+        cli.main(["--hlep"])
+    assert "unknown option --hlep; --help lists them" in capsys.readouterr().err
+
+
 def test_run_shows_the_text_that_a_result_has_for_people(configured, pack):
     pack.config("server: x")
     pack.python("tell", "return {'text': 'all\\nis well', 'count': 2}")

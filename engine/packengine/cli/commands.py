@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from typing import Any, Callable, Dict, NoReturn, Tuple
+from typing import Any, Callable, Dict, NoReturn, Sequence, Tuple
 
 Options = argparse.Namespace
 # What the parsers of commands are added to.
@@ -41,9 +41,16 @@ class Parser(argparse.ArgumentParser):
             advice = "what is typed in chat is typed in: chat"
         self.error(f"unknown command {value}; {advice}")
 
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Keeps what it was given, for `error`."""
+        self.given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Names an unknown option first: without it the command would be there."""
-        unknown = [word for word in sys.argv[1:2] if re.match("--?[a-z]", word)]
+        unknown = [word for word in self.given[:1] if re.match("--?[a-z]", word)]
         if message.endswith("required: COMMAND") and unknown:
             message = f"unknown option {unknown[0]}; --help lists them"
         super().error(message)
