@@ -5,6 +5,8 @@ from typing import Any
 
 from packaging_step import PackagingStep
 
+from delivery.proof.reproduction import second_host
+
 
 class ConsulQuery(PackagingStep):
     def deliver(
@@ -22,7 +24,10 @@ class ConsulQuery(PackagingStep):
         hosts = self.configuration.discovery().service_hosts(
             service or self.configuration.build_service(), tag or self.configuration.build_tag()
         )
+        chosen = random.choice(hosts)
+        two = app and self.configuration.section("proof")["builders"] == "two"
         return {
             "hosts": [{"node": host.node, "address": host.address} for host in hosts],
-            "chosen": random.choice(hosts).node,
+            "chosen": chosen.node,
+            "second": second_host(hosts, chosen).node if two else None,
         }

@@ -9,6 +9,7 @@ from delivery.clock import now
 from delivery.commits import UNKNOWN, Ancestry, Commit
 from delivery.packaging import Package, Recipe, require_origin
 from delivery.proof.envelope import Signer
+from delivery.proof.reproduction import require_agreed
 from delivery.proof.sbom import Sbom
 from delivery.proof.statement import provenance
 from delivery.releases import File, Release
@@ -17,13 +18,25 @@ from delivery.workspace import Workspace
 
 
 class ReleasePublish(BuildHostAction):
-    def deliver(self, app: str, commit: str, node: str, workspace: str) -> dict[str, Any]:
+    def deliver(
+        self,
+        app: str,
+        commit: str,
+        node: str,
+        workspace: str,
+        second: str | None = None,
+        agreed: str | None = None,
+    ) -> dict[str, Any]:
         application = self.application(app)
         build = application.builds.passed(commit)
         work = self.workspace(node, workspace)
         recipe, package = Recipe.found_in(work), Package.found_in(work)
         package.require(recipe)
         require_origin(work, build)
+        builders = [node]
+        if second or self.configuration.section("proof")["builders"] == "two":
+            require_agreed(agreed, recipe, package)
+            builders.append(str(second))
         warning = metadata.warning(recipe.metadata)
         release = Release(
             version=package.version,
@@ -47,7 +60,7 @@ class ReleasePublish(BuildHostAction):
                 release,
                 build,
                 self.configuration.git_url(),
-                node,
+                builders,
                 now(),
                 Sbom.found_in(work),
             )

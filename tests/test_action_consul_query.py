@@ -56,6 +56,25 @@ class TestConsulQuery(ConsulActionTestCase):
         self.assertTrue(succeeded, result)
         self.assertEqual(self.shop.builds.get(COMMITS[0]).packaging_error, "")
 
+    def test_where_two_hosts_make_a_package_it_finds_a_second_one(self):
+        self.config["proof"] = {"builders": "two"}
+        self.shop.builds.start(COMMITS[0], "acme/shop", "main", "alice")
+        self.shop.builds.finish(COMMITS[0], passed=True)
+        step = {"service": None, "tag": None, "app": "shop", "commit": COMMITS[0]}
+        register(self.url, "build-1", "10.0.0.1", "build", ["build::host"])
+        register(self.url, "alias", "10.0.0.1", "build", ["build::host"])
+        self.assert_fails(
+            "proof.builders is two, but (build-1|alias) is the only healthy build host in Consul; "
+            "bring up a second one, or set proof.builders to one",
+            **step,
+        )
+        self.assertIn("only healthy", self.shop.builds.get(COMMITS[0]).packaging_error)
+        register(self.url, "build-2", "10.0.0.2", "build", ["build::host"])
+        succeeded, result = self.act(**step)
+        self.assertTrue(succeeded, result)
+        self.assertEqual(len({result["chosen"], result["second"]} - {"alias", "build-1"}), 1)
+        self.assertIsNone(self.act(service=None, tag=None)[1]["second"])
+
     def test_says_so_when_consul_is_unreachable(self):
         self.config["consul"]["url"] = "http://127.0.0.1:1"
         self.assert_fails(

@@ -34,7 +34,7 @@ class TestDeployEvidence(ConsulActionTestCase):
         self.pem = private_pem(self.key)
         self.config["proof"] = {"signing_key": self.pem}
 
-    def proven(self, sbom=None):
+    def proven(self, sbom=None, builders=("build-1",)):
         """Publishes a release with evidence; returns it."""
         base = self.shop.releases.get(published(self.shop).version)
         self.shop.builds.start("b" * 40, "acme/shop", "main", "alice")
@@ -48,7 +48,7 @@ class TestDeployEvidence(ConsulActionTestCase):
             package=File("shop_2.0-2.bbbbbbb_all.deb", sha256, len(PACKAGE)),
         )
         stated = provenance(
-            "shop", release, self.shop.builds.get("b" * 40), "https://x", "build-1", "now", sbom
+            "shop", release, self.shop.builds.get("b" * 40), "https://x", builders, "now", sbom
         )
         evidence = self.shop.evidence.begin(release.version, Signer(self.pem).sign(stated))
         self.shop.releases.publish(release, together=[evidence])
@@ -62,13 +62,14 @@ class TestDeployEvidence(ConsulActionTestCase):
         self.shop.evidence.append(release.version, signed)
         succeeded, result = self.act(app="SHOP", version=None)
         self.assertTrue(succeeded, result)
-        first, built, canary, signature = result["text"].split("\n")
+        first, built, made, canary, signature = result["text"].split("\n")
         self.assertEqual(first, "shop 2.0-2.bbbbbbb")
         sha256 = release.package.sha256[:12]
         self.assertEqual(
             built,
             f"  built of acme/shop, branch main, commit bbbbbbb; package SHA-256 {sha256}",
         )
+        self.assertEqual(made, "  made on build-1")
         self.assertRegex(canary, r"^  canary: deploy by alice, 2\d{3}-\d\d-\d\d \d\d:\d\d UTC$")
         self.assertEqual(signature, "  Signed with the pack's present key.")
         self.assertEqual(len(result["evidence"]["envelopes"]), 2)
@@ -78,6 +79,11 @@ class TestDeployEvidence(ConsulActionTestCase):
         release = self.proven(sbom)
         text = self.act(app="shop", version=release.version)[1]["text"]
         self.assertIn("\n  SBOM out/bom.json (CycloneDX, JSON), SHA-256 cccccccccccc\n", text)
+
+    def test_tells_that_two_build_hosts_have_made_the_same(self):
+        version = self.proven(builders=("build-1", "build-2")).version
+        text = self.act(app="shop", version=version)[1]["text"]
+        self.assertIn("\n  made on build-1 and, the same to the byte, on build-2\n", text)
 
     def test_production_comes_before_what_is_newer(self):
         release = self.proven()

@@ -14,6 +14,7 @@ from signing_keys import private_pem
 
 from delivery.commits import KEPT, Commit
 from delivery.packaging import PACKAGE_FILE, Package, Recipe
+from delivery.proof.reproduction import agreement
 from delivery.proof.sbom import SBOM_FILE, Sbom
 from delivery.releases import package_version
 
@@ -84,8 +85,10 @@ class TestReleasePublish(BuildHostActionTestCase):
         self.assertEqual((later.after, later.before), ([], []))
         self.assertEqual(self.shop.releases.newest().version, later.version)
 
-    def publish(self):
-        return self.act(app="shop", commit=self.commit, node=NODE, workspace=self.workspace.id)
+    def publish(self, **more):
+        return self.act(
+            app="shop", commit=self.commit, node=NODE, workspace=self.workspace.id, **more
+        )
 
     def test_records_the_release_with_all_that_is_known_of_it(self):
         self.leave()
@@ -120,6 +123,27 @@ class TestReleasePublish(BuildHostActionTestCase):
                 }
             ],
         )
+
+    def test_where_two_hosts_make_a_package_only_what_both_agreed_on_is_published(self):
+        self.config["proof"] = {
+            "signing_key": private_pem(Ed25519PrivateKey.generate()),
+            "builders": "two",
+        }
+        self.leave()
+        agreed = agreement(Recipe.found_in(self.workspace), Package.found_in(self.workspace))
+        self.assertIn("no second build host has made this", self.publish()[1]["error"])
+        self.assertIn("no second build host has", self.publish(second="build-2")[1]["error"])
+        both = {"second": "build-2", "agreed": agreed}
+        # The host that keeps the workspace has changed it since.
+        self.leave(sha256="b" * 64)
+        self.assertIn("has another package, or other metadata", self.publish(**both)[1]["error"])
+        self.leave(version_from="elsewhere")
+        self.assertIn("has another package, or other metadata", self.publish(**both)[1]["error"])
+        self.assertEqual(self.shop.releases.versions(), [])
+        self.leave()
+        self.assertTrue(self.publish(**both)[0])
+        (envelope,) = self.shop.evidence.of(self.version)
+        self.assertIn(b"build-host:build-2", base64.b64decode(envelope["payload"]))
 
     def test_signs_nothing_that_was_not_checked_out(self):
         self.leave()

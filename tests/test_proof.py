@@ -63,7 +63,9 @@ def test_the_provenance_says_what_hosts_decide_by(store):
     application = shop(store)
     release = application.releases.get(published(application).version)
     build = application.builds.get(release.commit)
-    stated = provenance("shop", release, build, "https://github.com", "build-1", release.created_at)
+    stated = provenance(
+        "shop", release, build, "https://github.com", ["build-1", "build-2"], release.created_at
+    )
     assert stated["_type"] == "https://in-toto.io/Statement/v1"
     assert stated["predicateType"] == "https://slsa.dev/provenance/v1"
     assert stated["subject"] == [
@@ -83,7 +85,10 @@ def test_the_provenance_says_what_hosts_decide_by(store):
             "digest": {"gitCommit": release.commit},
         }
     ]
-    assert stated["predicate"]["runDetails"]["builder"]["id"].endswith(":build-1")
+    assert stated["predicate"]["runDetails"]["builder"] == {
+        "id": "urn:cicd-canary:build-host:build-1",
+        "cicdcanary_reproducedBy": ["urn:cicd-canary:build-host:build-2"],
+    }
     assert stated["predicate"]["runDetails"]["byproducts"] == []
 
 

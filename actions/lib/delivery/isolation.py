@@ -113,7 +113,10 @@ prepare() {     # $1 user ids, $2 network, $3 what is reachable, $4 to $7 limits
     exec 9<&-
 
     truncate --size="${disk_mib}M" "$workspace/box.img"
-    mkfs.ext4 -q -F -m 0 -O ^has_journal -E lazy_itable_init=1,nodiscard "$workspace/box.img"
+    # The seed decides in which order a directory is read: it is the same on every build host.
+    mkfs.ext4 -q -F -m 0 -O ^has_journal \
+        -E lazy_itable_init=1,nodiscard,hash_seed=c1cdca4a-0000-4000-8000-000000000000 \
+        "$workspace/box.img"
     mkdir "$workspace/box" "$workspace/etc"
     mount -o loop,nosuid,nodev "$workspace/box.img" "$workspace/box" 2>"$workspace/mount.log" ||
         fail "no file system for a build: $(tail -n 1 "$workspace/mount.log"); a build host needs \

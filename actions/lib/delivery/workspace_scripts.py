@@ -106,13 +106,17 @@ if [ -n "$path" ]; then
         refuse "the repository has no directory $path; correct applications in the pack's \
 configuration"
 fi
-git show -s --format=%ct HEAD
+at=$(git show -s --format=%ct HEAD)
 cd "$workspace"
 ln -s "$directory${path:+/$path}" source
 # The checkout is the build's to write, but what git itself goes by stays root's.
 read -r uid rest < isolation
 chown --recursive --no-dereference "$uid:$uid" "$directory"
+# What a build makes of the time of a file is the same wherever and whenever it runs.
+find "$directory" -name .git -prune -o -exec touch --no-dereference --date="@$at" {} +
+git -c safe.directory='*' -C "$directory" update-index -q --refresh || :
 chown --recursive --no-dereference 0:0 "$directory/.git"
+echo "$at"
 """
 
 # Reads from the commit, not from the files: what a build wrote and where a link leads is no matter.

@@ -260,7 +260,7 @@ class Fleet:
                 },
                 metadata={},
             )
-            stated = provenance(package.name, release, build, world.github_url, "build", now())
+            stated = provenance(package.name, release, build, world.github_url, ["build"], now())
             proof = application.evidence.begin(package.version, signer.sign(stated))
             application.releases.publish(release, together=[proof])
 

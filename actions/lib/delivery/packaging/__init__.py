@@ -1,8 +1,8 @@
 """What makes a Debian package of a workspace's checkout: one interface, one file per tool
 (`delivery.tools`).
 
-    recipe = Recipe("shop", "1.2.0-7.0123abc", commit, branch, committed_at, metadata, settings)
-    recipe.leave_in(workspace)                          # by the step that read the metadata
+    recipe = read_recipe(configuration, "shop", build, workspace)
+    recipe.leave_in(workspace)                          # by the step that reads the metadata
     package = TOOLS.create(configuration).build(workspace, Recipe.found_in(workspace))
     Package.found_in(workspace)                         # by the steps after that
 
@@ -18,11 +18,16 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from delivery import metadata, settings
 from delivery.build_record import Build
+from delivery.releases import package_version
 from delivery.tools import Registry, Tool
 from delivery.workspace import RefusedSource, Workspace
+
+if TYPE_CHECKING:
+    from delivery.configuration import Configuration
 
 RECIPE_FILE = "metadata.json"
 PACKAGE_FILE = "package.json"
@@ -88,6 +93,37 @@ class Recipe(NamedTuple):
     @classmethod
     def found_in(cls, workspace: Workspace) -> Recipe:
         return cls(**json.loads(workspace.read(RECIPE_FILE)))
+
+
+def read_recipe(
+    configuration: Configuration, application: str, build: Build, workspace: Workspace
+) -> Recipe:
+    """Returns what a package of the commit that is checked out is made from.
+
+    :raises DeliveryError: naming what is wrong in `.cicd.yaml` or in the project's own files.
+    """
+    own = workspace.read_sources([settings.FILE], build.path)
+    asked_for = settings.load(own.files.get(settings.FILE), application)
+    chosen = configuration.policies.of(application).apply(asked_for)
+    if chosen.depends_on:
+        workspace.require_paths(chosen.depends_on)
+    sources = workspace.read_sources(metadata.paths(chosen), build.path)
+    found = metadata.read(
+        sources,
+        chosen,
+        build.commit,
+        build.repository,
+        configuration.section("packaging").get("maintainer"),
+    )
+    return Recipe(
+        application,
+        package_version(found["version"]["value"], build.number, build.commit),
+        build.commit,
+        build.branch,
+        sources.committed_at,
+        found,
+        chosen.as_dict(),
+    )
 
 
 class Package(NamedTuple):

@@ -6,7 +6,7 @@ Sources: in-toto Statement v1 (https://in-toto.io/Statement/v1), its predicate S
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from delivery.build_record import Build
 from delivery.proof.sbom import Sbom
@@ -17,6 +17,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 ROLLOUT = "urn:cicd-canary:rollout:v1"
 BUILD_TYPE = "urn:cicd-canary:package:v1"
+BUILD_HOST = "urn:cicd-canary:build-host:"
+REPRODUCED_BY = "cicdcanary_reproducedBy"  # an extension field, named as SLSA says
 
 
 def provenance(
@@ -24,14 +26,14 @@ def provenance(
     release: Release,
     build: Build,
     git_url: str,
-    builder: str,
+    builders: Sequence[str],
     at: str,
     sbom: Sbom | None = None,
 ) -> dict[str, Any]:
     """Returns the statement that a release's package was built of its commit.
 
     :param git_url: what owner/name.git is appended to for cloning.
-    :param builder: the build host's node name in Consul.
+    :param builders: node names in Consul of the build hosts that have made it, each by itself.
     :param at: when it was published, ISO 8601 in UTC.
     :param sbom: what the build left.
     """
@@ -60,7 +62,10 @@ def provenance(
                 ],
             },
             "runDetails": {
-                "builder": {"id": f"urn:cicd-canary:build-host:{builder}"},
+                "builder": {
+                    "id": f"{BUILD_HOST}{builders[0]}",
+                    REPRODUCED_BY: [f"{BUILD_HOST}{each}" for each in builders[1:]],
+                },
                 "metadata": {
                     "invocationId": str(run),
                     "startedOn": build.started_at,

@@ -12,7 +12,7 @@ from delivery.names import plain
 from delivery.proof.envelope import Signer
 from delivery.proof.evidence import Envelope
 from delivery.proof.sbom import FORMATS
-from delivery.proof.statement import PROVENANCE, ROLLOUT
+from delivery.proof.statement import BUILD_HOST, PROVENANCE, REPRODUCED_BY, ROLLOUT
 from delivery.releases import Release
 from delivery.zones import Zone
 
@@ -75,9 +75,12 @@ def _said(kind: str, statement: Mapping[str, Any], zone: Zone) -> Sequence[str]:
         of = built["externalParameters"]
         commit = built["resolvedDependencies"][0]["digest"]["gitCommit"]
         sha256 = statement["subject"][0]["digest"]["sha256"]
+        builder = predicate["runDetails"]["builder"]
+        hosts = [builder["id"], *builder.get(REPRODUCED_BY, [])]
         return [
             f"built of {of['repository']}, branch {of['branch']}, commit {commit[:7]}; "
             f"package SHA-256 {sha256[:12]}",
+            f"made on {' and, the same to the byte, on '.join(_name(each) for each in hosts)}",
             *(
                 f"SBOM {each['name']} ({FORMATS[each['mediaType']]}), "
                 f"SHA-256 {each['digest']['sha256'][:12]}"
@@ -90,3 +93,7 @@ def _said(kind: str, statement: Mapping[str, Any], zone: Zone) -> Sequence[str]:
             f"{zone.local(predicate['settledAt']):%Y-%m-%d %H:%M} {zone.name}"
         ]
     return [f"a statement of type {kind}"]
+
+
+def _name(build_host: str) -> str:
+    return build_host[len(BUILD_HOST) :] if build_host.startswith(BUILD_HOST) else build_host
