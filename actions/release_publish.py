@@ -33,10 +33,8 @@ class ReleasePublish(BuildHostAction):
         recipe, package = Recipe.found_in(work), Package.found_in(work)
         package.require(recipe)
         require_origin(work, build)
-        builders = [node]
-        if second or self.configuration.section("proof")["builders"] == "two":
-            require_agreed(agreed, recipe, package)
-            builders.append(str(second))
+        require_agreed(self.configuration, recipe, package, agreed)
+        builders = [node, second] if agreed and second else [node]
         warning = metadata.warning(recipe.metadata)
         release = Release(
             version=package.version,

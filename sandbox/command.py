@@ -63,6 +63,11 @@ def parser() -> argparse.ArgumentParser:
         help="give the APT repository a host of its own; by default it is on the build host",
     )
     run.add_argument(
+        "--second-build-host",
+        action="store_true",
+        help="have two build hosts, and the APT repository on a host of its own",
+    )
+    run.add_argument(
         "--reachable",
         action="store_true",
         help="link the fleet to this machine's network and run the command there",
@@ -143,7 +148,12 @@ def run_world(options: argparse.Namespace) -> int:
             line = f"sandbox: {step:<14}{seconds:6.2f} s  {remark}".rstrip()
             print(line, file=sys.stderr, flush=True)
 
-    hosts = plan_fleet(options.canary, options.production, options.repository_host)
+    hosts = plan_fleet(
+        options.canary,
+        options.production,
+        options.repository_host or options.second_build_host,
+        options.second_build_host,
+    )
     return manager.run(command_of(options), hosts, progress, options.reachable)
 
 

@@ -17,6 +17,7 @@ NETWORK_BITS = 16
 WORLD_ADDRESS = "10.77.0.1"
 MACHINE_ADDRESS = "10.77.0.254"  # the machine's own, in a world that it can reach
 GITHUB, CONSUL, BUILD, BALANCER = "10.77.0.5", "10.77.0.10", "10.77.0.20", "10.77.0.30"
+SECOND_BUILD = "10.77.0.21"  # where there are two
 REPOSITORY = "10.77.0.40"  # where that has a host of its own
 CONSUL_URL = f"http://{CONSUL}:8500"
 GITHUB_URL = "http://github"
@@ -117,7 +118,9 @@ class Equipment:
         self.files[path] = (content.encode() if isinstance(content, str) else content, mode)
 
 
-def plan_fleet(canary: int, production: int, repository_host: bool = False) -> list[Host]:
+def plan_fleet(
+    canary: int, production: int, repository_host: bool = False, second_build_host: bool = False
+) -> list[Host]:
     """The hosts of a world with so many canary and production hosts.
 
     repository_host: the APT repository has a host of its own, instead of the build host.
@@ -128,6 +131,8 @@ def plan_fleet(canary: int, production: int, repository_host: bool = False) -> l
         Host("build", BUILD, "build", has_repository=not repository_host),
         Host("lb", BALANCER, "balancer"),
     ]
+    if second_build_host:
+        hosts.append(Host("build-2", SECOND_BUILD, "build"))
     if repository_host:
         hosts.append(Host("packages", REPOSITORY, "repository", has_repository=True))
     for network, (stage, count) in enumerate(zip(STAGES, (canary, production)), 1):

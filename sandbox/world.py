@@ -132,8 +132,9 @@ class World:
             if missing:
                 return f"{missing[0]} to join Consul"
             for host in self.hosts_of("build", "repository"):
-                if not self.consul(f"health/service/{host.kind}?passing"):
-                    return f"the {host.kind} host to pass its check in Consul"
+                passing = self.consul(f"health/service/{host.kind}?passing")
+                if host.name not in {each["Node"]["Node"] for each in passing}:
+                    return f"{host.name} to pass its check in Consul"
             fleet = self.hosts_of(*STAGES)
             for application in self.applications:
                 entries = self.consul(f"catalog/service/{application}")

@@ -73,7 +73,7 @@ class TestPackageReproduce(BuildHostActionTestCase):
         self.assertTrue(succeeded, result)
         recipe, package = Recipe.found_in(workspace), Package.found_in(workspace)
         self.assertEqual(result["agreed"], agreement(recipe, package))
-        require_agreed(result["agreed"], recipe, package)
+        require_agreed(Configuration(self.config), recipe, package, result["agreed"])
         self.assertEqual([each.name for each in self.workspaces.iterdir()], [workspace.id])
 
     def test_a_build_that_differs_each_time_is_refused_with_the_first_file_that_does(self):

@@ -8,10 +8,12 @@ from consul_server import register
 from repository_add import RepositoryAdd
 
 from delivery import repository
-from delivery.packaging import PACKAGE_FILE, Package
+from delivery.packaging import PACKAGE_FILE, Package, Recipe
+from delivery.proof.reproduction import agreement
 from delivery.remote import RemoteError
 
 PACKAGE = Package("shop_1_all.deb", "shop", "1", "all", "a" * 64, 7)
+RECIPE = Recipe("shop", "1", "c" * 40, "main", 1, {}, {})
 
 
 class TestRepositoryAdd(BuildHostActionTestCase):
@@ -30,6 +32,7 @@ class TestRepositoryAdd(BuildHostActionTestCase):
 
     def leave_package(self):
         self.workspace.write(PACKAGE_FILE, json.dumps(PACKAGE.as_dict()).encode())
+        RECIPE.leave_in(self.workspace)
 
     def test_adds_the_package_that_the_step_before_has_made(self):
         self.leave_package()
@@ -56,6 +59,16 @@ class TestRepositoryAdd(BuildHostActionTestCase):
         self.assert_fails("a package of 'shop', not notes", **step, app="notes")
         self.tool.add.assert_not_called()
 
+    def test_adds_only_what_two_hosts_have_made_where_two_are_asked_for(self):
+        self.leave_package()
+        self.config["proof"] = {"builders": "two"}
+        step = {"node": NODE, "workspace": self.workspace.id}
+        self.assert_fails("proof.builders is two, but no second build host has made this", **step)
+        other = agreement(RECIPE, PACKAGE._replace(sha256="b" * 64))
+        self.assert_fails("the build host has another package, or other", **step, agreed=other)
+        self.tool.add.assert_not_called()
+        self.assertTrue(self.act(**step, agreed=agreement(RECIPE, PACKAGE))[0])
+
     def test_says_why_the_repository_did_not_take_it(self):
         self.leave_package()
         self.tool.add.side_effect = RemoteError("builder: version 1 is taken")
@@ -64,5 +77,6 @@ class TestRepositoryAdd(BuildHostActionTestCase):
         self.assertIn("version 1 is taken", self.shop.builds.get(self.commit).packaging_error)
 
     def test_adds_nothing_when_there_is_no_package(self):
+        RECIPE.leave_in(self.workspace)
         self.assert_fails("read package.json", node=NODE, workspace=self.workspace.id)
         self.tool.add.assert_not_called()

@@ -269,6 +269,15 @@ def test_a_build_host_that_could_not_isolate_builds_is_told_what_to_install(pati
     assert "bwrap is not installed; run apt-get install bubblewrap slirp4netns" in says
 
 
+def test_two_builders_need_a_second_build_host(patient, build_host):
+    patient.values["proof"] = {"builders": "two"}
+    assert patient.finding("build hosts") == (
+        False,
+        "proof.builders is two, but builder is the only healthy build host in Consul; bring up a "
+        "second one, or set proof.builders to one",
+    )
+
+
 def test_a_repository_that_a_build_host_cannot_clone_is_named(patient, build_host):
     published(Application(patient.store, "shop"))
     patient.values["github"]["git_url"] = "file:///nowhere"

@@ -22,6 +22,7 @@ from delivery.errors import DeliveryError
 from delivery.github_repository import Repository
 from delivery.host_check import APPLICATION_HOST, NEEDS
 from delivery.names import matches, plain
+from delivery.proof.reproduction import second_host
 from delivery.records import or_nothing
 from delivery.remote import Host, Result
 from delivery.rollout.lock import LOCK_TTL_S
@@ -153,6 +154,8 @@ def _build_hosts(configuration: Configuration, example: str | None) -> list[Find
     service = configuration.build_service()
     try:
         hosts = configuration.discovery().service_hosts(service, configuration.build_tag())
+        if configuration.section("proof")["builders"] == "two":
+            second_host(hosts, hosts[0])
     except DeliveryError as error:
         return [Finding("build hosts", False, str(error))]
     packager = packaging.TOOLS.chosen(configuration)

@@ -2,7 +2,7 @@
 
     second = second_host(hosts, first)                          # before anything is packaged
     agreed = reproduce(configuration, "shop", build, workspace, second)
-    require_agreed(agreed, recipe, package)                     # before the release is recorded
+    require_agreed(configuration, recipe, package, agreed)      # before anything is published
 
 What one build host alone has changed, or what a build makes of its time or place, is refused. The
 first host keeps its workspace; what both agreed on does not pass through it.
@@ -48,6 +48,7 @@ for part in fsys ctrl; do
     }' package/members
 done | head -c "$limit"
 """
+CONTROL = "DEBIAN/"  # the control data, as dpkg-deb takes them
 COLUMNS = ("content", "mode", "owner", "size", "time", "time")
 
 
@@ -102,17 +103,20 @@ def agreement(recipe: Recipe, package: Package) -> str:
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
 
 
-def require_agreed(agreed: str | None, recipe: Recipe, package: Package) -> None:
+def require_agreed(
+    configuration: Configuration, recipe: Recipe, package: Package, agreed: str | None
+) -> None:
     """
     :param agreed: from `reproduce`; None when no second host was asked.
-    :raises DeliveryError: when this is not what both hosts have made.
+    :raises DeliveryError: when this is not what both hosts have made, or one alone has made it and
+        the configuration asks for two.
     """
-    if not agreed:
+    if not agreed and configuration.section("proof")["builders"] == "two":
         raise DeliveryError(
             "proof.builders is two, but no second build host has made this package; run "
             f"cicd_canary.package app={recipe.name} commit={recipe.commit}"
         )
-    if agreed != agreement(recipe, package):
+    if agreed and agreed != agreement(recipe, package):
         raise DeliveryError(
             "the build host has another package, or other metadata, than when a second one made "
             "the same; look for who changed it there"
@@ -148,7 +152,8 @@ def _difference(first: Package, second: Package, one: Workspace, other: Workspac
         mine, theirs = dict(_members(one, first)), dict(_members(other, second))
     except RemoteError as error:
         return f"what differs is not known: {error}"
-    for path in [*mine, *theirs]:
+    paths = dict.fromkeys([*mine, *theirs])
+    for path in sorted(paths, key=lambda path: path.startswith(CONTROL)):
         if path not in mine or path not in theirs:
             has = one if path in mine else other
             return f"{_shown(path)} is only in that of {has.host.node}"
@@ -175,7 +180,7 @@ def _members(workspace: Workspace, package: Package) -> Iterator[tuple[str, Sequ
         path = columns.pop() if len(columns) > len(COLUMNS) else ""
         path = path[len("./") :] if path.startswith("./") else path
         if path:  # some packagers have an entry for the directory itself
-            yield path if part == "fsys" else f"DEBIAN/{path}", columns
+            yield path if part == "fsys" else CONTROL + path, columns
 
 
 def _shown(path: str) -> str:
