@@ -35,3 +35,13 @@ def web_url(git_url: str) -> str:
         return git_url.rstrip("/")
     over_ssh = re.match(r"ssh://(?:[a-z0-9_-]+@)?([A-Za-z0-9.-]+)", git_url)
     return f"https://{over_ssh.group(1)}" if over_ssh else ""
+
+
+def server_of(url: str) -> str:
+    """Returns where a repository's submodules may be: on its server, by the same protocol; of local
+    ones, beside its owner's.
+
+    :param url: from `clone_url`.
+    """
+    over_network = re.match(r"(?!file:)[a-z]+://[^/]+", url)
+    return over_network.group(0) if over_network else url.rsplit("/", 2)[0]

@@ -27,6 +27,7 @@ from delivery import names
 from delivery import workspace_scripts as scripts
 from delivery.commits import KEPT, Ancestry, Commit, read_ancestry, read_log
 from delivery.errors import DeliveryError
+from delivery.git_url import server_of
 from delivery.isolation import RUN_SCRIPT, Isolation
 from delivery.remote import Host, RemoteError, Result, Ssh
 
@@ -151,7 +152,7 @@ class Workspace:
         :param url: from `clone_url`.
         :param branch: has to have the commit in its history.
         :param path: the application's directory, which `source/` will be; empty for all of it.
-        :raises RefusedSource: when there is no such directory.
+        :raises RefusedSource: when there is no such directory, or a submodule on another server.
         :raises RemoteError: when the commit is not on the branch.
         """
         names.check("commit", commit)
@@ -164,6 +165,7 @@ class Workspace:
             commit,
             branch,
             path,
+            server_of(url),
             timeout_s=timeout_s,
             what=f"check out {commit[:7]} of {url}",
         )

@@ -81,7 +81,28 @@ discard "$1"
 )
 
 CHECK_OUT = """
-url=$1 commit=$2 branch=$3 path=$4
+url=$1 commit=$2 branch=$3 path=$4 server=$5
+# This host's credentials go to the repository's own server alone, whatever .gitmodules says. git
+# has made whole URLs of relative ones before they are looked at.
+update_submodules() {
+    [ -n "$(git ls-files --stage | grep -m 1 '^160000')" ] || return 0
+    git submodule init --quiet 2>"$workspace/git.log" ||
+        refuse ".gitmodules: $(tail -n 1 "$workspace/git.log")"
+    git config --get-regexp '^submodule[.].*[.]url$' | while read -r key place; do
+        case $place in
+            */../* | */.. | *[!A-Za-z0-9._~:/@+-]*) ;;
+            "$server"/*) continue ;;
+        esac
+        refuse "submodule ${key#submodule.}: $place is not on $server; no other is fetched"
+    done || exit
+    GIT_ALLOW_PROTOCOL=${server%%:*} git submodule update --quiet 2>"$workspace/git.log" ||
+        refuse "submodules: $(grep -m 1 '^fatal:' "$workspace/git.log" ||
+            tail -n 1 "$workspace/git.log")"
+    git ls-files --stage | sed -n 's/^160000 [^\t]*\t//p' | while read -r inside; do
+        [ -e "$inside/.git" ] || continue
+        (cd "$inside" && update_submodules) || exit
+    done || exit
+}
 command -v git >/dev/null || fail "git is not installed; run apt-get install git"
 rm -rf --one-file-system source box/source box/checkout
 directory=box/source
@@ -99,7 +120,7 @@ git fetch --quiet --tags origin "+refs/heads/$branch:$tip" 2>"$workspace/git.log
 git merge-base --is-ancestor "$commit" "$tip" 2>/dev/null ||
     fail "commit $commit is not on branch $branch of $url"
 git checkout --quiet --detach "$commit"
-git submodule update --quiet --init --recursive
+update_submodules
 [ "$(git rev-parse HEAD)" = "$commit" ] || fail "the checkout is not commit $commit"
 if [ -n "$path" ]; then
     [ -d "$path" ] && [ "$(realpath "$path")" = "$(pwd -P)/$path" ] ||
