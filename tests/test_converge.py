@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from shell_functions import calling
 
-CONVERGE = Path(__file__).resolve().parent.parent / "host/cicd-converge"
 PROGRAMS = ("apt-get", "dpkg-deb", "dpkg-scanpackages")
 
 # After the functions of the program. Prints what dpkg would do, or the problem.
@@ -88,10 +88,8 @@ class Machine:
                 )
             source = f"deb [trusted=yes] copy:{self.root / place} ./\n"
             (self.root / "sources" / file).write_text(source)
-        functions, _, last = CONVERGE.read_text().rstrip().rpartition("\n")
-        assert last == 'main "$@"'
         return subprocess.run(
-            ["bash", "-c", functions + PREPARE, "converge", version],
+            calling("cicd-converge", PREPARE, version),
             env={
                 "PATH": os.environ["PATH"],
                 "ROOT": str(self.root),
@@ -194,9 +192,8 @@ echo "goes on with $desired of $deployment"
     ],
 )
 def test_an_order_of_a_rollout_that_was_replaced_is_not_taken(order, said):
-    functions = CONVERGE.read_text().rstrip().rpartition("\n")[0]
     ran = subprocess.run(
-        ["bash", "-c", functions + WANTED, "converge", order],
+        calling("cicd-converge", WANTED, order),
         stdout=subprocess.PIPE,
         text=True,
         timeout=60,
@@ -227,9 +224,8 @@ logged
 
 
 def run_functions(story, root, *arguments, **environment):
-    functions = CONVERGE.read_text().rstrip().rpartition("\n")[0]
     return subprocess.run(
-        ["bash", "-c", functions + story, "converge", *arguments],
+        calling("cicd-converge", story, *arguments),
         env={"PATH": os.environ["PATH"], "ROOT": str(root), **environment},
         cwd=str(root),
         stdout=subprocess.PIPE,

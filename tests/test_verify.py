@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from shell_functions import calling
 from signing_keys import private_pem, public_pem
 
 from delivery.proof.envelope import PAYLOAD_TYPE, Signer, encoded
 
-VERIFY = Path(__file__).resolve().parent.parent / "host/cicd-verify"
 PROGRAMS = ("openssl", "jq")
 VERSION = "1.0-1.aaaaaaa"
 
@@ -96,10 +96,8 @@ class Host:
         return self.run("shop", VERSION, str(self.package))
 
     def run(self, *arguments: str, stdin: str = "") -> str:
-        functions, _, last = VERIFY.read_text().rstrip().rpartition("\n")
-        assert last == 'main "$@"'
         ran = subprocess.run(
-            ["bash", "-c", functions + RUN, "cicd-verify", *arguments],
+            calling("cicd-verify", RUN, *arguments),
             env={"PATH": os.environ["PATH"], "ROOT": str(self.root)},
             input=stdin,
             stdout=subprocess.PIPE,
@@ -298,9 +296,8 @@ def test_an_application_without_a_policy_is_taken(host):
     "arguments", [(), ("shop",), ("shop", VERSION), ("Shop", VERSION, "x"), ("shop", "$(id)", "x")]
 )
 def test_what_it_cannot_be_asked_is_answered_with_its_usage(host, arguments):
-    functions = VERIFY.read_text().rstrip().rpartition("\n")[0]
     ran = subprocess.run(
-        ["bash", "-c", functions + RUN, "cicd-verify", *arguments],
+        calling("cicd-verify", RUN, *arguments),
         env={"PATH": os.environ["PATH"], "ROOT": str(host.root)},
         stderr=subprocess.PIPE,
     )
