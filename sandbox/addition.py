@@ -126,7 +126,10 @@ def from_template(world: World, wanted: Wanted, applications: list[fleet.Applica
 def make_room(world: World, repository: str, applications: list[fleet.Application]) -> None:
     """Have GitHub, the hosts and the load balancer ready for the applications' first push."""
     make_repository(world, f"acme/{repository}")
-    hosts = [fleet.Host(host.name, host.address, host.kind) for host in world.hosts.values()]
+    hosts = [
+        fleet.Host(host.name, host.address, host.kind, host is world.repository_host)
+        for host in world.hosts.values()
+    ]
     names = [*world.applications, *(each.name for each in applications)]
     names_file = fleet.names_file(hosts, names)
     Path("/etc/hosts").write_text(names_file)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import wait_for
 
+from sandbox.fleet import BUILD
 from sandbox.world import World
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,11 @@ def test_it_is_still_there_after_a_hosts_restart(world: World, forum: Path):
     host.start()
     assert host.run(["cat", "/etc/cicd/forum.conf"]).stdout.count(":8083/health") == 1
     wait_for(lambda: registered(world, "forum") == HOSTS)
+
+
+def test_hosts_still_know_where_packages_come_from(world: World, forum: Path):
+    for host in world.hosts_of("canary"):
+        assert host.run(["getent", "hosts", "repository"]).stdout.split()[0] == BUILD
 
 
 def test_the_balancer_has_it_besides_the_others(world: World, forum: Path):
