@@ -3,6 +3,7 @@ nothing that is not the build's has changed afterwards."""
 
 from __future__ import annotations
 
+import platform
 import re
 import socket
 import threading
@@ -187,6 +188,7 @@ def test_binding_to_the_device_leads_around_no_rule(attacker: Attacker):
         "ip link set lo down",
         "nsenter --net=/proc/1/ns/net id",
         "ls /proc/1/root/",
+        "unshare --user --map-root-user id",
         "dmesg --clear",
     ],
 )
@@ -194,6 +196,36 @@ def test_a_build_has_no_privileges(attacker: Attacker, command: str):
     verdict = attacker.ci(f"{SH}{command}\n")
     assert not verdict.passed
     assert re.search("(?i)permitted|denied|read-only|must be superuser", verdict.log), verdict
+
+
+NEW_USER = 0x10000000
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        f"272, {NEW_USER}",  # unshare
+        f"272, {NEW_USER | 0x00020000}",  # with a mount namespace
+        f"56, {NEW_USER | 17}, 0, 0, 0, 0",  # clone
+        "435, (ctypes.c_uint64 * 11)(0x10000000, 0, 0, 0, 17), 88",  # clone3
+        f"{0x40000000 | 272}, {NEW_USER}",  # unshare of the x32 ABI
+    ],
+)
+def test_a_build_makes_no_user_namespace(attacker: Attacker, call: str):
+    if platform.machine() != "x86_64":
+        pytest.skip("the numbers of the system calls are those of x86_64")
+    program = (
+        "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        f"said = libc.syscall({call})\nif said == 0 and os.getpid() == 1: os._exit(0)\n"
+        "print(said, os.strerror(ctypes.get_errno()), os.readlink('/proc/self/ns/user'))\n"
+        "raise SystemExit(1)\n"
+    )
+    verdict = attacker.ci(PYTHON + program)
+    said = re.search(
+        r"-1 (Operation not permitted|Function not implemented) (user:\S+)", verdict.log
+    )
+    assert said, verdict
+    assert said[2] == attacker.build_host.run(["readlink", "/proc/self/ns/user"]).stdout.strip()
 
 
 def test_nothing_gives_privileges_back(attacker: Attacker):

@@ -5,6 +5,7 @@ A workspace has, besides the files of root:
     box/            a file system of its own, as large as the limit: checkout, home/, tmp/
     network         a network namespace of its own, with the rules of what is reachable
     etc/            the few files of /etc that are made for it
+    seccomp         the filter of system calls, so that it makes no user namespace
     isolation       the user id that no other workspace of the host has, and the limits
 
 RUN_SCRIPT starts a script in there with bubblewrap: no capabilities, no new privileges, and its own
@@ -15,11 +16,13 @@ ends with it, because the first process of its PID namespace does. The network i
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
 from delivery.errors import DeliveryError
 from delivery.names import shown
+from delivery.seccomp import no_user_namespaces
 
 if TYPE_CHECKING:
     from delivery.configuration import Configuration
@@ -66,6 +69,7 @@ class Isolation(NamedTuple):
             self.network,
             ", ".join(self.reachable),
             *map(str, (self.memory_mib, self.processes, self.disk_mib, self.log_mib)),
+            base64.b64encode(no_user_namespaces()).decode(),
         ]
 
 
@@ -102,7 +106,7 @@ discard() {
 # A build does not reach addresses for private and special use (RFC 6890), nor the networks that the
 # host itself is in.
 PREPARE = r"""
-prepare() {     # $1 user ids, $2 network, $3 what is reachable, $4 to $7 limits
+prepare() {     # $1 user ids, $2 network, $3 what is reachable, $4 to $7 limits, $8 the filter
     uids=$1 network=$2 reachable=$3 memory_mib=$4 processes=$5 disk_mib=$6 log_mib=$7
     exec 9<"$root"
     flock 9
@@ -111,6 +115,7 @@ prepare() {     # $1 user ids, $2 network, $3 what is reachable, $4 to $7 limits
     done
     echo "$uid $memory_mib $processes $disk_mib $log_mib $network" > "$workspace/isolation"
     exec 9<&-
+    echo "$8" | base64 --decode > "$workspace/seccomp"
 
     truncate --size="${disk_mib}M" "$workspace/box.img"
     # The seed decides in which order a directory is read: it is the same on every build host.
@@ -229,12 +234,13 @@ isolated() {    # "$@" in the isolation
     # shellcheck disable=SC2086 # a command and its options
     exec $limited nsenter --net=network timeout --kill-after=10 "$seconds" bwrap \
         --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --hostname build \
-        --die-with-parent --new-session \
+        --die-with-parent --new-session --seccomp 8 \
         --cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP \
         --dir /build --dir /etc --dir /etc/ssl --dir /var --dir /var/lib \
         --ro-bind /usr /usr --proc /proc --dev /dev --bind box/shm /dev/shm \
         --bind box/tmp /tmp --symlink /tmp /var/tmp --bind box/home /build/home \
-        --bind "box/${top#/build/}" "$top" --ro-bind "box/${top#/build/}/.git" "$top/.git" "$@"
+        --bind "box/${top#/build/}" "$top" --ro-bind "box/${top#/build/}/.git" "$top/.git" "$@" \
+        8<seccomp
 }
 
 # It ends with this shell, whatever becomes of that.
