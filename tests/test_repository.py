@@ -531,6 +531,9 @@ def test_what_a_build_host_says_of_its_package_has_to_be_possible(change, proble
         ("Source: ../../../etc", "what only the repository can"),
         ("Filename: /etc/shadow", "what only the repository can"),
         ("sha256: 0", "what only the repository can"),
+        ("Filename : /etc/shadow", "what only the repository can"),
+        ("Source\t: ../../../etc", "what only the repository can"),
+        ("X-Shop: a\rFilename: /etc/shadow", "what only the repository can"),
     ],
 )
 def test_a_package_that_is_another_one_inside_is_refused(apt, control, problem):

@@ -594,6 +594,21 @@ class TestTheDoor(ReceiverTestCase):
             client.close()
         wait_for(lambda: not self.sensor.server._of_address["127.0.0.2"], what="their end")
 
+    def test_a_few_addresses_do_not_take_all_places(self):
+        self.listen()
+        server = self.sensor.server
+        with mock.patch("delivery.door._is_this_machine", return_value=False):
+            clients = [self.connect(f"127.0.0.{2 + number % 4}") for number in range(240)]
+            wait_for(lambda: sum(map(self.is_closed, clients)) >= 40, what="forty to be refused")
+            for _ in range(5):
+                self.assertEqual(self.deliver(push())[0], 202)
+                self.assertLessEqual(sum(server._of_address.values()), 210)
+            # It costs those who have most one each, and nobody else.
+            self.assertLessEqual(sum(map(self.is_closed, clients)), 45)
+            one = self.connect("127.0.0.9")
+            self.connect("127.0.0.2")
+            self.assertFalse(self.is_closed(one))
+
     def test_a_proxy_on_this_machine_may_have_more(self):
         self.listen()
         clients = [self.connect("127.0.0.2") for _ in range(60)]

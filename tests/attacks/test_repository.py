@@ -88,6 +88,20 @@ def test_the_build_host_has_no_key_and_no_repository(delivered: Delivery):
     assert build.run(["test", "-e", REPOSITORY_HOME]).returncode == 1
 
 
+def test_no_other_user_of_a_host_can_hold_its_locks(delivered: Delivery):
+    canary, keeper = delivered.world.host("canary-1"), delivered.world.repository_host
+    for host, lock in (
+        (canary, "/var/lib/cicd/shop.lock"),
+        (canary, "/var/cache/cicd/lock"),
+        (keeper, f"{APTLY_ROOT}/cicd-canary.lock"),
+    ):
+        assert host.run(["flock", "--nonblock", lock, "true"]).returncode == 0
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "flock"]
+        ran = host.run([*nobody, "--nonblock", lock, "true"])
+        assert ran.returncode != 0
+        assert "Permission denied" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("control", "then", "why"),
     [
@@ -96,6 +110,7 @@ def test_the_build_host_has_no_key_and_no_repository(delivered: Delivery):
         ("Architecture: amd64", "", "contains shop 9.0-9.fffffff amd64, not shop"),
         ("Source: ../../../../../root", "", "says in its control data what only the repository"),
         ("Filename: pool/main/s/shop/x.deb", "", "says in its control data what only"),
+        ("Filename : pool/main/n/notes/x.deb", "", "says in its control data what only"),
         ("Section: x", f"printf x >> {FILE}", "has changed since it was made"),
         ("Section: x", f"truncate -s 100M {FILE}", "has changed since it was made"),
         ("Section: x", f"truncate -s 10 {FILE}", "10 of the [0-9]+ bytes"),

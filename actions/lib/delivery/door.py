@@ -5,7 +5,9 @@
 
 Limits: connections at once, in all and of one address; the time of a whole request, from its
 connection to its last byte; the size of a body, and of all bodies in memory. A client that sends
-slowly is cut off when its time is over; one beyond the number of connections is closed unanswered.
+slowly is cut off when its time is over; one beyond the number of its address is closed unanswered.
+Where all places are taken, a newcomer gets that of the connection which has waited longest of the
+address that has most: a few addresses do not shut the door.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class Server(ThreadingHTTPServer):
         self.doors = doors
         self.log = log
         self._lock = threading.Lock()
-        self._arriving: dict[Any, float] = {}  # connections whose request is not all there, since
+        # Connections whose request is not all there: since when, and of which place. Oldest first.
+        self._arriving: dict[Any, tuple[float, str]] = {}
         self._of_address: Counter[str] = Counter()
         self._large_bodies_bytes = 0
         if ":" in address[0]:
@@ -67,11 +70,12 @@ class Server(ThreadingHTTPServer):
         super().server_bind()
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        place = _place(client_address[0])
         with self._lock:
             admitted = self._may_enter(client_address[0])
             if admitted:
-                self._arriving[request] = time.monotonic()
-                self._of_address[_place(client_address[0])] += 1
+                self._arriving[request] = time.monotonic(), place
+                self._of_address[place] += 1
         if not admitted:
             return self.shutdown_request(request)
         try:
@@ -90,10 +94,9 @@ class Server(ThreadingHTTPServer):
         """Ends the connections whose time is over; called twice a second."""
         overdue = time.monotonic() - REQUEST_TIMEOUT_S
         with self._lock:
-            late = [request for request, since in self._arriving.items() if since < overdue]
+            late = [each for each, (since, _) in self._arriving.items() if since < overdue]
         for request in late:
-            with contextlib.suppress(OSError):
-                request.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
+            _end(request)
 
     def has_arrived(self, request: Any) -> None:
         """A request is all there, or will not be: its connection is not ended for being late."""
@@ -115,9 +118,27 @@ class Server(ThreadingHTTPServer):
         self.log.warning("Connection from %s failed: %s", client_address[0], sys.exc_info()[1])
 
     def _may_enter(self, address: str) -> bool:
-        if sum(self._of_address.values()) >= CONNECTIONS:
+        own = self._of_address[_place(address)]
+        if own >= CONNECTIONS_OF_ONE and not _is_this_machine(address):
             return False
-        return self._of_address[_place(address)] < CONNECTIONS_OF_ONE or _is_this_machine(address)
+        return sum(self._of_address.values()) < CONNECTIONS or self._make_place(own)
+
+    def _make_place(self, own: int) -> bool:
+        """Ends a connection for a newcomer whose address has `own`; returns whether there was one.
+
+        It counts until its thread has seen that: so many are on their way out at most.
+        """
+        waiting = Counter(place for _, place in self._arriving.values())
+        on_their_way_out = sum(self._of_address.values()) - CONNECTIONS
+        if not waiting or on_their_way_out >= CONNECTIONS:
+            return False
+        heaviest, most = waiting.most_common(1)[0]
+        if most <= own:
+            return False
+        oldest = next(each for each, (_, place) in self._arriving.items() if place == heaviest)
+        del self._arriving[oldest]
+        _end(oldest)
+        return True
 
     def _forget(self, request: Any, client_address: Any) -> None:
         self.has_arrived(request)
@@ -186,6 +207,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """What matters is logged by the receiver, with its reason."""
+
+
+def _end(request: Any) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
 
 
 def _place(address: str) -> str:

@@ -66,6 +66,8 @@ open() {        # what `locate` takes; afterwards nobody else changes the reposi
     locate "$@"
     mkdir -p "$root" 2>/dev/null && [ -w "$root" ] ||
         fail "$USER cannot write to $root; run chown -R $USER $root"
+    # Who can open a lock can hold it.
+    (umask 077 && : >>"$root/cicd-canary.lock") && chmod 600 "$root/cicd-canary.lock"
     exec 9>"$root/cicd-canary.lock"
     flock --timeout "$patience" 9 || fail "$root is locked for more than $patience s"
 }
@@ -147,7 +149,9 @@ is=$(dpkg-deb --show --showformat='${Package} ${Version} ${Architecture}' "$file
 [ "$is $file" = "$name $version $architecture ${name}_${version}_$architecture.deb" ] ||
     fail "$file contains $is, not $name $version $architecture"
 dpkg-deb --field "$file" > control
-if grep -vixF "Source: $name" control | grep -qiE '^(Source|Filename|Size|MD5sum|SHA[0-9]+):'; then
+# dpkg takes blanks before the colon; other readers may end a line at a carriage return.
+if tr '\r' '\n' < control | grep -vixF "Source: $name" |
+        grep -qiE '^(Source|Filename|Size|MD5sum|SHA[0-9]+)[[:space:]]*:'; then
     fail "$file says in its control data what only the repository can: its source, file or sums"
 fi
 
