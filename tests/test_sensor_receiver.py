@@ -595,6 +595,9 @@ class TestTheDoor(ReceiverTestCase):
         wait_for(lambda: not self.sensor.server._of_address["127.0.0.2"], what="their end")
 
     def test_a_few_addresses_do_not_take_all_places(self):
+        patient = mock.patch("delivery.door.REQUEST_TIMEOUT_S", 120)
+        patient.start()
+        self.addCleanup(patient.stop)
         self.listen()
         server = self.sensor.server
         with mock.patch("delivery.door._is_this_machine", return_value=False):
