@@ -60,11 +60,11 @@ def signature(body, secret=SECRET):
 class ReceiverTestCase(BaseSensorTestCase):
     sensor_cls = Receiver
 
-    def hurry(self):
-        """A request has one second to arrive."""
-        hurried = mock.patch("delivery.door.REQUEST_TIMEOUT_S", 1)
-        hurried.start()
-        self.addCleanup(hurried.stop)
+    def give_requests(self, seconds):
+        """So much time to arrive."""
+        given = mock.patch("delivery.door.REQUEST_TIMEOUT_S", seconds)
+        given.start()
+        self.addCleanup(given.stop)
 
     def listen(self, ci=None, host="127.0.0.1", previous_secret=None, **applications):
         with socket.socket() as probe:
@@ -391,7 +391,7 @@ class TestABody(ReceiverTestCase):
             self.assertIn(b" 400 ", client.recv(1000))
 
     def test_that_does_not_arrive_is_given_up(self):
-        self.hurry()
+        self.give_requests(seconds=1)
         self.listen()
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
             client.sendall(b"POST /github HTTP/1.0\r\nContent-Length: 100\r\n\r\nx")
@@ -571,7 +571,7 @@ class TestTheDoor(ReceiverTestCase):
             return True
 
     def test_a_client_that_sends_a_byte_now_and_then_is_ended(self):
-        self.hurry()
+        self.give_requests(seconds=1)
         self.listen()
         slow = [self.connect() for _ in range(200)]
         began = time.monotonic()
@@ -595,9 +595,7 @@ class TestTheDoor(ReceiverTestCase):
         wait_for(lambda: not self.sensor.server._of_address["127.0.0.2"], what="their end")
 
     def test_a_few_addresses_do_not_take_all_places(self):
-        patient = mock.patch("delivery.door.REQUEST_TIMEOUT_S", 120)
-        patient.start()
-        self.addCleanup(patient.stop)
+        self.give_requests(seconds=120)
         self.listen()
         server = self.sensor.server
         with mock.patch("delivery.door._is_this_machine", return_value=False):

@@ -66,16 +66,7 @@ class Discovery:
 
         :raises NoHosts: when there is none.
         """
-        tagged = self._tagged(service, tag)
-        passing = [each.host for each in tagged if each.passing]
-        if not passing:
-            raise NoHosts(
-                f"no host of {service} with the tag {tag} is healthy: "
-                + "; ".join(
-                    f"{each.host.node} fails {', '.join(each.failing_checks)}" for each in tagged
-                )
-            )
-        return passing
+        return _passing(self._tagged(service, tag), service, tag)
 
     def only_host(self, service: str, tag: str) -> Host:
         """Returns the one host whose service carries the tag; it has to pass its checks.
@@ -89,7 +80,7 @@ class Discovery:
                 f"several hosts of {service} carry the tag {tag}: "
                 f"{', '.join(each.host.node for each in tagged)}; take it from all but one"
             )
-        return self.service_hosts(service, tag)[0]
+        return _passing(tagged, service, tag)[0]
 
     def host(self, service: str, node: str) -> Host:
         """Returns the host of a service that has this node name.
@@ -227,6 +218,22 @@ def _instance(item: dict[str, Any]) -> Instance:
         check["Status"] != "critical" for check in checks if check["CheckID"] == "serfHealth"
     )
     return Instance(host, node_up, not failing, failing)
+
+
+def _passing(tagged: Sequence[Instance], service: str, tag: str) -> list[Host]:
+    """Returns the hosts that pass their checks.
+
+    :raises NoHosts: when there is none.
+    """
+    passing = [each.host for each in tagged if each.passing]
+    if not passing:
+        raise NoHosts(
+            f"no host of {service} with the tag {tag} is healthy: "
+            + "; ".join(
+                f"{each.host.node} fails {', '.join(each.failing_checks)}" for each in tagged
+            )
+        )
+    return passing
 
 
 def _left_out(

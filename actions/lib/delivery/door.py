@@ -72,7 +72,7 @@ class Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         place = _place(client_address[0])
         with self._lock:
-            admitted = self._may_enter(client_address[0])
+            admitted = self._may_enter(client_address[0], place)
             if admitted:
                 self._arriving[request] = time.monotonic(), place
                 self._of_address[place] += 1
@@ -117,19 +117,19 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         self.log.warning("Connection from %s failed: %s", client_address[0], sys.exc_info()[1])
 
-    def _may_enter(self, address: str) -> bool:
-        own = self._of_address[_place(address)]
+    def _may_enter(self, address: str, place: str) -> bool:
+        own = self._of_address[place]
         if own >= CONNECTIONS_OF_ONE and not _is_this_machine(address):
             return False
-        return sum(self._of_address.values()) < CONNECTIONS or self._make_place(own)
+        too_many = sum(self._of_address.values()) - CONNECTIONS
+        return too_many < 0 or self._make_place(own, too_many)
 
-    def _make_place(self, own: int) -> bool:
+    def _make_place(self, own: int, on_their_way_out: int) -> bool:
         """Ends a connection for a newcomer whose address has `own`; returns whether there was one.
 
         It counts until its thread has seen that: so many are on their way out at most.
         """
         waiting = Counter(place for _, place in self._arriving.values())
-        on_their_way_out = sum(self._of_address.values()) - CONNECTIONS
         if not waiting or on_their_way_out >= CONNECTIONS:
             return False
         heaviest, most = waiting.most_common(1)[0]

@@ -2,7 +2,7 @@
 
 Freight's own configuration says where the repository is; which architectures it has and which key
 signs it says the pack's. Each time it goes through all packages of the distribution, which takes
-about 0.06 s for each: remove old ones from VARLIB now and then.
+about 0.06 s for each: `keep.releases` says how many there are.
 """
 
 from __future__ import annotations

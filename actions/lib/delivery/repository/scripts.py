@@ -81,6 +81,20 @@ signed() {
         return 1
     fi
 }
+# Prints version, architecture, SHA-256 and file of each entry of package $2 in the index $1.
+listed() {
+    awk -v package="$2" '
+        BEGIN { RS = ""; FS = "\n" }
+        {
+            split("", field)
+            for (line = 1; line <= NF; line++) {
+                colon = index($line, ": ")
+                field[substr($line, 1, colon - 1)] = substr($line, colon + 2)
+            }
+            if (field["Package"] == package)
+                print field["Version"], field["Architecture"], field["SHA256"], field["Filename"]
+        }' "$1"
+}
 published_at() { date -u -d "$(sed -n 's/^Date: //p' Release)" +%s; }  # seconds since 1970
 """
 
@@ -99,18 +113,9 @@ verify() (
             echo "$distribution/InRelease does not list the current $index"
             return 1
         fi
-        found=$(awk -v package="$5" -v version="$6" -v architecture="$7" '
-            BEGIN { RS = ""; FS = "\n" }
-            {
-                split("", field)
-                for (line = 1; line <= NF; line++) {
-                    colon = index($line, ": ")
-                    field[substr($line, 1, colon - 1)] = substr($line, colon + 2)
-                }
-                if (field["Package"] == package && field["Version"] == version \
-                    && field["Architecture"] == architecture)
-                    print field["SHA256"], field["Filename"]
-            }' "$distribution/$index")
+        found=$(listed "$distribution/$index" "$5" | while read -r version of sha256 file; do
+            [ "$version $of" != "$6 $7" ] || echo "$sha256 $file"
+        done)
         if [ "${found%% *}" != "$8" ]; then
             echo "$distribution/$index has SHA-256 ${found%% *} for $5 $6, expected $8"
             return 1
@@ -179,16 +184,9 @@ name=$1 versions=$2
 shift 2
 still() {       # prints an index or a file in which there is still one of the versions
     for index in "$public/dists/$distribution/$component"/binary-*/Packages; do
-        [ ! -e "$index" ] || awk -v package="$name" -v versions=" $versions " '
-            BEGIN { RS = ""; FS = "\n" }
-            {
-                is = has = ""
-                for (line = 1; line <= NF; line++) {
-                    if ($line ~ /^Package: /) is = substr($line, 10)
-                    if ($line ~ /^Version: /) has = substr($line, 10)
-                }
-                if (is == package && index(versions, " " has " ")) { print FILENAME; exit }
-            }' "$index"
+        [ ! -e "$index" ] || listed "$index" "$name" | while read -r listed_version rest; do
+            case " $versions " in *" $listed_version "*) echo "$index" ;; esac
+        done
     done
     [ -d "$public/pool" ] || return 0
     for version in $versions; do
